@@ -1,0 +1,43 @@
+"""Step A: what the policy does without any delay (naive, d = 0, s = 1), and a video of one episode."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtc import experiment, preview, protocol, report, results
+from rtc.evaluation import EvalConfig
+from rtc.experiment import PlannedCell
+from rtc.protocol import TailArguments
+from rtc.results import Cell
+
+
+@dataclass(frozen=True)
+class Arguments(TailArguments):
+    """Command line of step A; the defaults are the protocol.
+
+    Attributes:
+        output_root: where results and video go; finished cells are not computed again.
+    """
+
+    output_root: str = "exp_runs/stepA_baseline"
+
+
+def run(args: Arguments) -> None:
+    subject = experiment.load_subject(args.run_path, args.level_path)
+    config = EvalConfig(
+        num_evals=args.num_evals,
+        num_flow_steps=args.num_flow_steps,
+        num_slots=args.num_slots,
+        model=subject.policy.config,
+    )
+    plan = [PlannedCell(Cell("no_delay", "naive", seed, subject.level.name), config) for seed in args.seeds]
+    places = experiment.run_cells(args.output_root, plan, subject, overwrite=args.overwrite)
+    table = results.collect(args.output_root, [planned.cell for planned in plan])
+    root = Path(args.output_root)
+    results.atomic_write(root / "results.csv", results.to_csv(table))
+    preview.write(root / "preview.mp4", subject.level, places[0] / experiment.TRACE, config)
+    print(report.format_table(table[list(results.MAIN_COLUMNS)]))
+    print(f"results: {root / 'results.csv'}   video: {root / 'preview.mp4'}")
+
+
+if __name__ == "__main__":
+    protocol.start(Arguments, run, __doc__)

@@ -1,0 +1,105 @@
+"""Evaluates cloned flow policies under inference delay and writes one row of results per level and setting.
+
+    python src/eval_flow.py --run-path logs-bc/<run> --output-dir exp_runs/tmp_eval
+
+evaluates the naive method without delay. `--profile long_tail` or `--config.delay-profile.*` choose the delay,
+`--config.method` the method, and `--sweep` runs the published grid instead: every constant, known delay d with every
+execute horizon s that fits the chunk, for naive, realtime, bid and hard_masking.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from rtc import delays, experiment, protocol, report, results
+from rtc.delays import DelayProfileConfig
+from rtc.estimators import EstimatorConfig
+from rtc.evaluation import EvalConfig, evaluate
+from rtc.experiment import PlannedCell
+from rtc.levels import LEVEL_NAMES
+from rtc.results import Cell
+
+__all__ = ["Arguments", "DelayProfileConfig", "EvalConfig", "evaluate", "run"]
+
+SWEEP_METHODS = ("naive", "realtime", "bid", "hard_masking")
+MAX_SWEPT_DELAY = 4
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Command line of eval_flow.
+
+    Attributes:
+        run_path: directory of the run, logs-bc/<run>.
+        level_paths: world files or level names.
+        output_dir: where results.csv and the cells go; finished cells are not computed again.
+        seed: seed of all randomness.
+        profile: a named delay profile instead of config.delay_profile.
+        sweep: run the published grid of constant delays and execute horizons.
+        overwrite: compute cells again although they are there.
+        config: the evaluation.
+    """
+
+    run_path: str
+    level_paths: tuple[str, ...] = tuple(f"worlds/l/{name}.json" for name in LEVEL_NAMES)
+    output_dir: str = "eval_output"
+    seed: int = 0
+    profile: str | None = None
+    sweep: bool = False
+    overwrite: bool = False
+    config: EvalConfig = field(default_factory=EvalConfig)
+
+
+def plan(args: Arguments, level_name: str) -> list[PlannedCell]:
+    """The cells of one level.
+
+    Raises:
+        ValueError: unknown profile.
+    """
+    if args.sweep:
+        return [
+            PlannedCell(Cell(f"d{delay}_s{horizon}", method, args.seed, level_name), config)
+            for method in SWEEP_METHODS
+            for delay, horizon, config in _grid(args.config, method)
+        ]
+    config, name = args.config, "custom"
+    if args.profile is not None:
+        config, name = dataclasses.replace(config, delay_profile=delays.profile(args.profile)), args.profile
+    elif config.delay_profile == DelayProfileConfig():
+        name = "no_delay"
+    return [PlannedCell(Cell(name, config.method, args.seed, level_name), config)]
+
+
+def _grid(config: EvalConfig, method: str) -> Iterator[tuple[int, int, EvalConfig]]:
+    """(d, s, configuration) for every constant delay and execute horizon of the published grid."""
+    size = config.model.action_chunk_size
+    for delay in range(min(MAX_SWEPT_DELAY, size // 2) + 1):
+        for horizon in range(max(1, delay), size - delay + 1):
+            execution = dataclasses.replace(config.execution, execute_horizon=horizon)
+            profile = DelayProfileConfig(fixed_delay=delay)
+            changed = dataclasses.replace(config, method=method, execution=execution, delay_profile=profile)
+            yield delay, horizon, dataclasses.replace(changed, estimator=EstimatorConfig("oracle"))
+
+
+def run(args: Arguments) -> None:
+    """Evaluates every level, writes `<output_dir>/results.csv` and prints its table."""
+    step, model = args.config.step, args.config.model
+    subjects = [experiment.load_subject(args.run_path, path, step, model) for path in args.level_paths]
+    tables = []
+    for subject in subjects:
+        cells = plan(args, subject.level.name)
+        root = Path(args.output_dir) / subject.level.name
+        experiment.run_cells(root, cells, subject, overwrite=args.overwrite)
+        tables.append(results.collect(root, [planned.cell for planned in cells]))
+    table = pd.concat(tables, ignore_index=True)
+    path = Path(args.output_dir) / "results.csv"
+    results.atomic_write(path, results.to_csv(table))
+    print(report.format_table(table[list(results.MAIN_COLUMNS)]))
+    print(f"results: {path}")
+
+
+if __name__ == "__main__":
+    protocol.start(Arguments, run, __doc__)

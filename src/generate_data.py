@@ -1,0 +1,59 @@
+"""Records expert demonstrations: `python src/generate_data.py --config.run-path logs-expert/<run>`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from rtc import demonstrations, levels, training
+from rtc.demonstrations import DataConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Rolls out the experts of a run and writes <run-path>/data/worlds_l_<level>.npz.
+
+    A fresh expert is drawn at every episode among those that solve the level often enough. A killed recording
+    continues where it was when the same command is given again.
+    """
+
+    config: DataConfig = dataclasses.field(default_factory=DataConfig)
+    level_paths: tuple[str, ...] = ("worlds/l/grasp_easy.json",)
+    """Levels to record: paths, names, or "all" for the benchmark's 12."""
+    resume: bool = True
+    """Continue a recording found in the folder; --no-resume starts afresh."""
+    preset: Literal["cpu", "published"] = "cpu"
+    """Defaults of all other flags: sized for a CPU, or as published (12 levels, 1,000,000 transitions)."""
+
+
+PRESETS = {
+    "cpu": Arguments(),
+    "published": Arguments(
+        DataConfig(run_path=Path("logs-expert/published"), num_transitions=1_000_000),
+        ("all",),
+        preset="published",
+    ),
+}
+
+
+def generate(args: Arguments) -> list[Path]:
+    """Records what the arguments ask for; returns the files."""
+    config = args.config
+    config.check_devices(training.device_mesh().size)
+    paths = training.expand_levels(args.level_paths, levels.LEVEL_NAMES)
+    loaded = {levels.level_slug(path): levels.load(path) for path in paths}
+    files = []
+    with training.claim(config.run_path / "data", training.as_dict(config), args.resume):
+        for slug, level in loaded.items():
+            env = levels.make_env(level, config.physics)
+            files.append(demonstrations.generate(env, slug, config, resume=args.resume))
+            print(f"{files[-1]}: {demonstrations.load(files[-1]).summary()}")
+    return files
+
+
+def main() -> None:
+    with training.plain_errors():
+        generate(training.cli(Arguments, PRESETS))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,492 @@
+"""Flow-matching action-chunk policy: an MLP-mixer over the tokens of a chunk, and the ways to sample from it.
+
+A chunk is H actions for H consecutive control ticks. The network predicts the velocity of a flow that carries
+Gaussian noise at flow time 0 to a chunk at flow time 1. Four samplers share it:
+
+- `FlowPolicy.action`: plain Euler integration.
+- `FlowPolicy.realtime_action`: guided inpainting of the previous chunk (RTC, arXiv 2506.07339).
+- `FlowPolicy.prefix_action`: the committed prefix as an input (training-time RTC, arXiv 2512.05964).
+- `FlowPolicy.bid_action`: best of n samples (bidirectional decoding, arXiv 2408.17355).
+
+Delays and horizons are in control ticks: Python ints, traced scalars or one traced value per environment.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple, Self, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from rtc.validation import require_choice, require_int
+
+PrefixAttentionSchedule = Literal["linear", "exp", "ones", "zeros"]
+Ticks = int | Int[Array, ""] | Int[Array, " b"]
+
+# Periods of the flow-time embedding, in units of flow time.
+_MIN_PERIOD, _MAX_PERIOD = 4e-3, 4.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Size of a FlowPolicy.
+
+    Attributes:
+        channel_dim: width of a token; even.
+        channel_hidden_dim: hidden width of the channel-mixing MLPs.
+        token_hidden_dim: hidden width of the token-mixing MLPs.
+        num_layers: number of mixer blocks.
+        action_chunk_size: H, the control ticks that one chunk covers.
+        simulated_delay: train with a ground-truth prefix of 0 … simulated_delay - 1 ticks (training-time
+            RTC), at most H; None trains without.
+
+    Raises:
+        ValueError: a field is out of range.
+    """
+
+    channel_dim: int = 256
+    channel_hidden_dim: int = 512
+    token_hidden_dim: int = 64
+    num_layers: int = 4
+    action_chunk_size: int = 8
+    simulated_delay: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.name != "simulated_delay":
+                require_int(f"ModelConfig.{field.name}", getattr(self, field.name), low=1)
+        if self.channel_dim % 2:
+            raise ValueError(
+                f"ModelConfig.channel_dim={self.channel_dim} must be even, for as many sines as cosines of "
+                f"the flow time; use {self.channel_dim + 1}"
+            )
+        if self.simulated_delay is not None:
+            # A longer prefix would leave no action of the chunk to learn.
+            limit = self.action_chunk_size
+            require_int("ModelConfig.simulated_delay", self.simulated_delay, low=1, high=limit)
+
+
+def get_prefix_weights(
+    start: Ticks, end: Ticks, total: int, schedule: PrefixAttentionSchedule
+) -> Float[Array, "*b total"]:
+    """How strongly each action of a new chunk is pulled towards the previous chunk (RTC, Eq. 5).
+
+    Args:
+        start: actions that will have been executed before the new chunk arrives (the inference delay).
+        end: first action without a counterpart in the previous chunk; the weights are 0 from there on.
+        total: chunk size H.
+        schedule: the weights between `start` and `end`: "linear" and "exp" decay, "ones" keeps all of the
+            overlap, "zeros" only the actions before `start`.
+
+    Returns:
+        Weights in [0, 1]; one row per environment where `start` or `end` is a vector.
+
+    Raises:
+        ValueError: unknown schedule.
+    """
+    require_choice("prefix_attention_schedule", schedule, get_args(PrefixAttentionSchedule))
+    index = jnp.arange(total)
+    start, end = (jnp.asarray(ticks)[..., None] for ticks in (start, end))
+    start = jnp.minimum(start, end)
+    if schedule == "ones":
+        weights = jnp.ones(total)
+    elif schedule == "zeros":
+        weights = jnp.where(index < start, 1.0, 0.0)
+    else:
+        weights = jnp.clip((start - 1 - index) / (end - start + 1) + 1, 0.0, 1.0)
+        if schedule == "exp":
+            weights = weights * jnp.expm1(weights) / (math.e - 1)
+    return jnp.where(index < end, weights, 0.0)
+
+
+class _Modulation(NamedTuple):
+    """Adaptive layer-norm parameters of the whole network at given flow times, each [b or 1, h or 1, k·c]."""
+
+    blocks: tuple[tuple[Array, Array], ...]
+    final: Array
+
+
+# Velocity of (x_t, flow time, modulation at that flow time).
+VelocityFn = Callable[[Array, Array, _Modulation], Array]
+
+
+class MixerBlock(nnx.Module):
+    """Token mixing, then channel mixing, gated and modulated by the flow time (adaLN, arXiv 2212.09748)."""
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
+        channels, tokens = config.channel_dim, config.action_chunk_size
+        self.token_mix_in = nnx.Linear(tokens, config.token_hidden_dim, use_bias=False, rngs=rngs)
+        self.token_mix_out = nnx.Linear(config.token_hidden_dim, tokens, use_bias=False, rngs=rngs)
+        self.channel_mix_in = nnx.Linear(channels, config.channel_hidden_dim, use_bias=False, rngs=rngs)
+        self.channel_mix_out = nnx.Linear(config.channel_hidden_dim, channels, use_bias=False, rngs=rngs)
+        self.adaln_1 = _zero_linear(channels, 3 * channels, rngs)
+        self.adaln_2 = _zero_linear(channels, 3 * channels, rngs)
+
+    def modulation(self, condition: Float[Array, "*n c"]) -> tuple[Array, Array]:
+        """Scale, shift and gate, concatenated to [*n, 3c], of token mixing and of channel mixing."""
+        return self.adaln_1(condition), self.adaln_2(condition)
+
+    def __call__(self, x: Float[Array, "b h c"], modulation: tuple[Array, Array]) -> Float[Array, "b h c"]:
+        scale, shift, gate = jnp.split(modulation[0], 3, axis=-1)
+        tokens = _modulated_norm(x, scale, shift).swapaxes(1, 2)
+        tokens = self.token_mix_out(nnx.gelu(self.token_mix_in(tokens)))
+        x = x + gate * tokens.swapaxes(1, 2)
+        scale, shift, gate = jnp.split(modulation[1], 3, axis=-1)
+        channels = _modulated_norm(x, scale, shift)
+        return x + gate * self.channel_mix_out(nnx.gelu(self.channel_mix_in(channels)))
+
+
+class FlowPolicy(nnx.Module):
+    """Velocity field v(x_t, obs, t) over action chunks, with its samplers and its training loss.
+
+    In a query the observation is fixed and the flow times are known beforehand. So the samplers compute what
+    depends on the observation alone once per query, and what depends on the flow time alone once per step.
+
+    Args:
+        obs_dim: size of the flat observation.
+        action_dim: size of one action.
+        config: size of the network.
+        rngs: source of the initial weights.
+
+    Raises:
+        ValueError: `obs_dim` or `action_dim` is not a positive int.
+    """
+
+    def __init__(self, *, obs_dim: int, action_dim: int, config: ModelConfig, rngs: nnx.Rngs):
+        require_int("obs_dim", obs_dim, low=1)
+        require_int("action_dim", action_dim, low=1)
+        self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
+        channels = config.channel_dim
+        self.in_proj = nnx.Linear(action_dim + obs_dim, channels, rngs=rngs)
+        self.mlp_stack = nnx.List([MixerBlock(config, rngs=rngs) for _ in range(config.num_layers)])
+        self.time_mlp = nnx.Sequential(
+            nnx.Linear(channels, channels, rngs=rngs),
+            nnx.swish,
+            nnx.Linear(channels, channels, rngs=rngs),
+            nnx.swish,
+        )
+        self.final_adaln = _zero_linear(channels, 2 * channels, rngs)
+        self.out_proj = nnx.Linear(channels, action_dim, rngs=rngs)
+
+    @property
+    def action_chunk_size(self) -> int:
+        """H, in control ticks."""
+        return self.config.action_chunk_size
+
+    def __call__(
+        self,
+        obs: Float[Array, "b o"],
+        x_t: Float[Array, "b h a"],
+        time: float | Float[Array, ""] | Float[Array, " b"] | Float[Array, "b h"],
+    ) -> Float[Array, "b h a"]:
+        """Velocity at flow time `time`: one for the batch, one per sample, or one per token.
+
+        Raises:
+            ValueError: `obs` or `x_t` does not have the policy's shape.
+        """
+        self._check_inputs(obs, x_t=x_t)
+        time = jnp.asarray(time, jnp.float32)
+        time = time.reshape(time.shape + (1,) * (2 - time.ndim)) if time.ndim else time[None, None]
+        per_token_obs = jnp.broadcast_to(obs[:, None], (*x_t.shape[:2], self.obs_dim))
+        x = self.in_proj(jnp.concatenate([x_t, per_token_obs], axis=-1))
+        return self._mix(x, self._modulation(time))
+
+    def action(
+        self,
+        rng: PRNGKeyArray | None,
+        obs: Float[Array, "b o"],
+        num_steps: int,
+        *,
+        noise: Float[Array, "b h a"] | None = None,
+    ) -> Float[Array, "b h a"]:
+        """Samples a chunk per observation with `num_steps` Euler steps.
+
+        Args:
+            rng: key of the initial noise; unused where `noise` is given.
+            obs: observations.
+            num_steps: flow steps.
+            noise: initial noise at flow time 0; standard normal by default.
+
+        Raises:
+            ValueError: `num_steps` < 1, a wrong shape, or neither `rng` nor `noise`.
+        """
+        self._check_inputs(obs)
+        return self._sample(self._project_obs(obs), self._noise(rng, noise, obs.shape[0]), num_steps)
+
+    def realtime_action(
+        self,
+        rng: PRNGKeyArray | None,
+        obs: Float[Array, "b o"],
+        num_steps: int,
+        prev_action_chunk: Float[Array, "b h a"],
+        inference_delay: Ticks,
+        prefix_attention_horizon: Ticks,
+        prefix_attention_schedule: PrefixAttentionSchedule,
+        max_guidance_weight: float | Float[Array, ""],
+        *,
+        noise: Float[Array, "b h a"] | None = None,
+    ) -> Float[Array, "b h a"]:
+        """Samples a chunk guided towards the previous one (RTC, arXiv 2506.07339, Eq. 1–5).
+
+        Args:
+            rng: key of the initial noise; unused where `noise` is given.
+            obs: observations.
+            num_steps: flow steps.
+            prev_action_chunk: the previous chunk, shifted so that its action 0 belongs to this query's tick.
+            inference_delay: ticks until the new chunk arrives; actions before that are pulled with weight 1.
+            prefix_attention_horizon: first action that the previous chunk no longer covers.
+            prefix_attention_schedule: weights in between, see `get_prefix_weights`.
+            max_guidance_weight: bound on the guidance weight (β in the paper).
+            noise: initial noise; standard normal by default.
+
+        Raises:
+            ValueError: `num_steps` < 1, a negative delay or guidance weight, an unknown schedule, a wrong
+                shape, or neither `rng` nor `noise`.
+        """
+        self._check_inputs(obs, prev_action_chunk=prev_action_chunk)
+        _check_not_negative("inference_delay", inference_delay)
+        _check_not_negative("max_guidance_weight", max_guidance_weight)
+        weights = get_prefix_weights(
+            inference_delay, prefix_attention_horizon, self.action_chunk_size, prefix_attention_schedule
+        )[..., None]
+        obs_term = self._project_obs(obs)
+
+        def guided_velocity(x_t: Array, time: Array, modulation: _Modulation) -> Array:
+            def denoise(x_t: Array) -> tuple[Array, Array]:
+                velocity = self._velocity(obs_term, x_t, modulation)
+                return x_t + (1 - time) * velocity, velocity
+
+            # Samples do not interact, so one vector-Jacobian product of the batch holds that of every sample.
+            x_1, vjp, velocity = jax.vjp(denoise, x_t, has_aux=True)
+            (correction,) = vjp((prev_action_chunk - x_1) * weights)
+            return velocity + _guidance_weight(time, max_guidance_weight) * correction
+
+        return self._integrate(guided_velocity, self._noise(rng, noise, obs.shape[0]), num_steps)
+
+    def prefix_action(
+        self,
+        rng: PRNGKeyArray | None,
+        obs: Float[Array, "b o"],
+        num_steps: int,
+        prev_action_chunk: Float[Array, "b h a"],
+        inference_delay: Ticks,
+        *,
+        noise: Float[Array, "b h a"] | None = None,
+    ) -> Float[Array, "b h a"]:
+        """Samples the rest of a chunk after its committed prefix (training-time RTC, arXiv 2512.05964).
+
+        The first `inference_delay` actions are those of `prev_action_chunk`, fed in at flow time 1 and
+        returned unchanged. (The published sampler returns them after one stray Euler step; the other actions
+        are the same.) For policies trained with `ModelConfig.simulated_delay`. Arguments as in
+        `realtime_action`.
+
+        Raises:
+            ValueError: `num_steps` < 1, a negative delay, a wrong shape, or neither `rng` nor `noise`.
+        """
+        self._check_inputs(obs, prev_action_chunk=prev_action_chunk)
+        _check_not_negative("inference_delay", inference_delay)
+        is_prefix = _prefix_mask(inference_delay, self.action_chunk_size)
+        obs_term, at_1 = self._project_obs(obs), self._modulation(jnp.ones((1, 1)))
+
+        def velocity(x_t: Array, _time: Array, modulation: _Modulation) -> Array:
+            velocity = self._velocity(obs_term, x_t, _select(is_prefix, at_1, modulation))
+            return jnp.where(is_prefix, 0.0, velocity)
+
+        noise = self._noise(rng, noise, obs.shape[0])
+        return self._integrate(velocity, jnp.where(is_prefix, prev_action_chunk, noise), num_steps)
+
+    def bid_action(
+        self,
+        rng: PRNGKeyArray | None,
+        obs: Float[Array, "b o"],
+        num_steps: int,
+        prev_action_chunk: Float[Array, "b h a"],
+        inference_delay: Ticks,
+        prefix_attention_horizon: Ticks,
+        n_samples: int,
+        bid_k: int | None = None,
+        bid_weak_policy: Self | None = None,
+        *,
+        noise: Float[Array, "nb h a"] | None = None,
+    ) -> Float[Array, "b h a"]:
+        """Samples `n_samples` chunks and keeps the best (bidirectional decoding, arXiv 2408.17355).
+
+        The backward loss is the distance to the previous chunk, weighted by the "exp" prefix weights. With a
+        weak policy the forward contrast is added: the distances to the `bid_k` best chunks of this policy
+        minus those to the `bid_k` best of the weak one, over n.
+
+        Args:
+            n_samples: chunks per observation.
+            bid_k: chunks per policy that the forward contrast compares with; needs `bid_weak_policy`.
+            bid_weak_policy: an earlier checkpoint of the same policy; starts from the same noise.
+            noise: initial noise, sample-major: row i · b + j belongs to sample i of observation j.
+            rng, obs, num_steps, prev_action_chunk, inference_delay, prefix_attention_horizon: as in
+                `realtime_action`.
+
+        Raises:
+            ValueError: `num_steps` or `n_samples` < 1, `bid_k` outside 1 … n_samples, only one of `bid_k` and
+                `bid_weak_policy`, a negative delay, a wrong shape, or neither `rng` nor `noise`.
+        """
+        _check_bid(n_samples, bid_k, bid_weak_policy)
+        _check_not_negative("inference_delay", inference_delay)
+        self._check_inputs(obs, prev_action_chunk=prev_action_chunk)
+        batch, chunk = obs.shape[0], prev_action_chunk.shape[1:]
+        noise = self._noise(rng, noise, n_samples * batch)
+        weights = get_prefix_weights(inference_delay, prefix_attention_horizon, chunk[0], "exp")
+
+        def sample(policy: FlowPolicy) -> tuple[Array, Array]:
+            policy._check_inputs(obs, prev_action_chunk=prev_action_chunk)
+            obs_term = jnp.tile(policy._project_obs(obs), (n_samples, 1))
+            chunks = policy._sample(obs_term, noise, num_steps).reshape(n_samples, batch, *chunk)
+            return chunks, jnp.sum(_distance(chunks, prev_action_chunk) * weights, axis=-1)
+
+        chunks, loss = sample(self)
+        if bid_weak_policy is not None:
+            positives, negatives = _best(bid_k, chunks, loss), _best(bid_k, *sample(bid_weak_policy))
+            contrast = [jnp.sum(_distance(chunks[:, None], s), axis=(1, 3)) for s in (positives, negatives)]
+            loss = loss + (contrast[0] - contrast[1]) / n_samples
+        return chunks[jnp.argmin(loss, axis=0), jnp.arange(batch)]
+
+    def loss(
+        self, rng: PRNGKeyArray, obs: Float[Array, "b o"], action: Float[Array, "b h a"]
+    ) -> Float[Array, ""]:
+        """Conditional flow-matching loss: mean squared error of the velocity over the actions to predict.
+
+        With `ModelConfig.simulated_delay` a prefix of each chunk is given at flow time 1 and left out of the
+        loss (training-time RTC, arXiv 2512.05964); length i has probability ∝ exp(simulated_delay - 1 - i).
+
+        Raises:
+            ValueError: a wrong shape.
+        """
+        self._check_inputs(obs, action=action)
+        noise_rng, time_rng, delay_rng = jax.random.split(rng, 3)
+        noise = jax.random.normal(noise_rng, action.shape)
+        time = jax.random.uniform(time_rng, (obs.shape[0], 1, 1))
+        x_t, modulation = (1 - time) * noise + time * action, self._modulation(time[..., 0])
+        is_prefix = jnp.zeros_like(time, dtype=bool)
+        if self.config.simulated_delay is not None:
+            logits = jnp.arange(self.config.simulated_delay, 0, -1.0)
+            delay = jax.random.categorical(delay_rng, logits, shape=(obs.shape[0],))
+            is_prefix = _prefix_mask(delay, self.action_chunk_size)
+            x_t = jnp.where(is_prefix, action, x_t)
+            modulation = _select(is_prefix, self._modulation(jnp.ones((1, 1))), modulation)
+        error = self._velocity(self._project_obs(obs), x_t, modulation) - (action - noise)
+        return jnp.mean(jnp.square(error), where=~is_prefix)
+
+    def _sample(self, obs_term: Array, noise: Array, num_steps: int) -> Array:
+        def velocity(x_t: Array, _time: Array, modulation: _Modulation) -> Array:
+            return self._velocity(obs_term, x_t, modulation)
+
+        return self._integrate(velocity, noise, num_steps)
+
+    def _integrate(self, velocity: VelocityFn, noise: Array, num_steps: int) -> Array:
+        """Euler steps from flow time 0 to 1."""
+        require_int("num_steps", num_steps, low=1)
+        times = jnp.arange(num_steps, dtype=jnp.float32) / num_steps
+
+        def step(x_t: Array, inputs: tuple[Array, _Modulation]) -> tuple[Array, None]:
+            return x_t + velocity(x_t, *inputs) / num_steps, None
+
+        return jax.lax.scan(step, noise, (times, self._modulation(times[:, None, None])))[0]
+
+    def _velocity(self, obs_term: Array, x_t: Array, modulation: _Modulation) -> Array:
+        """`__call__` from a projected observation and a modulation that are already there."""
+        x = x_t @ self.in_proj.kernel[: self.action_dim] + obs_term[:, None]
+        return self._mix(x, modulation)
+
+    def _project_obs(self, obs: Array) -> Array:
+        """The observation's share of `in_proj`, bias included: the same for every token and flow step."""
+        return obs @ self.in_proj.kernel[self.action_dim :] + self.in_proj.bias[...]
+
+    def _modulation(self, time: Array) -> _Modulation:
+        condition = self.time_mlp(_embed_time(time, self.config.channel_dim))
+        blocks = tuple(block.modulation(condition) for block in self.mlp_stack)
+        return _Modulation(blocks, self.final_adaln(condition))
+
+    def _mix(self, x: Array, modulation: _Modulation) -> Array:
+        for block, block_modulation in zip(self.mlp_stack, modulation.blocks, strict=True):
+            x = block(x, block_modulation)
+        return self.out_proj(_modulated_norm(x, *jnp.split(modulation.final, 2, axis=-1)))
+
+    def _noise(self, rng: PRNGKeyArray | None, noise: Array | None, batch: int) -> Array:
+        """The initial noise: the given one, or standard normal."""
+        shape = (batch, self.action_chunk_size, self.action_dim)
+        if noise is not None:
+            _check_shape("noise", noise, shape)
+            return noise
+        if rng is None:
+            raise ValueError("rng=None without noise; pass a jax.random key, or noise=")
+        return jax.random.normal(rng, shape)
+
+    def _check_inputs(self, obs: Array, **chunks: Array) -> None:
+        batch = obs.shape[0] if obs.ndim else 1
+        _check_shape("obs", obs, (batch, self.obs_dim))
+        for name, chunk in chunks.items():
+            _check_shape(name, chunk, (batch, self.action_chunk_size, self.action_dim))
+
+
+def _zero_linear(in_features: int, out_features: int, rngs: nnx.Rngs) -> nnx.Linear:
+    """Zero at first (adaLN-Zero), so that every block starts as the identity."""
+    return nnx.Linear(in_features, out_features, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
+
+
+def _modulated_norm(x: Array, scale: Array, shift: Array) -> Array:
+    return jax.nn.standardize(x, epsilon=1e-6) * (1 + scale) + shift
+
+
+def _embed_time(time: Float[Array, "*n"], dim: int) -> Float[Array, "*n dim"]:
+    """Sines and cosines of the flow time, with geometrically spaced periods."""
+    # Phases reach 1600 rad, so the rounding of these constants shows; NumPy's is the same in every program.
+    frequencies = 2 * np.pi / np.geomspace(_MIN_PERIOD, _MAX_PERIOD, dim // 2)
+    phase = time[..., None] * frequencies.astype(np.float32)
+    return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=-1)
+
+
+def _guidance_weight(time: Array, maximum: float | Array) -> Array:
+    """min(maximum, (1 - t)/t · (t² + (1 - t)²)/(1 - t)²), RTC Eq. 2 and 4; the maximum at t = 0."""
+    rest = 1 - time
+    return jnp.minimum(rest / time * (time**2 + rest**2) / rest**2, maximum)
+
+
+def _prefix_mask(delay: Ticks, chunk_size: int) -> Array:
+    """True for the tokens before `delay`, as [b or 1, h, 1]."""
+    return (jnp.arange(chunk_size) < jnp.asarray(delay).reshape(-1, 1))[..., None]
+
+
+def _select(is_prefix: Array, at_1: _Modulation, at_t: _Modulation) -> _Modulation:
+    """Modulation with the prefix tokens at flow time 1: per token a select, not a network evaluation."""
+    return jax.tree.map(partial(jnp.where, is_prefix), at_1, at_t)
+
+
+def _distance(a: Array, b: Array) -> Array:
+    return jnp.linalg.norm(a - b, axis=-1)
+
+
+def _best(k: int, chunks: Float[Array, "n b h a"], loss: Float[Array, "n b"]) -> Float[Array, "k b h a"]:
+    """The k chunks of least loss, for each observation."""
+    index = jax.lax.top_k(-loss.T, k)[1].T
+    return jnp.take_along_axis(chunks, index[..., None, None], axis=0)
+
+
+def _check_not_negative(name: str, value: float | Array) -> None:
+    # Traced values cannot be checked.
+    if isinstance(value, int | float) and not value >= 0:
+        raise ValueError(f"{name}={value} must be at least 0")
+
+
+def _check_shape(name: str, array: Array, expected: tuple[int, ...]) -> None:
+    if array.shape != expected:
+        raise ValueError(f"{name} has shape {list(array.shape)}; this policy expects {list(expected)}")
+
+
+def _check_bid(n_samples: int, bid_k: int | None, weak_policy: FlowPolicy | None) -> None:
+    require_int("n_samples", n_samples, low=1)
+    if (bid_k is None) != (weak_policy is None):
+        raise ValueError(f"bid_k={bid_k} and bid_weak_policy go together; give both of them or neither")
+    if bid_k is not None:
+        require_int("bid_k", bid_k, low=1, high=n_samples)

@@ -1,0 +1,46 @@
+"""Draws the levels' start states into one labelled picture: `python src/render_levels.py`."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from PIL import Image
+
+from rtc import levels, render
+from rtc.results import atomic_path
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Draws the start states of levels into one labelled picture."""
+
+    level_paths: tuple[str, ...] = tuple(f"worlds/l/{name}.json" for name in levels.LEVEL_NAMES)
+    """World files, Kinetix dumps or level names."""
+    output: Path = levels.ROOT / "worlds" / "levels.png"
+    """Picture to write; any format that Pillow knows by its suffix."""
+    size: int = 360
+    """Pixels per level."""
+
+
+def render_levels(args: Arguments) -> None:
+    """Writes the picture that the arguments describe."""
+    if not args.level_paths:
+        raise ValueError("level_paths is empty; name at least one level")
+    shown = [levels.load(path) for path in args.level_paths]
+    pictures = [render.draw(levels.shapes(level, level.start), size=args.size) for level in shown]
+    picture = render.grid(pictures, [level.name for level in shown])
+    with atomic_path(args.output) as temporary:
+        Image.fromarray(picture).quantize(128, dither=Image.Dither.NONE).save(temporary)
+    print(f"wrote {args.output} ({len(shown)} levels)")
+
+
+def main() -> None:
+    try:
+        render_levels(tyro.cli(Arguments))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"render_levels: {error}")
+
+
+if __name__ == "__main__":
+    main()

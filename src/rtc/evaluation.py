@@ -1,0 +1,174 @@
+"""Evaluates a policy on a level under one delay profile: configuration in, metrics and records out."""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import jax
+import numpy as np
+
+from model import FlowPolicy, ModelConfig
+from rtc import checkpoints, execution, levels, methods, metrics
+from rtc.controller import Controller, ExecutionConfig, make_controller
+from rtc.delays import DelayProfileConfig, make_process
+from rtc.estimators import EstimatorConfig
+from rtc.levels import Level
+from rtc.methods import MethodOptions
+from rtc.metrics import Summary
+from rtc.slots import NEVER, Records
+from rtc.validation import require_choice, require_int
+
+DEFAULT_SLOTS = 64
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """One evaluation of one policy on one level.
+
+    Attributes:
+        step: epoch of the checkpoint; -1 takes the last one.
+        num_evals: episodes.
+        num_flow_steps: Euler steps per chunk.
+        delay_profile: distribution of the inference delay; none by default.
+        method: execution method, a name from `rtc.methods.METHODS`.
+        method_options: numbers of the methods.
+        estimator: what the method is told about the delay.
+        execution: how chunks are executed.
+        physics: the simulator's step.
+        num_slots: episodes simulated at a time; results do not depend on it.
+        model: size of the policy; must match the checkpoint.
+    """
+
+    step: int = -1
+    num_evals: int = 2048
+    num_flow_steps: int = 5
+    delay_profile: DelayProfileConfig = field(default_factory=DelayProfileConfig)
+    method: str = "naive"
+    method_options: MethodOptions = field(default_factory=MethodOptions)
+    estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    physics: str = "stock"
+    num_slots: int = DEFAULT_SLOTS
+    model: ModelConfig = field(default_factory=ModelConfig)
+
+    def __post_init__(self):
+        require_int("num_evals", self.num_evals, low=1)
+        require_int("num_flow_steps", self.num_flow_steps, low=1)
+        require_int("num_slots", self.num_slots, low=1)
+        require_choice("method", self.method, methods.METHODS)
+        chunk, horizon = self.model.action_chunk_size, self.execution.execute_horizon
+        if horizon > chunk:
+            raise ValueError(f"execute_horizon={horizon} exceeds action_chunk_size={chunk}: choose at most {chunk}")
+
+    def identity(self) -> dict:
+        """Everything that determines the results, as plain data; the checkpoint is identified by its hash."""
+        settings = dataclasses.asdict(self)
+        if self.delay_profile.mode == "trace":
+            settings["trace_sha256"] = checkpoints.sha256(Path(self.delay_profile.trace_path))
+        return {name: value for name, value in settings.items() if name not in ("num_slots", "step")}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        summary: its metrics.
+        records: what happened in each episode.
+        wall_s: wall time in seconds, compilation included.
+        utilisation: share of the simulated slot-ticks that belonged to an episode.
+    """
+
+    summary: Summary
+    records: Records
+    wall_s: float
+    utilisation: float
+
+
+class NonFiniteError(FloatingPointError):
+    """The policy or the simulator produced a NaN or an infinity."""
+
+
+def controller_for(config: EvalConfig) -> Controller:
+    """The controller that a configuration describes. Raises ValueError where its trace cannot be read."""
+    method = methods.make(config.method, config.method_options)
+    return make_controller(method, make_process(config.delay_profile), config.estimator.make(), config.execution)
+
+
+def check_policy(config: EvalConfig, policy: FlowPolicy) -> None:
+    """Raises ValueError where a method cannot work with this policy."""
+    if config.method == "trained_prefix" and policy.config.simulated_delay is None:
+        raise ValueError(
+            "method='trained_prefix' needs a policy trained with --config.model.simulated-delay; "
+            "choose another method or another checkpoint"
+        )
+
+
+def with_fewer_slots(run: Callable[[int], Result], num_slots: int) -> Result:
+    """Calls `run(num_slots)`, halving the number of slots whenever the device runs out of memory."""
+    while True:
+        try:
+            return run(num_slots)
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:
+            exhausted = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+            if not exhausted or num_slots == 1:
+                raise
+            num_slots //= 2
+            warnings.warn(f"out of memory: trying again with num_slots={num_slots}; same results", stacklevel=2)
+
+
+def evaluate(config: EvalConfig, level: Level, policy: FlowPolicy, *, seed: int = 0) -> Evaluation:
+    """Runs `config.num_evals` episodes of a policy on a level.
+
+    Raises:
+        ValueError: the method does not fit the policy.
+        NonFiniteError: a NaN or infinity appeared; the message says in which episode and tick.
+    """
+    check_policy(config, policy)
+    env, controller = levels.make_env(level, config.physics), controller_for(config)
+    episodes = np.arange(config.num_evals)
+    start = time.perf_counter()
+
+    def run(num_slots: int) -> Records:
+        return execution.rollout(
+            env,
+            policy,
+            controller,
+            seed=seed,
+            episodes=episodes,
+            num_steps=config.num_flow_steps,
+            num_slots=num_slots,
+        )
+
+    records = with_fewer_slots(run, config.num_slots)
+    wall_s = time.perf_counter() - start
+    _require_finite(records, config, level, seed)
+    summary = metrics.summarise(
+        records,
+        episodes,
+        chunk_size=policy.action_chunk_size,
+        bound_actions=level.bound_actions,
+        evaluations_per_query=controller.method.network_evaluations(config.num_flow_steps),
+        bootstrap_evaluations=config.num_flow_steps,
+    )
+    devices = min(len(jax.local_devices()), len(episodes))
+    utilisation = records.length.sum() / records.slot_ticks[:devices].sum()
+    return Evaluation(summary, records, wall_s, float(utilisation))
+
+
+def _require_finite(records: Records, config: EvalConfig, level: Level, seed: int) -> None:
+    bad = np.flatnonzero(records.bad_tick != NEVER)
+    if bad.size == 0:
+        return
+    episode = int(bad[0])
+    tick = int(records.bad_tick[episode])
+    source = "simulator" if np.isfinite(records.actions[episode, tick]).all() else "policy"
+    raise NonFiniteError(
+        f"the {source} produced a non-finite number: level {level.name}, method {config.method}, seed {seed}, "
+        f"episode {episode}, tick {tick} ({bad.size} of {len(records.length)} episodes affected)"
+    )

@@ -1,0 +1,147 @@
+"""The asynchronous executor: episodes under random inference delay, batched and exact to the control tick.
+
+Query k of an environment is launched at tick τ_k, on the observation of that tick, and returns d_k ticks later; one
+query is in flight at a time. Its chunk covers ticks τ_k … τ_k+H-1. The next query is launched L_k = max(s_k, d_k)
+ticks later, s_k being the execute horizon. At tick τ_k+j the robot executes
+
+    chunk k,   entry j            once it has arrived (j ≥ d_k),
+    chunk k-1, entry L_{k-1}+j    before that, where the old chunk reaches that far,
+    the fallback                  else: the tick is *starved*.
+
+Before query 0 a chunk sampled from the first observation is current, as in the simulation of Real-Time Chunking
+(arXiv 2506.07339); with a constant delay d ≤ s this executor reproduces that protocol.
+
+Episodes wait in a queue and run in a fixed number of slots; a slot whose episode ends takes the next one. What
+happens in an episode depends on the seed and the episode's number alone.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from rtc import slots
+from rtc.controller import Controller
+from rtc.environment import Environment
+from rtc.methods import Policy
+from rtc.slots import NEVER, Carry, Records
+from rtc.validation import require_int
+from rtc.wrappers import noisy_action
+
+
+def _run_queue(
+    env: Environment,
+    policy: Policy,
+    controller: Controller,
+    seed_key: Key[Array, ""],
+    queue: Int[Array, "1 n"],
+    num_slots: int,
+    num_steps: int,
+) -> Records:
+    """Runs one device's queue of episodes; NEVER in the queue is padding."""
+    queue = queue[0]
+    rows = queue.shape[0]
+    idle = jnp.full(num_slots, rows, jnp.int32)
+    keys = jax.vmap(partial(jax.random.fold_in, seed_key))(idle)
+    start = Carry(
+        slots=slots.new_slots(env, policy, controller, keys, idle),
+        next_row=jnp.zeros((), jnp.int32),
+        records=slots.empty_records(rows, env.max_timesteps, policy.action_dim),
+    )
+    last_row = (queue >= 0).sum()
+
+    def unfinished(carry: Carry) -> Bool[Array, ""]:
+        return (carry.next_row < last_row) | (carry.slots.row < rows).any()
+
+    def body(carry: Carry) -> Carry:
+        carry = slots.refill(env, policy, controller, carry, queue, seed_key, num_steps)
+        return slots.tick(env, policy, controller, carry, num_steps, rows)
+
+    records = jax.lax.while_loop(unfinished, body, start).records
+    return jax.tree.map(lambda x: x[None], records)
+
+
+@partial(jax.jit, static_argnames=("num_slots", "num_steps", "mesh"))
+def _run_sharded(env, policy, controller, seed_key, queues, *, num_slots, num_steps, mesh) -> Records:
+    """One queue of episodes per device, each with its own loop: devices never wait for each other."""
+    everywhere, per_device = PartitionSpec(), PartitionSpec("device")
+    run = jax.shard_map(
+        partial(_run_queue, num_slots=num_slots, num_steps=num_steps),
+        mesh=mesh,
+        in_specs=(everywhere, everywhere, everywhere, everywhere, per_device),
+        out_specs=per_device,
+        check_vma=False,
+    )
+    return run(env, policy, controller, seed_key, queues)
+
+
+def rollout(
+    env: Environment,
+    policy: Policy,
+    controller: Controller,
+    *,
+    seed: int,
+    episodes: Int[np.ndarray, " n"],
+    num_steps: int = 5,
+    num_slots: int = 64,
+) -> Records:
+    """Runs episodes to their ends.
+
+    Args:
+        env: the level.
+        policy: the chunk policy.
+        controller: method, delays, estimator and execution rules.
+        seed: seed of all randomness; with the episode's number it determines what happens in an episode.
+        episodes: episode numbers, at least 0, in any order.
+        num_steps: flow steps per query.
+        num_slots: episodes simulated at a time, over all devices together. Results do not depend on it.
+
+    Returns:
+        Records whose row i belongs to `episodes[i]`, as numpy arrays.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    require_int("num_steps", num_steps, low=1)
+    require_int("num_slots", num_slots, low=1)
+    horizon = int(controller.execute_horizon)
+    if horizon > policy.action_chunk_size:
+        raise ValueError(
+            f"execute_horizon={horizon} exceeds the chunk size {policy.action_chunk_size}: a chunk holds no more actions"
+        )
+    episodes = np.asarray(episodes, np.int32)
+    if episodes.ndim != 1 or episodes.size == 0 or episodes.min() < 0:
+        raise ValueError("episodes must be a non-empty vector of numbers of at least 0")
+    devices = jax.local_devices()[: episodes.size]
+    per_device = -(-episodes.size // len(devices))
+    padded = np.pad(episodes, (0, per_device * len(devices) - episodes.size), constant_values=NEVER)
+    queues = padded.reshape(per_device, len(devices)).T
+    records = _run_sharded(
+        env,
+        policy,
+        controller,
+        jax.random.key(seed),
+        queues,
+        num_slots=min(per_device, -(-num_slots // len(devices))),
+        num_steps=num_steps,
+        mesh=Mesh(np.array(devices), ("device",)),
+    )
+    in_order = jax.tree.map(lambda x: np.asarray(x).swapaxes(0, 1).reshape(-1, *x.shape[2:]), records)
+    return jax.tree.map(lambda x: x[: episodes.size], in_order)
+
+
+@partial(jax.jit, static_argnames="ticks")
+def _action_noise_keys(seed_key: Key[Array, ""], episode: Int[Array, ""], *, ticks: int) -> Key[Array, " t"]:
+    stream = jax.random.fold_in(jax.random.fold_in(seed_key, episode), slots.ACTION_NOISE)
+    return jax.vmap(partial(jax.random.fold_in, stream))(jnp.arange(ticks))
+
+
+def executed_actions(
+    actions: Float[np.ndarray, "t a"], *, seed: int, episode: int, action_noise: float
+) -> Float[Array, "t a"]:
+    """Commanded actions of an episode with the very noise that the executor gave them, to replay it."""
+    keys = _action_noise_keys(jax.random.key(seed), jnp.int32(episode), ticks=len(actions))
+    return jax.vmap(noisy_action, (0, 0, None))(keys, jnp.asarray(actions), action_noise)

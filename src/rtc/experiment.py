@@ -1,0 +1,193 @@
+"""Runs the cells of an experiment: checks everything first, skips what is done, resumes after a kill."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+from tqdm import tqdm
+
+from model import FlowPolicy, ModelConfig
+from rtc import checkpoints, evaluation, figures, levels, results
+from rtc.evaluation import EvalConfig, Evaluation
+from rtc.figures import EpisodeTrace
+from rtc.levels import Level
+from rtc.results import Cell
+from rtc.slots import NEVER, Records
+
+TRACE = "timeline.npz"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: one checkpoint on one level.
+
+    Attributes:
+        level: the level.
+        level_path: how the user named it.
+        policy: the policy.
+        checkpoint: its file.
+        checkpoint_sha256: hash of that file.
+        training: the facts stored with the checkpoint.
+    """
+
+    level: Level
+    level_path: str
+    policy: FlowPolicy
+    checkpoint: Path
+    checkpoint_sha256: str
+    training: dict
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell and the configuration that fills it."""
+
+    cell: Cell
+    config: EvalConfig
+
+
+def load_subject(run_path: str | Path, level_path: str, step: int = -1, model: ModelConfig | None = None) -> Subject:
+    """Loads a level and a run's policy for it.
+
+    Args:
+        run_path: directory of the run, logs-bc/<run>.
+        level_path: world file or level name.
+        step: epoch of the checkpoint; -1 takes the last one.
+        model: the size that the policy must have; None takes it as it is.
+
+    Raises:
+        ValueError: unknown level, malformed world file, damaged checkpoint or one of another size.
+        FileNotFoundError: no such world file, run or epoch.
+    """
+    level = levels.load(level_path)
+    path = checkpoints.policy_path(run_path, level_path, step)
+    policy, training = checkpoints.load_policy(path, model)
+    return Subject(level, level_path, policy, path, checkpoints.sha256(path), training)
+
+
+def plan_inputs(planned: PlannedCell, subject: Subject, code_version: str) -> dict:
+    """Everything that a cell's results depend on; its hash is the cell's fingerprint."""
+    return {
+        "config": {**planned.config.identity(), "seed": planned.cell.seed},
+        "checkpoint_sha256": subject.checkpoint_sha256,
+        "level_sha256": subject.level.sha256,
+        "code_version": code_version,
+    }
+
+
+def run_cells(
+    root: str | Path,
+    plan: Sequence[PlannedCell],
+    subject: Subject,
+    *,
+    overwrite: bool = False,
+    directory: str | Path | None = None,
+) -> list[Path]:
+    """Computes the cells that are not there yet and returns the directories of all of them.
+
+    Args:
+        root: output root of the experiment; one run at a time may write to it.
+        plan: the cells, in order. Those of one method should follow each other.
+        subject: policy and level.
+        overwrite: compute cells again although they are there.
+        directory: where to put the only cell of a plan, instead of its place under `root`.
+
+    Raises:
+        ValueError: an empty plan, a cell twice, a method that does not fit the policy, an unreadable trace, or
+            another run in `root`.
+        OSError: `root` cannot be written to.
+        NonFiniteError: a NaN or infinity appeared; the cells before it are kept.
+    """
+    _check_plan(plan)
+    for planned in plan:
+        evaluation.check_policy(planned.config, subject.policy)
+        evaluation.controller_for(planned.config)
+    root = results.require_writable(root)
+    code_version = results.code_version()
+    places = {p: Path(directory) if directory else results.cell_dir(root, p.cell) for p in plan}
+    with results.lock(root):
+        results.remove_leftovers(root)
+        todo = []
+        for planned, place in places.items():
+            key = results.fingerprint(**plan_inputs(planned, subject, code_version))
+            problem = results.cell_problem(place, planned.cell, key)
+            if problem is None and not overwrite:
+                print(f"skip {planned.cell}: complete in {place}")
+            else:
+                todo.append(planned)
+        print(f"{len(todo)} of {len(plan)} cells to compute")
+        with tqdm(todo, unit="cell", disable=not todo) as progress:
+            for planned in progress:
+                progress.set_description(str(planned.cell))
+                _compute(root, planned, subject, code_version, places[planned])
+    return list(places.values())
+
+
+def _check_plan(plan: Sequence[PlannedCell]) -> None:
+    if not plan:
+        raise ValueError("there are no cells to run: give at least one each of profiles, methods and seeds")
+    cells = [planned.cell for planned in plan]
+    twice = [cell for cell in cells if cells.count(cell) > 1]
+    if twice:
+        raise ValueError(f"cell {twice[0]} is planned twice: name profiles, methods and seeds once each")
+
+
+def _compute(root: Path, planned: PlannedCell, subject: Subject, code_version: str, place: Path) -> None:
+    started = time.time()
+    outcome = evaluation.evaluate(planned.config, subject.level, subject.policy, seed=planned.cell.seed)
+    inputs = plan_inputs(planned, subject, code_version)
+    chosen = interesting_episode(outcome)
+    trace = episode_trace(
+        outcome.records,
+        chosen,
+        chunk_size=subject.policy.action_chunk_size,
+        bound_actions=subject.level.bound_actions,
+        description=f"{subject.level.name}, {planned.cell}, episode {chosen}",
+    )
+    figures.save_trace(place / TRACE, trace)
+    timing = {"wall_s": outcome.wall_s, "slot_utilisation": outcome.utilisation}
+    results.write_cell(
+        root,
+        planned.cell,
+        results.fingerprint(**inputs),
+        outcome.summary.row | timing,
+        outcome.summary.episodes,
+        outcome.summary.delay_counts,
+        results.provenance(started) | {"checkpoint": str(subject.checkpoint), "level_path": subject.level_path},
+        inputs=inputs,
+        directory=place,
+    )
+
+
+def interesting_episode(outcome: Evaluation) -> int:
+    """The episode to show: solved if one is, with as many starved ticks as the median of those that starve."""
+    frame = outcome.summary.episodes
+    solved = frame[frame["returned_episode_solved"] == 1]
+    pool = solved if len(solved) else frame
+    starving = pool[pool["starved_ticks"] > 0]
+    pool = starving if len(starving) else pool
+    ordered = pool.sort_values(["starved_ticks", "episode"])
+    return int(ordered.index[(len(ordered) - 1) // 2])
+
+
+def episode_trace(
+    records: Records, episode: int, *, chunk_size: int, bound_actions: Bool[np.ndarray, " a"], description: str
+) -> EpisodeTrace:
+    """What the timeline figure needs of one episode; of its actions, the dimensions that the level binds."""
+    length = int(records.length[episode])
+    delay, horizon = records.delay[episode, :length], records.execute_horizon[episode, :length]
+    launched = delay != NEVER
+    return EpisodeTrace(
+        query=launched,
+        delay=delay,
+        planned_delay=records.planned[episode, :length],
+        length_executed=np.where(launched, np.maximum(delay, horizon), NEVER),
+        age=records.age[episode, :length],
+        action=records.actions[episode, :length][:, bound_actions],
+        horizon=chunk_size,
+        description=description,
+    )
+

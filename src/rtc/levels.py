@@ -1,0 +1,379 @@
+"""The benchmark's levels: world files to Kinetix start states, and Kinetix behind the Environment interface.
+
+Kinetix (Matthews et al. 2025, arXiv 2410.23208) simulates rigid bodies with jax2d. One control tick is two
+physics steps of 1/60 s (33.3 ms); an episode lasts at most 256 ticks; the observation is Kinetix's flat
+symbolic one (679 numbers); the six actions are four motors in [-1, 1] and two thrusters in [0, 1].
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax2d.engine import (
+    calc_inverse_inertia_circle,
+    calc_inverse_inertia_polygon,
+    calc_inverse_mass_circle,
+    calc_inverse_mass_polygon,
+    recompute_global_joint_positions,
+)
+from jaxtyping import Array, Bool, Float
+from kinetix.environment import env as kinetix_env
+from kinetix.environment.env_state import EnvParams, EnvState, StaticEnvParams
+from kinetix.environment.spaces import ActionType, ObservationType
+from kinetix.environment.utils import create_empty_env
+from kinetix.util.saving import BASE_DIR, expand_env_state
+
+from rtc import world_dump, world_scene, world_spec
+from rtc.environment import Environment, Transition
+from rtc.shapes import shapes as shapes
+from rtc.validation import require_choice, unknown
+from rtc.world_dump import Dump
+
+LEVEL_NAMES: tuple[str, ...] = (
+    "grasp_easy",
+    "catapult",
+    "cartpole_thrust",
+    "hard_lunar_lander",
+    "mjc_half_cheetah",
+    "mjc_swimmer",
+    "mjc_walker",
+    "h17_unicycle",
+    "chain_lander",
+    "catcher_v3",
+    "trampoline",
+    "car_launch",
+)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+# Kinetix's own classes compare only the fields of their jax2d base class, so two environments that differ in
+# max_timesteps would count as equal and share a compiled program; these compare every field.
+@struct.dataclass
+class StaticParams(StaticEnvParams):
+    """Kinetix's static parameters, compared by all fields."""
+
+
+@struct.dataclass
+class Params(EnvParams):
+    """Kinetix's parameters, compared by all fields."""
+
+
+LARGE = StaticParams(
+    num_polygons=world_spec.NUM_POLYGONS,
+    num_circles=world_spec.NUM_CIRCLES,
+    num_joints=world_spec.NUM_JOINTS,
+    num_thrusters=world_spec.NUM_THRUSTERS,
+    num_motor_bindings=world_spec.NUM_MOTOR_BINDINGS,
+    num_thruster_bindings=world_spec.NUM_THRUSTER_BINDINGS,
+    num_static_fixated_polys=world_spec.NUM_WALLS,
+    frame_skip=2,
+)
+
+
+@dataclass(frozen=True)
+class Level:
+    """A level's start state and the parameters of its simulation.
+
+    Attributes:
+        name: the world file's name without ".json".
+        path: the world file.
+        sha256: of the world file's content and, where it changes a shipped level, of that level's.
+        start: the one start state.
+        static_params: sizes and frame skip; the same for all levels.
+        env_params: physics constants and time limit.
+        bound_actions: which of the six action dimensions drive anything in this level.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    start: EnvState = field(compare=False)
+    static_params: StaticParams
+    env_params: Params
+    bound_actions: np.ndarray = field(compare=False)
+
+
+def level_slug(level_path: str | Path) -> str:
+    """The level's name in checkpoint files: "worlds/l/grasp_easy.json" gives "worlds_l_grasp_easy"."""
+    path = Path(level_path)
+    if path.is_absolute() and path.is_relative_to(ROOT):
+        path = path.relative_to(ROOT)
+    elif len(path.parts) == 1:
+        path = Path("worlds/l") / path
+    return path.as_posix().removesuffix(".json").replace("/", "_")
+
+
+def resolve(level: str | Path) -> Path:
+    """The world file of a level name or path; relative paths are looked up in the repository, then here.
+
+    Raises:
+        ValueError: an unknown level name.
+        FileNotFoundError: no such file.
+    """
+    text = str(level)
+    if "/" not in text and not text.endswith(".json"):
+        if text not in LEVEL_NAMES:
+            raise unknown("level", text, [*LEVEL_NAMES, "a path to a .json file"])
+        text = f"worlds/l/{text}.json"
+    for path in (ROOT / text, Path(text)):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"world file {text!r} exists neither under {ROOT} nor under {Path.cwd()}")
+
+
+def load(level: str | Path) -> Level:
+    """Builds a level from its name ("grasp_easy"), a world file or a full Kinetix level (an editor's export).
+
+    A full level keeps its own gravity and physics constants, but frame_skip is 2 and max_timesteps 256.
+
+    Raises:
+        ValueError: an unknown name or a faulty file; names file, field, value and fix.
+        FileNotFoundError: no such file.
+    """
+    path = resolve(level)
+    data = world_spec.read_json(path)
+    sources = [data]
+    if "env_state" in data:
+        state, env_params = _dump_scene(world_dump.parse(data, path))
+    else:
+        spec = world_spec.parse(data, path)
+        if spec.base is None:
+            state, env_params = _empty_scene(), Params()
+        else:
+            shipped = _shipped(spec.base, path)
+            sources.append(world_spec.read_json(shipped))
+            state, env_params = _dump_scene(world_dump.parse(sources[-1], shipped))
+        world_scene.write(state, spec, _inverse_mass)
+    start = _complete(state)
+    return Level(
+        name=path.stem,
+        path=path,
+        sha256=hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest(),
+        start=start,
+        static_params=LARGE,
+        env_params=env_params,
+        bound_actions=_bound_actions(start),
+    )
+
+
+def _empty_scene() -> EnvState:
+    empty = jax.tree.map(np.array, create_empty_env(LARGE))
+    empty.polygon.active[:] = False
+    empty.collision_matrix[:] = True
+    return empty
+
+
+def _shipped(base: str, spec_path: Path) -> Path:
+    """The file of a level that the kinetix-env package ships, such as "l/grasp_easy"."""
+    folder = Path(BASE_DIR)
+    path = folder / f"{base}.json"
+    if not path.is_file():
+        known = [f"kinetix:{p.parent.name}/{p.stem}" for p in sorted(folder.glob("*/*.json"))]
+        raise unknown(f"{spec_path}: base", f"kinetix:{base}", known)
+    return path
+
+
+def _dump_scene(dump: Dump) -> tuple[EnvState, Params]:
+    """A dump's scene, grown to the large environment, with numpy leaves.
+
+    Kinetix's own importer drops the dump's gravity and the collisions that it switches off; here both count.
+    Contact impulses start at zero, as there.
+    """
+
+    def column(kind: str, name: str, dtype: Any, default: Any = None) -> np.ndarray:
+        return np.array(dump.column(kind, name, default), dtype)
+
+    def stack(kind: str) -> Any:
+        template = getattr(empty, kind)
+        names = [f.name for f in dataclasses.fields(template)]
+        return type(template)(**{name: column(kind, name, getattr(template, name).dtype) for name in names})
+
+    empty = jax.tree.map(np.array, create_empty_env(LARGE))
+    small = empty.replace(
+        **{kind: stack(kind) for kind in dump.rows},
+        gravity=np.array(dump.gravity, np.float32),
+        motor_bindings=column("joint", "motor_binding", np.int32),
+        motor_auto=column("joint", "motor_auto", bool, default=False),
+        thruster_bindings=column("thruster", "thruster_binding", np.int32),
+        polygon_shape_roles=column("polygon", "role", np.int32),
+        circle_shape_roles=column("circle", "role", np.int32),
+        polygon_densities=column("polygon", "density", np.float32),
+        circle_densities=column("circle", "density", np.float32),
+        polygon_highlighted=column("polygon", "highlighted", bool, default=False),
+        circle_highlighted=column("circle", "highlighted", bool, default=False),
+    )
+    state = jax.tree.map(np.array, expand_env_state(small, LARGE))
+    state.collision_matrix[:] = True
+    if dump.collision_matrix is not None:
+        polygons, circles = len(small.polygon.active), len(small.circle.active)
+        slots = np.r_[:polygons, LARGE.num_polygons : LARGE.num_polygons + circles]
+        state.collision_matrix[np.ix_(slots, slots)] = dump.collision_matrix
+    return state, Params(**dump.env_params)
+
+
+def _inverse_mass(bodies: Any, slot: int, density: float) -> tuple[float, float]:
+    """Inverse mass (1/kg) and inertia (1/(kg m^2)) by jax2d's formulas."""
+    if bodies.n_vertices[slot] == 0:
+        circle = bodies.radius[slot], density
+        return calc_inverse_mass_circle(*circle), calc_inverse_inertia_circle(*circle)
+    return _polygon_inverse_mass(bodies.vertices[slot], bodies.n_vertices[slot], density)
+
+
+@jax.jit
+def _polygon_inverse_mass(vertices: Array, n_vertices: Array, density: Array) -> tuple[Array, Array]:
+    polygon = vertices, n_vertices, LARGE, density
+    return calc_inverse_mass_polygon(*polygon)[0], calc_inverse_inertia_polygon(*polygon)
+
+
+def _complete(state: EnvState) -> EnvState:
+    """Adds what follows from the rest: collisions of jointed bodies, contact impulses, cached positions."""
+    state = jax.tree.map(jnp.asarray, state)
+    expanded = expand_env_state(state, LARGE)
+    state = expanded.replace(collision_matrix=expanded.collision_matrix & state.collision_matrix)
+    state = recompute_global_joint_positions(state, LARGE)
+    return state.replace(timestep=jnp.int32(0), last_distance=jnp.float32(-1.0))
+
+
+def _bound_actions(state: EnvState) -> np.ndarray:
+    joint, thruster = state.joint, state.thruster
+    driven = joint.active & joint.motor_on & ~joint.is_fixed_joint & ~state.motor_auto
+    bound = np.zeros(LARGE.num_motor_bindings + LARGE.num_thruster_bindings, bool)
+    bound[np.asarray(state.motor_bindings)[np.asarray(driven)]] = True
+    bound[LARGE.num_motor_bindings + np.asarray(state.thruster_bindings)[np.asarray(thruster.active)]] = True
+    return bound
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["start"], meta_fields=["static_params", "env_params"]
+)
+@dataclass(frozen=True)
+class KinetixEnv:
+    """A batch of one level under Kinetix's own physics.
+
+    Levels differ only in the leaves of `start`, so that they share compiled programs.
+    """
+
+    start: EnvState
+    static_params: StaticParams
+    env_params: Params
+
+    @property
+    def obs_dim(self) -> int:
+        return self._simulator.observation_space(self.env_params).shape[0]
+
+    @property
+    def action_dim(self) -> int:
+        return self.static_params.num_motor_bindings + self.static_params.num_thruster_bindings
+
+    @property
+    def max_timesteps(self) -> int:
+        return self.env_params.max_timesteps
+
+    @property
+    def _simulator(self) -> kinetix_env.KinetixEnv:
+        return _simulator(self.static_params, self.env_params)
+
+    def reset(self, batch: int) -> tuple[EnvState, Float[Array, "b o"]]:
+        """The level's start state, `batch` times."""
+        state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), self.start)
+        return state, jax.vmap(self._simulator.get_obs)(state)
+
+    def step(self, state: EnvState, action: Float[Array, "b a"]) -> tuple[EnvState, Transition]:
+        """One control tick. Kinetix clips actions to their range; nothing is reset at an episode's end."""
+
+        def tick(state: EnvState, action: Float[Array, " a"]) -> tuple:
+            return self._simulator.step_env(None, state, action, self.env_params)
+
+        obs, state, reward, done, info = jax.vmap(tick)(state, action)
+        return state, Transition(obs, reward, done, info["GoalR"] & done, is_finite(state), info["distance"])
+
+    def select(self, mask: Bool[Array, " b"], on_true: EnvState, on_false: EnvState) -> EnvState:
+        """`on_true` where `mask`, else `on_false`, per environment."""
+        return jax.tree.map(
+            lambda x, y: jnp.where(mask.reshape(-1, *[1] * (jnp.ndim(x) - 1)), x, y), on_true, on_false
+        )
+
+
+@functools.lru_cache
+def _simulator(static_params: StaticParams, env_params: Params) -> kinetix_env.KinetixEnv:
+    with jax.ensure_compile_time_eval():  # its index tables outlive the trace that may have asked for them
+        return kinetix_env.make_kinetix_env(
+            ActionType.CONTINUOUS,
+            ObservationType.SYMBOLIC_FLAT,
+            None,
+            env_params,
+            static_params,
+            auto_reset=False,
+        )
+
+
+def is_finite(state: EnvState) -> Bool[Array, " b"]:
+    """True where positions, rotations and velocities of all bodies are finite, for a batch of states."""
+    moving = [
+        getattr(bodies, name)
+        for bodies in (state.polygon, state.circle)
+        for name in ("position", "rotation", "velocity", "angular_velocity")
+    ]
+    return functools.reduce(
+        jnp.logical_and, [jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(axis=1) for leaf in moving]
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def varying_observation_entries(level: Level) -> np.ndarray:
+    """Sorted indices of the observation entries that can change in this level; the others are constant.
+
+    Found by moving every movable body at random: joints, thrusters, outlines, masses and gravity keep their
+    values throughout an episode.
+    """
+    samples = 16
+    rng = np.random.default_rng(0)
+
+    def scatter(bodies: Any) -> Any:
+        def jitter(leaf: Array, free: Array) -> Array:
+            noise = rng.uniform(-1, 1, (samples, *leaf.shape)).astype(np.float32)
+            return leaf + noise * free.reshape(-1, *[1] * (leaf.ndim - 1))
+
+        turns = (bodies.inverse_inertia != 0) | (bodies.angular_velocity != 0)
+        moves = (bodies.inverse_mass != 0) | (bodies.velocity != 0).any(axis=1)
+        return {
+            "position": jitter(bodies.position, moves),
+            "velocity": jitter(bodies.velocity, moves),
+            "rotation": jitter(bodies.rotation, turns),
+            "angular_velocity": jitter(bodies.angular_velocity, turns),
+        }
+
+    def observe(polygon: Any, circle: Any) -> Array:
+        start = level.start
+        state = start.replace(polygon=start.polygon.replace(**polygon), circle=start.circle.replace(**circle))
+        return _simulator(level.static_params, level.env_params).get_obs(state)
+
+    obs = np.asarray(jax.vmap(observe)(scatter(level.start.polygon), scatter(level.start.circle)))
+    entries = np.flatnonzero((obs != obs[0]).any(axis=0))
+    entries.flags.writeable = False
+    return entries
+
+
+_PHYSICS = {"stock": KinetixEnv}
+
+
+def make_env(level: Level, physics: str = "stock") -> Environment:
+    """The level as a batched environment.
+
+    Args:
+        level: from `load`.
+        physics: "stock" for Kinetix's own step.
+
+    Raises:
+        ValueError: unknown physics.
+    """
+    require_choice("physics", physics, _PHYSICS)
+    return _PHYSICS[physics](level.start, level.static_params, level.env_params)

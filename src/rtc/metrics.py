@@ -1,0 +1,151 @@
+"""Every metric of an evaluation, from the records of its episodes. Nothing looks across a reset or past an end.
+
+Per query (over all launched queries of all episodes):
+    d_p50, d_p95, d_p99       percentiles of the delay, in ticks
+    p_violate                 P(d_k > H - s_k): the delay exceeds what the chunk leaves after the execute horizon
+    p_starve_condition        P(L_{k-1} + d_k > H): the old chunk ends before the new one arrives (L_{-1} = 0)
+    p_late                    P(d_k > planned delay)
+    mean_execute_horizon      mean of L_k = max(s_k, d_k), in ticks
+Per tick (over all executed ticks):
+    starved_fraction          ticks on which neither chunk had an action
+    age_p50, age_p99          ticks from the observation behind an action to its execution; starved ticks have none
+    flow_evals_per_tick       network evaluations (forward or backward, bootstrap included) per tick
+Per episode, then averaged over episodes (commanded actions a_t before noise, dimensions that the level binds):
+    returned_episode_solved, returned_episode_returns, returned_episode_lengths
+    max_delta_action          max_t |a_t - a_{t-1}|₂
+    max_ddelta_action         max_t |a_t - 2 a_{t-1} + a_{t-2}|₂
+    rms_ddelta_action         root mean square of a_t - 2 a_{t-1} + a_{t-2} over ticks and dimensions
+An episode too short for a difference scores 0.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from rtc.slots import NEVER, Records
+
+EPISODE_MEANS = (
+    "returned_episode_solved",
+    "returned_episode_returns",
+    "returned_episode_lengths",
+    "max_delta_action",
+    "max_ddelta_action",
+    "rms_ddelta_action",
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Metrics of one evaluation.
+
+    Attributes:
+        row: the scalar metrics, by name.
+        episodes: one row per episode.
+        delay_counts: number of queries by delay in ticks.
+    """
+
+    row: dict[str, float]
+    episodes: pd.DataFrame
+    delay_counts: dict[int, int]
+
+
+def smoothness(actions: Float[np.ndarray, "t a"]) -> tuple[float, float, float]:
+    """max_delta_action, max_ddelta_action and rms_ddelta_action of one episode's commanded actions."""
+    delta = np.diff(actions, axis=0)
+    ddelta = np.diff(delta, axis=0)
+    max_delta = np.linalg.norm(delta, axis=1).max(initial=0.0)
+    max_ddelta = np.linalg.norm(ddelta, axis=1).max(initial=0.0)
+    rms_ddelta = np.sqrt(np.mean(ddelta**2)) if ddelta.size else 0.0
+    return float(max_delta), float(max_ddelta), float(rms_ddelta)
+
+
+def _previous_length(length: Int[np.ndarray, "n t"], launched: Bool[np.ndarray, "n t"]) -> Int[np.ndarray, " q"]:
+    """L_{k-1} of every launched query, in row-major order; 0 for an episode's first."""
+    episode = np.nonzero(launched)[0]
+    flat = length[launched]
+    previous = np.concatenate([[0], flat[:-1]])
+    first = np.concatenate([[True], episode[1:] != episode[:-1]])
+    return np.where(first, 0, previous)
+
+
+def _query_metrics(records: Records, chunk_size: int) -> dict[str, float]:
+    launched = records.delay != NEVER
+    delay, planned = records.delay[launched], records.planned[launched]
+    horizon = records.execute_horizon[launched]
+    length = np.maximum(records.execute_horizon, records.delay)
+    p50, p95, p99 = np.percentile(delay, [50, 95, 99])
+    return {
+        "d_p50": float(p50),
+        "d_p95": float(p95),
+        "d_p99": float(p99),
+        "p_violate": float(np.mean(delay > chunk_size - horizon)),
+        "p_starve_condition": float(np.mean(_previous_length(length, launched) + delay > chunk_size)),
+        "p_late": float(np.mean(delay > planned)),
+        "mean_execute_horizon": float(np.mean(length[launched])),
+    }
+
+
+def _episode_frame(
+    records: Records,
+    episodes: Int[np.ndarray, " n"],
+    bound_actions: Bool[np.ndarray, " a"],
+    evaluations_per_query: int,
+    bootstrap_evaluations: int,
+) -> pd.DataFrame:
+    executed = np.arange(records.age.shape[1]) < records.length[:, None]
+    queries = (records.delay != NEVER).sum(axis=1)
+    smooth = np.array(
+        [smoothness(a[:n][:, bound_actions]) for a, n in zip(records.actions, records.length, strict=True)]
+    )
+    return pd.DataFrame(
+        {
+            "episode": episodes,
+            "returned_episode_solved": records.solved.astype(int),
+            "returned_episode_returns": records.returned.astype(float),
+            "returned_episode_lengths": records.length,
+            "max_delta_action": smooth[:, 0],
+            "max_ddelta_action": smooth[:, 1],
+            "rms_ddelta_action": smooth[:, 2],
+            "starved_ticks": ((records.age == NEVER) & executed).sum(axis=1),
+            "num_queries": queries,
+            "flow_evals": queries * evaluations_per_query + bootstrap_evaluations,
+        }
+    )
+
+
+def summarise(
+    records: Records,
+    episodes: Int[np.ndarray, " n"],
+    *,
+    chunk_size: int,
+    bound_actions: Bool[np.ndarray, " a"],
+    evaluations_per_query: int,
+    bootstrap_evaluations: int,
+) -> Summary:
+    """All metrics of one evaluation.
+
+    Args:
+        records: what happened in the episodes.
+        episodes: their numbers.
+        chunk_size: H.
+        bound_actions: action dimensions that the level binds to a motor or thruster.
+        evaluations_per_query: network evaluations per query of the method.
+        bootstrap_evaluations: network evaluations for the chunk before the first query.
+    """
+    frame = _episode_frame(records, episodes, bound_actions, evaluations_per_query, bootstrap_evaluations)
+    ticks = int(frame["returned_episode_lengths"].sum())
+    age = records.age[records.age != NEVER]
+    age_p50, age_p99 = np.percentile(age, [50, 99])
+    row = {name: float(frame[name].mean()) for name in EPISODE_MEANS}
+    row |= _query_metrics(records, chunk_size)
+    row |= {
+        "starved_fraction": float(frame["starved_ticks"].sum() / ticks),
+        "age_p50": float(age_p50),
+        "age_p99": float(age_p99),
+        "flow_evals_per_tick": float(frame["flow_evals"].sum() / ticks),
+        "num_evals": len(frame),
+    }
+    values, counts = np.unique(records.delay[records.delay != NEVER], return_counts=True)
+    return Summary(row, frame, {int(v): int(c) for v, c in zip(values, counts, strict=True)})

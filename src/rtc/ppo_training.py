@@ -1,0 +1,154 @@
+"""A whole PPO run: schedule, resume, statistics, checkpoints and the rule that ends it."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+
+from rtc import training
+from rtc.environment import Environment
+from rtc.expert import ExpertConfig, save_expert
+from rtc.ppo import PPO, PPOConfig
+from rtc.validation import require_float, require_int
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(PPOConfig):
+    """PPO's hyper-parameters and the length, seeds and records of a run.
+
+    Attributes:
+        seed: seed of the first expert.
+        num_seeds: experts per level, with seeds `seed`, `seed + 1`, …
+        num_updates: updates after which training stops in any case.
+        target_solve_rate: training stops once this share of recent episodes was solved; above 1, never.
+        window: number of updates whose finished episodes count as recent.
+        history: observations in the expert's input.
+        width: units in each hidden layer.
+        physics: which physics step simulates the level.
+        save_every: updates between two saves of the complete state, from which a killed run resumes.
+        checkpoint_every: updates between two expert checkpoints (the last one is always kept).
+        wandb: log to Weights & Biases too.
+    """
+
+    seed: int = 0
+    num_seeds: int = 1
+    num_updates: int = 400
+    target_solve_rate: float = 0.98
+    window: int = 8
+    history: int = 4
+    width: int = 256
+    physics: str = "stock"
+    save_every: int = 10
+    checkpoint_every: int = 100
+    wandb: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_int("seed", self.seed, low=0)
+        for name in ("num_seeds", "num_updates", "window", "save_every", "checkpoint_every"):
+            require_int(name, getattr(self, name), low=1)
+        require_float("target_solve_rate", self.target_solve_rate, low=0.0)
+
+
+# Fields that may change between a run and its continuation.
+FREE_FIELDS = ("num_seeds", "num_updates", "target_solve_rate", "save_every", "checkpoint_every", "wandb")
+PUBLISHED = TrainConfig(num_envs=256, num_steps=256, num_updates=1000, num_seeds=8, target_solve_rate=2.0)
+
+
+def train(
+    env: Environment,
+    expert_config: ExpertConfig,
+    config: TrainConfig,
+    *,
+    seed: int,
+    level: str,
+    run_path: Path,
+    resume: bool,
+) -> float:
+    """Trains one expert; writes `<run_path>/<update>/policies/<level>_seed_<seed>.safetensors` and `.json`.
+
+    The complete state (parameters, optimiser, environments, update index) is saved every `save_every`
+    updates, and all random numbers derive from (seed, update, device): on the same number of devices a killed
+    and resumed run ends with the same expert as an uninterrupted one.
+
+    Args:
+        env: the environment.
+        expert_config: shape of the actor-critic.
+        config: hyper-parameters and schedule.
+        seed: this expert's seed.
+        level: slug of the level, for file names.
+        run_path: folder of the run.
+        resume: continue from the saved state if there is one.
+
+    Returns:
+        The solve rate over the last `window` updates (sampled actions, with action noise).
+
+    Raises:
+        FloatingPointError: if a loss or a parameter is no longer finite.
+        ValueError: if the saved state does not fit the configuration.
+    """
+    name = f"{level}_seed_{seed}"
+    state_path = run_path / "resume" / f"{name}.safetensors"
+    ppo = PPO(expert_config, config)
+    init_key, update_key = jax.random.split(jax.random.key(seed))
+    learner, first = ppo.init(env, init_key), 0
+    if resume and state_path.exists():
+        saved = training.load_tree(state_path, {"learner": learner, "update": first})
+        learner, first = ppo.place(saved["learner"]), int(saved["update"])
+
+    wandb_config = dataclasses.asdict(config) if config.wandb else None
+    stats_path = run_path / "stats" / f"{name}.csv"
+    with training.Recorder(stats_path, "update", first, config.num_updates, name, wandb_config) as recorder:
+        for update in range(first, config.num_updates):
+            if recent_solve_rate(recorder.rows, config.window) >= config.target_solve_rate:
+                break
+            learner, stats = ppo.update(env, learner, jax.random.fold_in(update_key, update))
+            row = _row(update, config, jax.tree.map(float, stats))
+            last = recorder.rows[-1] if recorder.rows else None
+            params_finite = bool(stats["params_finite"])
+            training.require_finite(
+                row, params_finite, f"PPO update {update}, level {level}, seed {seed}", last
+            )
+            rate = recent_solve_rate([*recorder.rows, row], config.window)
+            recorder.log(row, {"solved": f"{rate:.3f}", "env_steps": int(row["env_steps"])})
+            done = update + 1
+            finished = done == config.num_updates or rate >= config.target_solve_rate
+            if finished or done % config.save_every == 0:
+                training.save_tree(state_path, {"learner": learner, "update": done})
+            if finished or done % config.checkpoint_every == 0:
+                facts = {
+                    "level": level,
+                    "seed": seed,
+                    "solve_rate": rate,
+                    "training": dataclasses.asdict(config),
+                }
+                facts |= {"update": done, "env_steps": row["env_steps"], "seconds": recorder.seconds}
+                save_expert(run_path / str(done) / "policies" / name, ppo.expert(learner), facts)
+        return recent_solve_rate(recorder.rows, config.window)
+
+
+def recent_solve_rate(rows: Sequence[Mapping[str, float]], window: int) -> float:
+    """Solved share of the episodes that finished in the last `window` updates; 0 before that many updates."""
+    recent = rows[-window:]
+    episodes = sum(row["episodes"] for row in recent)
+    return sum(row["solved"] for row in recent) / episodes if len(recent) == window and episodes else 0.0
+
+
+def _row(update: int, config: TrainConfig, stats: Mapping[str, float]) -> dict[str, float]:
+    """Statistics of one update; means are over the episodes that finished in it."""
+    episodes = max(stats["episodes"], 1.0)
+    return {
+        "update": update,
+        "env_steps": (update + 1) * config.num_envs * config.num_steps,
+        "episodes": stats["episodes"],
+        "solved": stats["solved"],
+        "solve_rate": stats["solved"] / episodes,
+        "mean_return": stats["returns"] / episodes,
+        "mean_length": stats["lengths"] / episodes,
+        "non_finite": stats["non_finite"],
+        "policy_loss": stats["policy_loss"],
+        "value_loss": stats["value_loss"],
+        "clip_fraction": stats["clip_fraction"],
+        "action_std": stats["action_std"],
+    }

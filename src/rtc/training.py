@@ -1,0 +1,297 @@
+"""What the three trainers share: saved state, resume, statistics, progress and presets."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+import tyro
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool
+from safetensors import SafetensorError
+from tqdm import tqdm
+
+from rtc.results import atomic_write, lock
+from rtc.validation import unknown
+
+T = TypeVar("T")
+
+AXIS = "devices"  # name of the mesh axis over which environments and minibatches are split
+
+
+# --- devices ------------------------------------------------------------------------------------------------
+
+
+def device_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """All XLA devices (or the given ones) in a row."""
+    return Mesh(np.asarray(jax.devices() if devices is None else list(devices)), (AXIS,))
+
+
+def with_device_axis(tree: T) -> T:
+    """Adds the leading axis along which per-device pytrees of any layout are joined."""
+    return jax.tree.map(lambda leaf: leaf[None], tree)
+
+
+def without_device_axis(tree: T) -> T:
+    """This device's slice of what `with_device_axis` joined."""
+    return jax.tree.map(lambda leaf: leaf[0], tree)
+
+
+# --- state on disk ------------------------------------------------------------------------------------------
+
+
+def save_tree(path: Path, tree: Any) -> None:
+    """Writes a pytree's array leaves to one safetensors file, atomically; names are the leaves' paths."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    tensors = {jax.tree_util.keystr(key): np.asarray(leaf, order="C") for key, leaf in leaves}
+    atomic_write(path, safetensors.numpy.save(tensors))
+
+
+def load_tree(path: Path, template: T) -> T:
+    """Reads what `save_tree` wrote into the structure of `template`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, or its names or shapes differ from the template's.
+    """
+    try:
+        tensors = safetensors.numpy.load(path.read_bytes())
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is not a readable safetensors file ({error}); delete it to start afresh"
+        ) from error
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
+    names = [jax.tree_util.keystr(key) for key, _ in leaves]
+    if missing := set(names) ^ set(tensors):
+        raise ValueError(
+            f"{path} does not fit this configuration: entries that differ are {sorted(missing)[:5]}"
+        )
+    for name, (_, leaf) in zip(names, leaves, strict=True):
+        if tensors[name].shape != jnp.shape(leaf):
+            raise ValueError(f"{path}: {name} has shape {tensors[name].shape}, expected {jnp.shape(leaf)}")
+    return jax.tree.unflatten(treedef, [jnp.asarray(tensors[name]) for name in names])
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes readable JSON atomically."""
+    atomic_write(path, json.dumps(content, indent=2, default=str) + "\n")
+
+
+@contextmanager
+def claim(
+    folder: Path, config: Mapping[str, Any], resume: bool, may_differ: Sequence[str] = ()
+) -> Iterator[None]:
+    """Holds a run's folder for this process and keeps the run's configuration in its config.json.
+
+    Args:
+        folder: the run's folder.
+        config: the run's configuration, as `as_dict` gives it.
+        resume: False overwrites what is there.
+        may_differ: fields that may change between a run and its continuation.
+
+    Raises:
+        ValueError: if another process works in the folder, or a run to resume had another configuration.
+    """
+    with lock(folder):
+        keep_facts(folder / "config.json", config, resume, may_differ)
+        yield
+
+
+def keep_facts(path: Path, facts: Mapping[str, Any], resume: bool, may_differ: Sequence[str] = ()) -> None:
+    """Writes `facts` as JSON; with `resume`, facts that are there already must be the same.
+
+    Raises:
+        ValueError: names the fields that differ.
+    """
+    if resume and path.exists():
+        found = json.loads(path.read_text())
+        changes = [
+            f"{field}: {found.get(field)!r} there, {facts.get(field)!r} now"
+            for field in sorted((facts.keys() | found.keys()) - set(may_differ))
+            if facts.get(field) != found.get(field)
+        ]
+        if changes:
+            raise ValueError(
+                f"{path} is of another run ({'; '.join(changes)}); use another folder or --no-resume"
+            )
+    write_json(path, facts)
+
+
+# --- statistics and progress --------------------------------------------------------------------------------
+
+
+class Recorder:
+    """One run's statistics: a CSV row per step, a progress bar with ETA and, if asked for, Weights & Biases.
+
+    Use as a context manager. A resumed run keeps the rows before its first step and drops later ones.
+
+    Args:
+        path: the CSV file.
+        step_name: the column that counts steps; rows must come in its order.
+        first_step: the step this run starts with.
+        last_step: the number of steps of the whole run, for the ETA.
+        description: label of the progress bar.
+        wandb_config: configuration to log to Weights & Biases under this description; None leaves it off.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        step_name: str,
+        first_step: int,
+        last_step: int,
+        description: str,
+        wandb_config: Mapping[str, Any] | None = None,
+    ):
+        self.path, self.step_name = path, step_name
+        rows = read_rows(path) if first_step else []
+        self.rows = [row for row in rows if row[step_name] < first_step]
+        self.started = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
+        self._bar = tqdm(
+            total=last_step, initial=first_step, desc=description, dynamic_ncols=True, mininterval=1.0
+        )
+        self._wandb = _start_wandb(description, wandb_config) if wandb_config is not None else None
+
+    def __enter__(self) -> "Recorder":
+        if self.rows:
+            atomic_write(self.path, _to_csv(self.rows))
+        else:
+            self.path.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run so far, the time before a resume included."""
+        return time.monotonic() - self.started
+
+    def log(self, row: Mapping[str, float], shown: Mapping[str, Any], steps: int = 1) -> None:
+        """Appends a row (`seconds` is added) and moves the progress bar on."""
+        row = {**row, "seconds": round(self.seconds, 2)}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", newline="") as file:
+            file.write(_to_csv([row], header=not self.rows))
+        self.rows.append(row)
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(steps)
+        if self._wandb is not None:
+            self._wandb.log(row, step=int(row[self.step_name]))
+
+
+def _start_wandb(name: str, config: Mapping[str, Any]) -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        raise ValueError(
+            "wandb=True needs the wandb package: pip install wandb, or leave wandb off"
+        ) from error
+    return wandb.init(project="exp-delta", name=name, config=dict(config))
+
+
+def _to_csv(rows: Sequence[Mapping[str, float]], header: bool = True) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """Rows of a statistics CSV, numbers throughout; a last line cut off by a crash is left out."""
+    if not path.exists():
+        return []
+    complete = path.read_text().rpartition("\n")[0]
+    return [
+        {key: _number(text) for key, text in row.items()} for row in csv.DictReader(io.StringIO(complete))
+    ]
+
+
+def _number(text: str) -> float:
+    return int(text) if text.isdecimal() else float(text)
+
+
+# --- health -------------------------------------------------------------------------------------------------
+
+
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    """True if no leaf holds a NaN or an infinity."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def require_finite(
+    row: Mapping[str, float], params_finite: bool, where: str, last: Mapping[str, float] | None
+) -> None:
+    """Stops a run whose losses or parameters are no longer finite.
+
+    Raises:
+        FloatingPointError: names the place, the culprits and the last finite values.
+    """
+    culprits = [name for name, value in row.items() if not math.isfinite(value)]
+    if not params_finite:
+        culprits.append("parameters")
+    if culprits:
+        before = (
+            ", ".join(f"{name}={value:.6g}" for name, value in last.items())
+            if last
+            else "none: it was the first"
+        )
+        raise FloatingPointError(f"{where}: {', '.join(culprits)} not finite; last finite step: {before}")
+
+
+# --- command line -------------------------------------------------------------------------------------------
+
+
+def cli(arguments: type[T], presets: Mapping[str, T], argv: Sequence[str] | None = None) -> T:
+    """Parses the command line over the defaults of the preset it names (`--preset`, first preset if absent).
+
+    Args:
+        arguments: a dataclass with a field `preset`.
+        presets: default values by preset name; flags override them one by one.
+        argv: arguments without the program's name; `sys.argv` if None.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    name = next(iter(presets))
+    for i, word in enumerate(argv):
+        if word == "--preset" and i + 1 < len(argv):
+            name = argv[i + 1]
+        elif word.startswith("--preset="):
+            name = word.partition("=")[2]
+    if name not in presets:
+        raise SystemExit(str(unknown("preset", name, presets)))
+    return tyro.cli(arguments, default=presets[name], args=argv)
+
+
+def expand_levels(level_paths: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Level paths with "all" replaced by the benchmark's levels of the given names."""
+    everything = [f"worlds/l/{name}.json" for name in names]
+    return tuple(path for given in level_paths for path in (everything if given == "all" else [given]))
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Shows users the message of an expected error (bad input, missing file, diverged run), no traceback."""
+    try:
+        yield
+    except (ValueError, OSError, FloatingPointError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """A configuration dataclass as JSON would give it back."""
+    return json.loads(json.dumps(dataclasses.asdict(config), default=str))

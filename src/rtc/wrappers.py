@@ -1,0 +1,129 @@
+"""What an expert sees and is paid for: action noise, observation history and dense reward as pure functions.
+
+Nothing here owns an environment: every function takes one (`rtc.environment.Environment`) and returns new
+states. Episodes restart by themselves only in `step_and_reset`.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from rtc.environment import Environment, State, Transition
+
+ACTION_NOISE_STD = 0.1  # standard deviation of the benchmark's action noise
+DISTANCE_SCALE = 6.0  # metres of goal distance that cost a full reward unit over a whole episode
+
+
+class TrackedState(NamedTuple):
+    """An environment batch together with what the expert remembers of the episode.
+
+    Attributes:
+        env: the environment's own state.
+        history: the last k observations, oldest first, at the entries the expert looks at.
+        last_action: the last commanded action (before noise); zeros at the start.
+        tick: control ticks since the episode's start.
+    """
+
+    env: State
+    history: Float[Array, "b k n"]
+    last_action: Float[Array, "b a"]
+    tick: Int[Array, " b"]
+
+
+def noisy_action(key: PRNGKeyArray, action: Float[Array, "..."], std: float | Array) -> Float[Array, "..."]:
+    """Adds Gaussian noise of the given standard deviation; the environment clips to its own bounds."""
+    return action + std * jax.random.normal(key, action.shape, action.dtype)
+
+
+def dense_reward(transition: Transition, tick: Int[Array, " b"], max_timesteps: int) -> Float[Array, " b"]:
+    """The environment's reward less a penalty for every tick spent away from the goal.
+
+    A tick costs `distance / DISTANCE_SCALE / max_timesteps`. An episode that ends without the goal pays this
+    for all the ticks that remained, so failing early never saves anything. A non-finite state counts as a
+    failure at `DISTANCE_SCALE` metres.
+
+    Args:
+        transition: outcome of this tick.
+        tick: ticks done in this episode, this one included.
+        max_timesteps: time limit of an episode in ticks.
+    """
+    distance = jnp.where(transition.finite, transition.distance, DISTANCE_SCALE)
+    reward = jnp.where(transition.finite, transition.reward, 0.0)
+    failed = transition.done & ~transition.solved
+    charged_ticks = jnp.where(failed, 1 + max_timesteps - tick, 1)
+    return reward - charged_ticks * distance / DISTANCE_SCALE / max_timesteps
+
+
+def reset(env: Environment, batch: int, entries: np.ndarray, history: int) -> TrackedState:
+    """Start of `batch` episodes; the history holds the first observation `history` times.
+
+    Args:
+        env: the environment.
+        batch: number of parallel episodes.
+        entries: indices of the observation entries to keep.
+        history: number of observations to remember.
+    """
+    env_state, obs = env.reset(batch)
+    kept = obs[:, entries]
+    return TrackedState(
+        env=env_state,
+        history=jnp.repeat(kept[:, None], history, axis=1),
+        last_action=jnp.zeros((batch, env.action_dim), kept.dtype),
+        tick=jnp.zeros(batch, jnp.int32),
+    )
+
+
+def step(
+    env: Environment,
+    state: TrackedState,
+    key: PRNGKeyArray,
+    action: Float[Array, "b a"],
+    entries: np.ndarray,
+    noise_std: float | Array = ACTION_NOISE_STD,
+) -> tuple[TrackedState, Transition]:
+    """One control tick with action noise. The returned transition carries the dense reward."""
+    env_state, transition = env.step(state.env, noisy_action(key, action, noise_std))
+    newest = transition.obs[:, None, entries]
+    tick = state.tick + 1
+    tracked = TrackedState(
+        env=env_state,
+        history=jnp.concatenate([state.history[:, 1:], newest], axis=1),
+        last_action=action,
+        tick=tick,
+    )
+    return tracked, transition._replace(reward=dense_reward(transition, tick, env.max_timesteps))
+
+
+def select(
+    env: Environment, mask: Bool[Array, " b"], on_true: TrackedState, on_false: TrackedState
+) -> TrackedState:
+    """Per-environment choice between two batches."""
+    rest = jax.tree.map(
+        lambda a, b: jnp.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b),
+        on_true._replace(env=None),
+        on_false._replace(env=None),
+    )
+    return rest._replace(env=env.select(mask, on_true.env, on_false.env))
+
+
+def step_and_reset(
+    env: Environment,
+    state: TrackedState,
+    start: TrackedState,
+    key: PRNGKeyArray,
+    action: Float[Array, "b a"],
+    entries: np.ndarray,
+    noise_std: float | Array = ACTION_NOISE_STD,
+) -> tuple[TrackedState, Transition]:
+    """`step`, then episodes that ended continue from `start`, the batch that `reset` returned."""
+    state, transition = step(env, state, key, action, entries, noise_std)
+    return select(env, transition.done, start, state), transition
+
+
+def features(state: TrackedState) -> Float[Array, "b f"]:
+    """Network input: the flattened observation history followed by the last action."""
+    flat = state.history.reshape(state.history.shape[0], -1)
+    return jnp.concatenate([flat, state.last_action], axis=-1)

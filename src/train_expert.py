@@ -1,0 +1,66 @@
+"""Trains experts with PPO: `python src/train_expert.py --level-paths worlds/l/grasp_easy.json`."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from rtc import levels, ppo_training, training
+from rtc.expert import ExpertConfig
+from rtc.ppo_training import TrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Trains one PPO expert per level and seed.
+
+    Writes experts to <run-path>/<update>/policies/, statistics to <run-path>/stats/ and the state to resume
+    from to <run-path>/resume/. A killed run continues where it was when the same command is given again.
+    """
+
+    config: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    level_paths: tuple[str, ...] = ("worlds/l/grasp_easy.json",)
+    """Levels to train on, one after the other: paths, names, or "all" for the benchmark's 12."""
+    run_path: Path = Path("logs-expert/default")
+    """Folder of the run."""
+    resume: bool = True
+    """Continue a run found in the folder; --no-resume starts afresh."""
+    preset: Literal["cpu", "published"] = "cpu"
+    """Defaults of all other flags: sized for a CPU, or as published (12 levels, 256x256x1000, 8 seeds)."""
+
+
+PRESETS = {
+    "cpu": Arguments(),
+    "published": Arguments(
+        ppo_training.PUBLISHED, ("all",), Path("logs-expert/published"), preset="published"
+    ),
+}
+
+
+def train(args: Arguments) -> dict[str, float]:
+    """Trains what the arguments ask for; returns the solve rate by expert name."""
+    config = args.config
+    config.check_devices(training.device_mesh().size)
+    paths = training.expand_levels(args.level_paths, levels.LEVEL_NAMES)
+    loaded = {levels.level_slug(path): levels.load(path) for path in paths}
+    solve_rates = {}
+    with training.claim(args.run_path, training.as_dict(config), args.resume, ppo_training.FREE_FIELDS):
+        for slug, level in loaded.items():
+            env = levels.make_env(level, config.physics)
+            entries = tuple(levels.varying_observation_entries(level).tolist())
+            shape = ExpertConfig(entries, env.action_dim, history=config.history, width=config.width)
+            for seed in range(config.seed, config.seed + config.num_seeds):
+                rate = ppo_training.train(
+                    env, shape, config, seed=seed, level=slug, run_path=args.run_path, resume=args.resume
+                )
+                solve_rates[f"{slug}_seed_{seed}"] = rate
+                print(f"{slug}, seed {seed}: {rate:.1%} solved over the last {config.window} updates")
+    return solve_rates
+
+
+def main() -> None:
+    with training.plain_errors():
+        train(training.cli(Arguments, PRESETS))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""An environment and a policy whose numbers are small integers, so that the executor's timing can be checked exactly."""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+
+from rtc.environment import Transition
+
+HASH_MODULUS = 10_007
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class HashEnv:
+    """Observes [tick, hash]; the hash of the actions so far decides when an episode ends.
+
+    Attributes:
+        end_every: an episode ends when the hash is divisible by this number (0: only at the time limit).
+    """
+
+    end_every: jax.Array
+    max_timesteps: int = field(default=24, metadata={"static": True})
+    obs_dim: int = field(default=2, metadata={"static": True})
+    action_dim: int = field(default=6, metadata={"static": True})
+
+    def reset(self, batch):
+        state = (jnp.zeros(batch, jnp.int32), jnp.ones(batch, jnp.int32))
+        return state, jnp.stack([x.astype(jnp.float32) for x in state], axis=1)
+
+    def step(self, state, action):
+        tick, code = state
+        tick = tick + 1
+        whole = jnp.round(action).astype(jnp.int32)
+        code = (code * 31 + whole[:, 0] * 7 + whole[:, 1] * 3 + whole[:, 4]) % HASH_MODULUS
+        over = (self.end_every > 0) & (code % jnp.maximum(self.end_every, 1) == 0)
+        done = over | (tick >= self.max_timesteps)
+        transition = Transition(
+            obs=jnp.stack([tick, code], axis=1).astype(jnp.float32),
+            reward=(code % 5).astype(jnp.float32),
+            done=done,
+            solved=done & (code % 2 == 0),
+            finite=jnp.isfinite(action).all(axis=1),
+            distance=jnp.zeros(tick.shape),
+        )
+        return (tick, code), transition
+
+    def select(self, mask, on_true, on_false):
+        return jax.tree.map(lambda a, b: jnp.where(mask, a, b), on_true, on_false)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class EchoPolicy:
+    """Chunks that say which query they come from and what the method was told.
+
+    Entry j of a chunk is [launch tick, j, planned delay, overlap end, leftover tick, leftover checksum]; a chunk made
+    without guidance has -1 in the last four.
+    """
+
+    action_chunk_size: int = field(default=4, metadata={"static": True})
+    action_dim: int = field(default=6, metadata={"static": True})
+
+    def action(self, rng, obs, num_steps, *, noise=None):
+        told = jnp.full((obs.shape[0],), -1.0)
+        return self._chunk(obs, told, told, told, told)
+
+    def realtime_action(
+        self, rng, obs, num_steps, prev_action_chunk, inference_delay, prefix_attention_horizon,
+        prefix_attention_schedule, max_guidance_weight, *, noise=None,
+    ):  # fmt: skip
+        order = jnp.arange(1, self.action_chunk_size + 1)
+        checksum = (prev_action_chunk[:, :, 0] * order).sum(axis=1)
+        return self._chunk(
+            obs, inference_delay, prefix_attention_horizon, prev_action_chunk[:, 0, 1], checksum
+        )
+
+    def _chunk(self, obs, *told):
+        entry = jnp.arange(self.action_chunk_size)[None]
+        columns = [obs[:, :1], entry, *(t[:, None] for t in told)]
+        shape = (obs.shape[0], self.action_chunk_size)
+        return jnp.stack([jnp.broadcast_to(c, shape).astype(jnp.float32) for c in columns], axis=-1)

@@ -1,0 +1,251 @@
+"""The asynchronous executor against a second one in plain Python, and the guarantees its users rely on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference_executor import Rules, run_episode
+from stubs import EchoPolicy, HashEnv
+
+from rtc import delays, execution, methods, slots
+from rtc.controller import ExecutionConfig, make_controller
+from rtc.delays import DelayProfileConfig
+from rtc.estimators import EstimatorConfig
+from rtc.slots import NEVER
+
+SIZE, LIMIT = 4, 24
+
+
+def controller_of(method="realtime", profile=None, estimator=None, **config):
+    return make_controller(
+        methods.make(method),
+        delays.make_process(profile or DelayProfileConfig()),
+        (estimator or EstimatorConfig()).make(),
+        ExecutionConfig(action_noise=0.0, **config),
+    )
+
+
+def run(controller, *, end_every=0, seed=0, episodes=range(5), num_slots=4):
+    return execution.rollout(
+        HashEnv(jnp.int32(end_every)),
+        EchoPolicy(),
+        controller,
+        seed=seed,
+        episodes=np.array(episodes),
+        num_steps=1,
+        num_slots=num_slots,
+    )
+
+
+def episode_delays(profile, seed, episode, count=LIMIT):
+    """The delays of an episode, sampled one by one outside the executor."""
+    process = delays.make_process(profile)
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), episode), slots.DELAY)
+    streams = delays.DelayStream(jnp.broadcast_to(key, count), jnp.arange(count))
+    return np.asarray(jax.vmap(delays.sample, (None, 0))(process, streams)[0]).tolist()
+
+
+def assert_matches(records, row, expected):
+    length = len(expected.actions)
+    assert records.length[row] == length
+    np.testing.assert_array_equal(records.actions[row, :length], np.array(expected.actions, np.float32))
+    assert np.isnan(records.actions[row, length:]).all()
+    assert records.age[row, :length].tolist() == expected.age
+    launched = np.flatnonzero(records.delay[row] != NEVER)
+    assert launched.tolist() == sorted(expected.queries)
+    for tick in launched:
+        seen = records.delay[row, tick], records.planned[row, tick], records.execute_horizon[row, tick]
+        assert seen == expected.queries[tick]
+    assert records.returned[row] == expected.returned
+    assert records.solved[row] == expected.solved
+
+
+delay_lists = st.lists(st.integers(0, 9), min_size=1, max_size=6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    base=delay_lists,
+    p_spike=st.sampled_from([0.0, 0.2, 1.0]),
+    cap=st.none() | st.integers(0, 6),
+    kind=st.sampled_from(["oracle", "fixed", "window_max"]),
+    numbers=st.tuples(st.integers(0, 5), st.integers(1, 6), st.integers(0, 5)),
+    horizon=st.integers(1, SIZE),
+    adaptive=st.booleans(),
+    hold=st.booleans(),
+    guided=st.booleans(),
+    end_every=st.sampled_from([0, 5, 17]),
+    seed=st.integers(0, 1000),
+)
+def test_timing_equals_plain_python(
+    base, p_spike, cap, kind, numbers, horizon, adaptive, hold, guided, end_every, seed
+):
+    profile = DelayProfileConfig(
+        mode="mixture",
+        base_delays=tuple(base),
+        base_probs=(1 / len(base),) * len(base),
+        p_spike=p_spike,
+        d_spike=7,
+        tail_cap=cap,
+    )
+    delay, window, initial = numbers
+    controller = controller_of(
+        "realtime" if guided else "naive",
+        profile,
+        EstimatorConfig(kind, delay=delay, window=window, initial=initial),
+        execute_horizon=horizon,
+        horizon="adaptive" if adaptive else "fixed",
+        fallback="hold" if hold else "zero",
+    )
+    records = run(controller, end_every=end_every, seed=seed)
+    rules = Rules(SIZE, horizon, adaptive, hold, kind, delay, window, initial, guided)
+    for row, episode in enumerate(range(5)):
+        expected = run_episode(rules, episode_delays(profile, seed, episode), end_every, LIMIT)
+        assert_matches(records, row, expected)
+
+
+@pytest.mark.parametrize("fallback", ["hold", "zero"])
+def test_delay_beyond_the_chunk_starves(fallback):
+    """d = 6 > H = 4: four ticks of the bootstrap chunk, then two starved ticks, and every later chunk is too old."""
+    profile = DelayProfileConfig(fixed_delay=6)
+    records = run(controller_of("naive", profile, fallback=fallback), episodes=[0])
+    assert records.age[0, :7].tolist() == [0, 1, 2, 3, NEVER, NEVER, NEVER]
+    assert (records.age[0, 6:] == NEVER).all()
+    held = records.actions[0, 3] if fallback == "hold" else np.zeros(6)
+    assert (records.actions[0, 4:] == held).all()
+    assert np.flatnonzero(records.delay[0] != NEVER).tolist() == [0, 6, 12, 18]
+
+
+def test_long_delay_is_not_truncated_to_the_horizon():
+    """d = 3 > s = 1 postpones the next launch and starves one tick in three once old chunks are three ticks old."""
+    records = run(controller_of("naive", DelayProfileConfig(fixed_delay=3), execute_horizon=1), episodes=[0])
+    assert np.flatnonzero(records.delay[0] != NEVER).tolist() == list(range(0, LIMIT, 3))
+    assert records.age[0, :9].tolist() == [0, 1, 2, 3, NEVER, NEVER, 3, NEVER, NEVER]
+
+
+def test_environments_have_their_own_delays():
+    profile = delays.PROFILES["long_tail"]
+    records = run(controller_of("naive", profile), episodes=range(8))
+    rows = {tuple(row[row != NEVER][:12]) for row in records.delay}
+    assert len(rows) > 1
+
+
+def test_zero_delay_is_the_synchronous_rollout():
+    """At d = 0 every executed action is entry 0..s-1 of a chunk computed from the current observation, bit for bit."""
+    records = run(controller_of("naive", execute_horizon=2), episodes=[0, 1])
+    env, policy = HashEnv(jnp.int32(0)), EchoPolicy()
+    state, obs = env.reset(1)
+    for tick in range(LIMIT):
+        if tick % 2 == 0:
+            chunk = policy.action(None, obs, 1)
+        action = chunk[:, tick % 2]
+        np.testing.assert_array_equal(records.actions[0, tick], action[0])
+        state, outcome = env.step(state, action)
+        obs = outcome.obs
+
+
+def test_permuted_episodes_permute_results():
+    controller = controller_of(profile=delays.PROFILES["long_tail"])
+    order = np.array([3, 0, 6, 2, 5, 1, 4])
+    plain = run(controller, end_every=17, episodes=range(7))
+    permuted = run(controller, end_every=17, episodes=order)
+    for name in set(plain._fields) - {"slot_ticks"}:
+        np.testing.assert_array_equal(getattr(permuted, name), getattr(plain, name)[order], err_msg=name)
+
+
+@pytest.mark.parametrize("num_slots", [1, 3, 16])
+def test_number_of_slots_does_not_change_results(num_slots):
+    controller = controller_of(profile=delays.PROFILES["long_tail"])
+    few = run(controller, end_every=17, episodes=range(9), num_slots=num_slots)
+    base = run(controller, end_every=17, episodes=range(9), num_slots=6)
+    for name in set(base._fields) - {"slot_ticks"}:
+        np.testing.assert_array_equal(getattr(few, name), getattr(base, name), err_msg=name)
+
+
+def test_no_tick_after_the_end_and_slots_are_refilled():
+    controller = controller_of(profile=delays.PROFILES["long_tail"])
+    records = run(controller, end_every=5, episodes=range(64), num_slots=2)
+    executed = (~np.isnan(records.actions[..., 0])).sum(axis=1)
+    np.testing.assert_array_equal(executed, records.length)
+    assert records.length.min() < LIMIT
+    # One slot per device: never idle before its queue is empty, so slot-ticks equal executed ticks.
+    devices = len(jax.local_devices())
+    if devices == 2:
+        for device in range(2):
+            assert records.slot_ticks[device] == records.length[device::2].sum()
+
+
+def test_one_compile_serves_profiles_seeds_and_horizons():
+    execution._run_sharded.clear_cache()
+    for name in delays.PROFILES:
+        for seed in (0, 1):
+            for horizon in (1, 3):
+                for kind in ("fixed", "adaptive"):
+                    controller = controller_of(
+                        "realtime", delays.PROFILES[name], execute_horizon=horizon, horizon=kind
+                    )
+                    run(controller, seed=seed)
+    assert execution._run_sharded._cache_size() == 1
+    run(controller_of("naive"))
+    assert execution._run_sharded._cache_size() == 2
+
+
+@pytest.mark.parametrize("method", ["naive", "realtime"])
+def test_action_noise_depends_on_seed_episode_and_tick_alone(method):
+    """Replaying the commanded actions with noise from (seed, episode, tick) reproduces every episode's rewards."""
+    controller = make_controller(
+        methods.make(method),
+        delays.make_process(delays.PROFILES["long_tail"]),
+        EstimatorConfig().make(),
+        ExecutionConfig(action_noise=3.0),
+    )
+    episodes = [4, 1, 7]
+    records = run(controller, end_every=17, seed=3, episodes=episodes)
+    env = HashEnv(jnp.int32(17))
+    for row, episode in enumerate(episodes):
+        commanded = records.actions[row, : records.length[row]]
+        noisy = execution.executed_actions(commanded, seed=3, episode=episode, action_noise=3.0)
+        assert np.abs(noisy - commanded).max() > 1
+        state, returned = env.reset(1)[0], 0.0
+        for action in noisy:
+            state, outcome = env.step(state, action[None])
+            returned += float(outcome.reward[0])
+        assert returned == records.returned[row]
+        assert bool(outcome.done[0])
+
+
+def test_non_finite_actions_are_reported_where_they_start():
+    controller = controller_of("realtime", DelayProfileConfig())
+
+    class Broken(EchoPolicy):
+        def realtime_action(self, rng, obs, *args, **kwargs):
+            chunk = super().realtime_action(rng, obs, *args, **kwargs)
+            return jnp.where((obs[:, 0] == 5)[:, None, None], jnp.nan, chunk)
+
+    jax.tree_util.register_dataclass(Broken, data_fields=[], meta_fields=["action_chunk_size", "action_dim"])
+    records = execution.rollout(
+        HashEnv(jnp.int32(0)), Broken(), controller, seed=0, episodes=np.arange(2), num_steps=1, num_slots=2
+    )
+    assert records.bad_tick.tolist() == [5, 5]
+    assert records.length.tolist() == [6, 6]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"execute_horizon": 0}, "execute_horizon=0"),
+        ({"horizon": "adaptve"}, "did you mean 'adaptive'"),
+        ({"fallback": "held"}, "did you mean 'hold'"),
+        ({"action_noise": -0.1}, "action_noise=-0.1"),
+    ],
+)
+def test_bad_execution_config(change, message):
+    with pytest.raises(ValueError, match=message):
+        ExecutionConfig(**change)
+
+
+def test_horizon_beyond_the_chunk_is_refused():
+    with pytest.raises(ValueError, match="execute_horizon=5 exceeds the chunk size 4"):
+        run(controller_of(execute_horizon=5))

@@ -1,0 +1,438 @@
+"""FlowPolicy against published numbers, and its shortcuts against the plain computation."""
+
+import dataclasses
+from functools import cache, partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from model import FlowPolicy, ModelConfig, get_prefix_weights
+
+GOLDENS = Path(__file__).parent / "goldens"
+SCHEDULES = ("exp", "linear", "ones", "zeros")
+SMALL = ModelConfig(
+    channel_dim=16, channel_hidden_dim=24, token_hidden_dim=8, num_layers=2, action_chunk_size=6
+)
+OBS_DIM, ACTION_DIM, BATCH, STEPS = 37, 3, 5, 4
+close = partial(np.testing.assert_allclose, rtol=0, atol=1e-4)
+very_close = partial(np.testing.assert_allclose, rtol=0, atol=1e-5)
+
+
+def make_policy(value, **sizes) -> FlowPolicy:
+    """A policy whose parameters are `value(name, shape)`."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: FlowPolicy(**sizes, rngs=nnx.Rngs(0))))
+
+    def parameter(path, leaf):
+        return jnp.asarray(value(jax.tree_util.keystr(path, simple=True, separator="/"), leaf.shape))
+
+    values = jax.tree_util.tree_map_with_path(parameter, nnx.to_pure_dict(state))
+    nnx.replace_by_pure_dict(state, values)
+    return nnx.merge(graph, state)
+
+
+def random(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+# --- goldens -----------------------------------------------------------------------------------------------
+
+
+@cache
+def golden(name: str) -> dict[str, np.ndarray]:
+    with np.load(GOLDENS / f"{name}.npz", allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+@cache
+def golden_policy(name: str, prefix: str = "w") -> FlowPolicy:
+    arrays = golden(name)
+    kernels = {
+        key.removeprefix(f"{prefix}/"): value for key, value in arrays.items() if key.startswith(f"{prefix}/")
+    }
+    chunk_size, token_hidden_dim = kernels["mlp_stack/0/token_mix_in/kernel"].shape
+    channel_dim, channel_hidden_dim = kernels["mlp_stack/0/channel_mix_in/kernel"].shape
+    layers = sum(key.endswith("token_mix_in/kernel") for key in kernels)
+    config = ModelConfig(channel_dim, channel_hidden_dim, token_hidden_dim, layers, chunk_size)
+
+    def published(name, shape):
+        array = kernels.pop(name)
+        assert array.shape == shape
+        return array
+
+    policy = make_policy(published, obs_dim=arrays["obs"].shape[1], action_dim=6, config=config)
+    assert not kernels, f"parameters that the policy lacks: {sorted(kernels)}"
+    return policy
+
+
+def outputs(name: str, kind: str) -> dict[tuple[str, ...], np.ndarray]:
+    """Golden outputs "<kind>/<a>/<b>" by (a, b)."""
+    found = {
+        tuple(key.split("/")[1:]): value for key, value in golden(name).items() if key.split("/")[0] == kind
+    }
+    assert found, f"{name} has no {kind}"
+    return found
+
+
+@pytest.mark.parametrize("name", ["flow_h4", "flow_h8", "flow_h8_trained_prefix"])
+def test_velocity_and_action_match_published(name):
+    arrays, policy = golden(name), golden_policy(name)
+    obs, noise, steps = arrays["obs"], arrays["noise"], int(arrays["n_steps"])
+    close(jax.jit(lambda: policy(obs, noise, 0.37))(), arrays["velocity"])
+    close(jax.jit(lambda: policy.action(None, obs, steps, noise=noise))(), arrays["action"])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("name", ["flow_h4", "flow_h8"])
+def test_realtime_action_matches_published(name, schedule):
+    arrays, policy = golden(name), golden_policy(name)
+
+    @jax.jit
+    def sample(delay, horizon):
+        obs, prev, steps = arrays["obs"], arrays["prev"], int(arrays["n_steps"])
+        return policy.realtime_action(
+            None, obs, steps, prev, delay, horizon, schedule, jnp.float32(5), noise=arrays["noise"]
+        )
+
+    for (found_schedule, delay, horizon), expected in outputs(name, "realtime").items():
+        if found_schedule == schedule:
+            close(sample(int(delay[1:]), int(horizon[1:])), expected)
+
+
+@pytest.mark.parametrize("name", ["flow_h4", "flow_h8"])
+def test_bid_action_matches_published(name):
+    arrays, policy = golden(name), golden_policy(name)
+    sample = jax.jit(
+        lambda delay, horizon: policy.bid_action(
+            None,
+            arrays["obs"],
+            int(arrays["n_steps"]),
+            arrays["prev"],
+            delay,
+            horizon,
+            6,
+            noise=arrays["bid_noise"],
+        )
+    )
+    for (delay, horizon), expected in outputs(name, "bid").items():
+        close(sample(int(delay[1:]), int(horizon[1:])), expected)
+
+
+def test_bid_action_with_weak_policy_matches_published():
+    name = "flow_h8"
+    arrays, policy, weak = golden(name), golden_policy(name), golden_policy(name, "weak")
+    obs, prev, steps, noise = arrays["obs"], arrays["prev"], int(arrays["n_steps"]), arrays["bid_noise"]
+    sample = jax.jit(
+        lambda delay, horizon: policy.bid_action(
+            None, obs, steps, prev, delay, horizon, 6, 3, weak, noise=noise
+        )
+    )
+    for (delay, horizon), expected in outputs(name, "bid_weak_k3").items():
+        close(sample(int(delay[1:]), int(horizon[1:])), expected)
+
+
+def test_prefix_action_matches_published_and_keeps_the_prefix():
+    name = "flow_h8_trained_prefix"
+    arrays, policy = golden(name), golden_policy(name)
+    obs, prev, steps = arrays["obs"], arrays["prev"], int(arrays["n_steps"])
+    sample = jax.jit(lambda delay: policy.prefix_action(None, obs, steps, prev, delay, noise=arrays["noise"]))
+    velocity = jax.jit(policy.__call__)
+    for (label,), expected in outputs(name, "trained_prefix").items():
+        delay = int(label[1:])
+        sampled = sample(delay)
+        close(sampled[:, delay:], expected[:, delay:])
+        # The published sampler adds its last Euler step to the prefix; here the prefix is the committed one.
+        np.testing.assert_array_equal(sampled[:, :delay], prev[:, :delay])
+        _, stray_step = euler_with_prefix(velocity, obs, prev, arrays["noise"], delay, steps)
+        close((prev + stray_step)[:, :delay], expected[:, :delay])
+
+
+@pytest.mark.parametrize("key", sorted(golden("prefix_weights")))
+def test_prefix_weights_match_published(key):
+    schedule, total = key.split("/")
+    start, end = jnp.meshgrid(*2 * [jnp.arange(int(total) + 1)], indexing="ij")
+    weights = get_prefix_weights(start, end, int(total), schedule)
+    np.testing.assert_allclose(weights, golden("prefix_weights")[key], rtol=0, atol=1e-6)
+
+
+# --- the plain computation ---------------------------------------------------------------------------------
+
+
+@cache
+def small_policy(**changes) -> FlowPolicy:
+    """A policy with all weights random: a fresh one has zeros in its adaptive norms."""
+    rng = np.random.default_rng(0)
+
+    def value(_name, shape):
+        return rng.standard_normal(shape, np.float32) / np.sqrt(shape[0])
+
+    config = dataclasses.replace(SMALL, **changes)
+    return make_policy(value, obs_dim=OBS_DIM, action_dim=ACTION_DIM, config=config)
+
+
+@pytest.fixture
+def inputs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Observations, previous chunk, noise."""
+    chunk = (BATCH, SMALL.action_chunk_size, ACTION_DIM)
+    return random(1, BATCH, OBS_DIM), random(2, *chunk), random(3, *chunk)
+
+
+def euler_with_prefix(velocity, obs, prev, noise, delay, steps):
+    """The chunk with a frozen prefix at time 1, and the last Euler step that was taken on the way."""
+    x, is_prefix = noise, (np.arange(noise.shape[1]) < delay)[None, :, None]
+    for i in range(steps):
+        time = np.broadcast_to(
+            np.where(is_prefix[..., 0], np.float32(1), np.float32(i / steps)), noise.shape[:2]
+        )
+        x = np.where(is_prefix, prev, x)
+        last_step = np.asarray(velocity(obs, x, time)) / steps
+        x = x + last_step
+    return np.where(is_prefix, prev, x), last_step
+
+
+def test_one_time_per_batch_sample_or_token_is_the_same(inputs):
+    obs, prev, _ = inputs
+    velocity = jax.jit(small_policy().__call__)
+    expected = velocity(obs, prev, 0.3)
+    very_close(velocity(obs, prev, np.full(BATCH, 0.3)), expected)
+    very_close(velocity(obs, prev, np.full((BATCH, SMALL.action_chunk_size), 0.3)), expected)
+    assert not np.allclose(velocity(obs, prev, 0.31), expected, atol=1e-3)
+
+
+def test_action_equals_plain_euler(inputs):
+    obs, _, noise = inputs
+    policy, x = small_policy(), noise
+    velocity = jax.jit(policy.__call__)
+    for i in range(STEPS):
+        x = x + velocity(obs, x, np.full(noise.shape[:2], i / STEPS)) / STEPS
+    very_close(jax.jit(lambda: policy.action(None, obs, STEPS, noise=noise))(), x)
+
+
+def test_realtime_action_equals_one_vjp_per_sample(inputs):
+    obs, prev, noise = inputs
+    policy, delay, horizon, beta = small_policy(), 2, 5, 3.0
+    weights = get_prefix_weights(delay, horizon, SMALL.action_chunk_size, "exp")[:, None]
+
+    def guided(obs, prev, x, t):
+        denoise = lambda x: x + (1 - t) * policy(obs[None], x[None], t)[0]  # noqa: E731
+        x_1, vjp = jax.vjp(denoise, x)
+        weight = jnp.where(t == 0, beta, jnp.minimum(beta, (t**2 + (1 - t) ** 2) / (t * (1 - t))))
+        return policy(obs[None], x[None], t)[0] + weight * vjp((prev - x_1) * weights)[0]
+
+    x, guided = noise, jax.jit(jax.vmap(guided, in_axes=(0, 0, 0, None)))
+    for i in range(STEPS):
+        x = x + guided(obs, prev, x, np.float32(i / STEPS)) / STEPS
+    sample = partial(policy.realtime_action, None, obs, STEPS, prev, delay, horizon, "exp", beta)
+    very_close(jax.jit(lambda: sample(noise=noise))(), x)
+
+
+def test_prefix_action_equals_per_token_times(inputs):
+    obs, prev, noise = inputs
+    policy = small_policy()
+    sampled = jax.jit(lambda: policy.prefix_action(None, obs, STEPS, prev, 2, noise=noise))()
+    expected, _ = euler_with_prefix(jax.jit(policy.__call__), obs, prev, noise, 2, STEPS)
+    very_close(sampled, expected)
+
+
+@pytest.mark.parametrize("simulated_delay", [None, 4])
+def test_loss_and_gradient_equal_per_token_times(inputs, simulated_delay):
+    obs, action, _ = inputs
+    policy, rng = small_policy(simulated_delay=simulated_delay), jax.random.key(3)
+
+    def plain(policy):
+        noise_rng, time_rng, delay_rng = jax.random.split(rng, 3)
+        noise = jax.random.normal(noise_rng, action.shape)
+        delay = jnp.zeros(BATCH)
+        if simulated_delay is not None:
+            probability = jnp.exp(jnp.arange(simulated_delay)[::-1])
+            delay = jax.random.categorical(delay_rng, jnp.log(probability), shape=(BATCH,))
+        is_target = (jnp.arange(SMALL.action_chunk_size) >= delay[:, None])[..., None]
+        time = jnp.where(is_target, jax.random.uniform(time_rng, (BATCH, 1, 1)), 1.0)
+        error = policy(obs, (1 - time) * noise + time * action, time[..., 0]) - (action - noise)
+        return jnp.sum(error**2 * is_target) / (jnp.sum(is_target) * ACTION_DIM)
+
+    loss, gradient = nnx.jit(nnx.value_and_grad(lambda policy: policy.loss(rng, obs, action)))(policy)
+    expected, expected_gradient = nnx.jit(nnx.value_and_grad(plain))(policy)
+    very_close(loss, expected)
+    jax.tree.map(very_close, gradient, expected_gradient)
+
+
+# --- what is computed how often ----------------------------------------------------------------------------
+
+
+def matmul_shapes(function, *args) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Operand shapes of the matrix products in the body of the (only) scan over flow steps."""
+    scans = [e for e in jax.make_jaxpr(function)(*args).eqns if e.primitive.name == "scan"]
+    assert len(scans) == 1
+    found = []
+
+    def visit(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name == "dot_general":
+                found.append(tuple(operand.aval.shape for operand in equation.invars))
+            for parameter in equation.params.values():
+                inner = getattr(parameter, "jaxpr", None)
+                if inner is not None:
+                    visit(inner)
+
+    visit(scans[0].params["jaxpr"].jaxpr)
+    return found
+
+
+def test_flow_steps_repeat_only_what_depends_on_the_chunk(inputs):
+    obs, prev, noise = inputs
+    policy, per_forward = small_policy(), 4 * SMALL.num_layers + 2
+    plain = matmul_shapes(lambda n: policy.action(None, obs, STEPS, noise=n), noise)
+    guided = matmul_shapes(
+        lambda n: policy.realtime_action(None, obs, STEPS, prev, 1, 5, "exp", 5.0, noise=n), noise
+    )
+    prefix = matmul_shapes(lambda n: policy.prefix_action(None, obs, STEPS, prev, 1, noise=n), noise)
+    # Mixing and the projections in and out: neither the observation nor the time's MLP and modulation.
+    assert len(plain) == len(prefix) == per_forward
+    # One shared forward pass and one backward pass to the chunk alone.
+    assert len(guided) == 2 * per_forward
+    widths = {size for shapes in plain + guided + prefix for shape in shapes for size in shape}
+    assert widths.isdisjoint({OBS_DIM, OBS_DIM + ACTION_DIM, 3 * SMALL.channel_dim})
+
+
+# --- delays ------------------------------------------------------------------------------------------------
+
+
+def test_per_environment_delays_equal_scalar_calls(inputs):
+    obs, prev, noise = inputs
+    policy, delays, horizons = small_policy(), jnp.array([0, 1, 3, 6, 2]), jnp.array([6, 4, 4, 6, 0])
+    bid_noise = random(4, 3, *noise.shape)
+
+    @jax.jit
+    def sample(obs, prev, noise, bid_noise, delay, horizon):
+        bid_noise = bid_noise.reshape(-1, *noise.shape[1:])
+        return (
+            policy.realtime_action(None, obs, STEPS, prev, delay, horizon, "exp", 5.0, noise=noise),
+            policy.realtime_action(None, obs, STEPS, prev, delay, horizon, "zeros", 5.0, noise=noise),
+            policy.prefix_action(None, obs, STEPS, prev, delay, noise=noise),
+            policy.bid_action(None, obs, STEPS, prev, delay, horizon, 3, noise=bid_noise),
+        )
+
+    together = sample(obs, prev, noise, bid_noise, delays, horizons)
+    for i in range(BATCH):
+        one = slice(i, i + 1)
+        alone = sample(obs[one], prev[one], noise[one], bid_noise[:, one], delays[i], horizons[i])
+        for batched, single in zip(together, alone, strict=True):
+            very_close(batched[one], single)
+
+
+def test_python_ints_equal_traced_delays(inputs):
+    obs, prev, noise = inputs
+    policy = small_policy()
+    traced = jax.jit(lambda delay: policy.prefix_action(None, obs, STEPS, prev, delay, noise=noise))
+    static = jax.jit(lambda: policy.prefix_action(None, obs, STEPS, prev, 3, noise=noise))
+    very_close(static(), traced(3))
+
+
+def test_delay_beyond_the_chunk_returns_the_previous_chunk(inputs):
+    obs, prev, noise = inputs
+    delay = SMALL.action_chunk_size + 3
+    sampled = jax.jit(lambda: small_policy().prefix_action(None, obs, STEPS, prev, delay, noise=noise))()
+    np.testing.assert_array_equal(sampled, prev)
+
+
+# --- noise and training ------------------------------------------------------------------------------------
+
+
+def test_noise_comes_from_the_key_unless_given(inputs):
+    obs, _, noise = inputs
+    policy, key = small_policy(), jax.random.key(0)
+    sample = jax.jit(lambda key, noise: policy.action(key, obs, STEPS, noise=noise))
+    very_close(sample(key, None), sample(None, jax.random.normal(key, noise.shape)))
+
+
+def fresh_policy(obs_dim: int, config: ModelConfig) -> FlowPolicy:
+    sizes = {"obs_dim": obs_dim, "action_dim": ACTION_DIM, "config": config}
+    return nnx.jit(lambda: FlowPolicy(**sizes, rngs=nnx.Rngs(0)))()
+
+
+@pytest.mark.parametrize("simulated_delay", [None, 3])
+def test_loss_falls_on_a_toy_target(simulated_delay):
+    config = dataclasses.replace(SMALL, simulated_delay=simulated_delay)
+    policy = fresh_policy(4, config)
+    obs = random(0, 64, 4)
+    action = (
+        np.tanh(obs[:, None, :ACTION_DIM]) * np.linspace(1, 2, SMALL.action_chunk_size, dtype="f")[:, None]
+    )
+    optimizer = nnx.Optimizer(policy, optax.adam(1e-2), wrt=nnx.Param)
+
+    @nnx.jit
+    def train(policy, optimizer, rng):
+        loss, gradient = nnx.value_and_grad(lambda policy: policy.loss(rng, obs, action))(policy)
+        optimizer.update(policy, gradient)
+        return loss
+
+    losses = [float(train(policy, optimizer, jax.random.key(i))) for i in range(60)]
+    assert losses[0] > 1.0
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:5])
+
+
+def test_loss_ignores_a_prefix_of_the_published_length_distribution():
+    # In a fresh policy the blocks are the identity: tokens do not interact, so the prefix gets no gradient.
+    simulated_delay, batch = 5, 4000
+    policy = fresh_policy(2, dataclasses.replace(SMALL, simulated_delay=simulated_delay))
+    obs, action = np.zeros((batch, 2), np.float32), random(0, batch, SMALL.action_chunk_size, ACTION_DIM)
+    gradient = jax.jit(jax.grad(lambda action: policy.loss(jax.random.key(2), obs, action)))(action)
+    is_prefix = np.all(np.asarray(gradient) == 0, axis=-1)
+    assert np.all(is_prefix[:, :-1] >= is_prefix[:, 1:]), "the actions without gradient are not a prefix"
+    frequency = np.bincount(is_prefix.sum(axis=1), minlength=simulated_delay) / batch
+    expected = np.exp([4, 3, 2, 1, 0]) / np.exp([4, 3, 2, 1, 0]).sum()
+    np.testing.assert_allclose(frequency, expected, atol=0.03)
+
+
+# --- errors ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"channel_dim": 0}, "channel_dim=0"),
+        ({"channel_dim": 15}, "use 16"),
+        ({"num_layers": 2.0}, r"num_layers=2\.0"),
+        ({"token_hidden_dim": True}, "token_hidden_dim=True"),
+        ({"simulated_delay": 0}, "simulated_delay=0"),
+        ({"simulated_delay": 7}, "between 1 and 6"),
+    ],
+)
+def test_config_errors_name_field_and_fix(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(SMALL, **changes)
+
+
+def test_unknown_schedule_suggests_one():
+    with pytest.raises(ValueError, match="did you mean 'linear'"):
+        get_prefix_weights(0, 1, 4, "linaer")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p, o, c: p.action(None, o, STEPS), "rng=None"),
+        (lambda p, o, c: p.action(None, o, 0, noise=c), "num_steps=0"),
+        (lambda p, o, c: p.action(None, o, STEPS, noise=c[:, 1:]), "noise has shape"),
+        (lambda p, o, c: p.action(None, o[:, 1:], STEPS, noise=c), "obs has shape"),
+        (lambda p, o, c: p(o[0], c, 0.5), "obs has shape"),
+        (lambda p, o, c: p.prefix_action(None, o, STEPS, c[:2], 1, noise=c), "prev_action_chunk has shape"),
+        (lambda p, o, c: p.prefix_action(None, o, STEPS, c, -1, noise=c), "inference_delay=-1"),
+        (
+            lambda p, o, c: p.realtime_action(None, o, 1, c, 0, 5, "exp", -1.0, noise=c),
+            "max_guidance_weight=-1",
+        ),
+        (lambda p, o, c: p.bid_action(None, o, 1, c, 0, 5, 0, noise=c), "n_samples=0"),
+        (lambda p, o, c: p.bid_action(None, o, 1, c, 0, 5, 1, bid_k=1, noise=c), "bid_weak_policy"),
+        (lambda p, o, c: p.bid_action(None, o, 1, c, 0, 5, 1, 2, p, noise=c), "bid_k=2"),
+    ],
+)
+def test_call_errors_name_the_argument(inputs, call, message):
+    obs, prev, _ = inputs
+    with pytest.raises(ValueError, match=message):
+        call(small_policy(), obs, prev)

@@ -1,0 +1,387 @@
+"""Cells on disk: atomic, verified, resumable."""
+
+import ast
+import dataclasses
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rtc import results
+from rtc.results import Cell, CellError
+
+CELL = Cell("long_tail", "realtime", 3, "grasp_easy")
+INPUTS = {"config": {"s": 1}, "checkpoint_sha256": "c", "level_sha256": "l", "code_version": "v"}
+KEY = results.fingerprint(**INPUTS)
+METRICS = dict.fromkeys(results.MAIN_COLUMNS[4:], 0.5)
+
+
+def write(root, cell=CELL, key=KEY, row=METRICS, **overrides):
+    episodes = pd.DataFrame({"episode": [0, 1], "returned_episode_returns": [1 / 3, np.pi * 1e-7]})
+    arguments = {"episodes": episodes, "delay_counts": {4: 1, 0: 7}, "provenance": {"command": "test"}}
+    return results.write_cell(root, cell, key, row, **(arguments | overrides))
+
+
+def test_atomic_write_replaces_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "new" / "file.csv"
+    results.atomic_write(path, "old")
+    results.atomic_write(path, b"new")
+    assert path.read_text() == "new"
+    assert os.listdir(path.parent) == ["file.csv"]
+
+
+def test_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "file.npz"
+    results.atomic_write(path, "old")
+
+    def fail_half_way():
+        with results.atomic_path(path) as temporary:
+            assert temporary.suffix == ".npz"
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
+    with pytest.raises(FileNotFoundError), results.atomic_path(path):
+        pass
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.npz"]
+
+
+def test_cell_round_trip(tmp_path):
+    directory = write(tmp_path, row={"extra": np.float32(0.1), **METRICS}, inputs=INPUTS)
+    assert directory == tmp_path / "long_tail" / "realtime" / "seed_3"
+    assert results.is_complete(tmp_path, CELL, KEY)
+    data = results.read_cell(directory)
+    assert data.cell == CELL
+    assert data.inputs == INPUTS
+    assert data.delay_counts == {0: 7, 4: 1}
+    assert list(data.result) == [*results.MAIN_COLUMNS, "extra"]
+    assert data.result["seed"] == 3
+    assert data.result["extra"] == float(np.float32(0.1))
+    assert data.episodes["returned_episode_returns"].tolist() == [1 / 3, np.pi * 1e-7]
+
+
+def test_cell_written_into_a_root(tmp_path):
+    write(tmp_path, directory=tmp_path)
+    assert results.read_cell(tmp_path).cell == CELL
+
+
+def test_csv_keeps_every_bit():
+    values = np.random.default_rng(0).standard_normal(4000) * np.logspace(-30, 30, 4000)
+    table = pd.DataFrame({"double": values, "single": values.astype("float32")})
+    path = pd.io.common.StringIO(results.to_csv(table))
+    back = results.read_csv(path)
+    assert (back["double"] == values).all()
+    assert (back["single"] == values.astype("float32").astype("float64")).all()
+
+
+@pytest.mark.parametrize("name", ["results.csv", "episodes.csv", "delays.csv"])
+def test_damaged_file_makes_a_cell_incomplete(tmp_path, name):
+    directory = write(tmp_path)
+    other = dataclasses.replace(CELL, seed=4)
+    write(tmp_path, other)
+    content = (directory / name).read_bytes()
+    (directory / name).write_bytes(content.replace(b"0", b"1", 1))
+    assert not results.is_complete(tmp_path, CELL, KEY)
+    with pytest.raises(CellError, match=rf"long_tail/realtime/seed_3: {name} does not match"):
+        results.collect(tmp_path, [CELL, other])
+    assert results.collect(tmp_path, [CELL, other], partial=True)["seed"].tolist() == [4]
+    (directory / name).unlink()
+    assert results.cell_problem(directory) == f"{name} is missing"
+
+
+def test_changed_fingerprint_makes_a_cell_incomplete(tmp_path):
+    write(tmp_path)
+    for field in INPUTS:
+        other = results.fingerprint(**(INPUTS | {field: "changed"}))
+        assert not results.is_complete(tmp_path, CELL, other)
+    with pytest.raises(CellError, match="another configuration"):
+        results.collect(tmp_path, [CELL], {CELL: "0"})
+
+
+def test_a_cell_copied_to_another_place_does_not_count(tmp_path):
+    other = dataclasses.replace(CELL, seed=9)
+    write(tmp_path).rename(results.cell_dir(tmp_path, other))
+    assert not results.is_complete(tmp_path, other, KEY)
+
+
+def test_damaged_marker_is_reported(tmp_path):
+    directory = write(tmp_path)
+    marker = (directory / "cell.json").read_text()
+    for content in ("", marker[:-20], "[]", '{"schema": 1}', marker.replace('"schema": 1', '"schema": 99')):
+        (directory / "cell.json").write_text(content)
+        assert not results.is_complete(tmp_path, CELL, KEY)
+
+
+def test_collect_takes_only_the_cells_asked_for(tmp_path):
+    cells = [dataclasses.replace(CELL, seed=seed) for seed in range(3)]
+    for cell in cells:
+        write(tmp_path, cell)
+    table = results.collect(tmp_path, cells[1:], dict.fromkeys(cells, KEY))
+    assert table["seed"].tolist() == [1, 2]
+    pd.testing.assert_frame_equal(results.read_csv(tmp_path / "results_all.csv"), table)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"row": {}}, "lacks returned_episode_solved"),
+        ({"row": METRICS | {"seed": 4}}, "seed=4"),
+        ({"episodes": pd.DataFrame({"episode": [1, 1]})}, "distinct"),
+        ({"delay_counts": {-1: 2}}, "delay_counts"),
+        ({"inputs": INPUTS | {"config": {}}}, "fingerprint"),
+    ],
+)
+def test_write_cell_rejects_bad_input(tmp_path, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        write(tmp_path, **overrides)
+    assert not (tmp_path / "long_tail").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("profile", "../up"), ("method", ""), ("method", "a/b"), ("seed", -1)]
+)
+def test_cell_names_stay_inside_the_root(field, value):
+    with pytest.raises(ValueError, match=field):
+        dataclasses.replace(CELL, **{field: value})
+
+
+def test_fingerprint_is_canonical():
+    @dataclasses.dataclass
+    class Config:
+        delay: int = 1
+        weights: tuple = (0.9, 0.1)
+
+    def key(config):
+        return results.fingerprint(config, "c", "l", "v")
+
+    assert key({"a": 1, "b": np.float64(2.5)}) == key({"b": 2.5, "a": 1})
+    assert key(Config()) == key(Config(weights=np.array([0.9, 0.1]))) != key(Config(delay=2))
+    with pytest.raises(ValueError, match="no JSON form"):
+        key({"a": object()})
+
+
+def test_code_version_follows_the_listed_sources_only(tmp_path):
+    (tmp_path / "model.py").write_text("a = 1")
+    first = results.code_version(tmp_path)
+    (tmp_path / "report.py").write_text("b = 1")
+    assert results.code_version(tmp_path) == first
+    (tmp_path / "model.py").write_text("a = 2")
+    assert results.code_version(tmp_path) != first
+
+
+def test_provenance(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", [f"{Path.cwd()}/exp/run.py", "--output-root", "out dir"])
+    record = results.provenance(time.time() - 5)
+    assert record["command"] == "python exp/run.py --output-root 'out dir'"
+    assert record["wall_s"] >= 5
+    assert record["start_time_utc"].endswith("+00:00")
+    assert set(record["packages"]) == {"jax", "flax", "kinetix-env", "numpy"}
+    assert record["packages"]["numpy"] == np.__version__
+    assert record["device_count"] >= 1
+    json.dumps(record)
+
+
+def test_git_state(tmp_path):
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "a.py").write_text("a = 1")
+    assert results.git_state(source) == ("unknown", None)
+
+    def git(*arguments):
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+        subprocess.run(["git", "-C", tmp_path, *identity, *arguments], check=True, capture_output=True)
+
+    git("init")
+    assert results.git_state(source) == ("unknown", None)
+    git("add", ".")
+    git("commit", "-m", "first")
+    commit, dirty = results.git_state(source)
+    assert len(commit) == 40
+    assert dirty is False
+    results.atomic_write(tmp_path / "exp_runs" / "summary.md", "a result")
+    assert results.git_state(source) == (commit, False)
+    (source / "a.py").write_text("a = 2")
+    assert results.git_state(source) == (commit, True)
+    assert results.git_state(tmp_path) == ("unknown", None)
+
+
+def test_require_writable(tmp_path, monkeypatch):
+    root = results.require_writable(tmp_path / "a" / "b")
+    assert root.is_dir()
+    assert not list(root.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot write to the output root.*choose another.*file/under"):
+        results.require_writable(tmp_path / "file" / "under")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device.*free some space") as caught:
+        results.require_writable(root)
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(root.iterdir())
+
+
+HOLDER = """
+import sys, time
+from rtc import results
+with results.lock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_lock_excludes_a_second_run_and_survives_a_kill(tmp_path):
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with (
+            pytest.raises(ValueError, match=rf"in use by pid {holder.pid} on .*choose another"),
+            results.lock(tmp_path),
+        ):
+            pass
+        holder.kill()
+    with results.lock(tmp_path), pytest.raises(ValueError, match="in use"), results.lock(tmp_path):
+        pass
+    assert not (tmp_path / ".lock").exists()
+
+
+RUN = """
+import os, sys
+import pandas as pd
+from rtc import results
+
+root, crash_at = sys.argv[1], int(sys.argv[2])
+cells = [results.Cell(p, m, s, "l") for p in ("p", "q") for m in ("m", "n") for s in range(int(sys.argv[3]))]
+row = dict.fromkeys(results.MAIN_COLUMNS[4:], 0.5)
+episodes = pd.DataFrame({"episode": range(20), "x": 0.1})
+
+def run():
+    with results.lock(root):
+        results.remove_leftovers(root)
+        for cell in cells:
+            if results.is_complete(root, cell, "key"):
+                continue
+            with open(os.path.join(root, "computed.log"), "a") as log:
+                log.write(f"{cell}\\n")
+            results.write_cell(root, cell, "key", row, episodes, {0: 1}, {})
+        results.collect(root, cells, dict.fromkeys(cells, "key"))
+
+def crash_before(function):
+    def wrapped(*arguments):
+        global crash_at
+        crash_at -= 1
+        if crash_at == 0:
+            os.kill(os.getpid(), 9)
+        return function(*arguments)
+    return wrapped
+
+if crash_at == 0:
+    run()
+    sys.exit(0)
+
+# Every system call that a cell's commit consists of is a place to die; forks save the start-up time.
+os.fsync, os.replace = crash_before(os.fsync), crash_before(os.replace)
+deaths = 0
+while True:
+    child = os.fork()
+    if child == 0:
+        run()
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+    deaths += 1
+    # The next run gets one call further, so every call is at some time the one that never happens.
+    crash_at += 1
+print(deaths)
+"""
+
+
+def start(root, crash_at, seeds):
+    command = [sys.executable, "-c", RUN, str(root), str(crash_at), str(seeds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def finished(root):
+    """Complete cells, with the time of their commit."""
+    markers = {path: path.stat().st_mtime_ns for path in root.rglob("cell.json")}
+    return {p: t for p, t in markers.items() if results.cell_problem(p.parent, fingerprint="key") is None}
+
+
+def log_lines(root):
+    log = root / "computed.log"
+    return log.read_text().splitlines() if log.exists() else []
+
+
+def assert_finished(root, count):
+    names = sorted(f"{path.parent.relative_to(root)}" for path in finished(root))
+    assert len(names) == count
+    assert names == sorted(set(log_lines(root)))
+    assert len(results.read_csv(root / "results_all.csv")) == count
+    leftovers = {p.name for p in root.rglob("*") if p.is_file()}
+    assert leftovers <= {"cell.json", *results._DATA_FILES, "computed.log", "results_all.csv"}
+
+
+def test_killed_run_resumes_without_losing_or_repeating_a_cell(tmp_path):
+    moments = random.Random(0)
+    seeds, kills = 12, 0
+    while True:
+        before, computed = finished(tmp_path), len(log_lines(tmp_path))
+        process = start(tmp_path, 0, seeds)
+        if kills < 4:
+            target = computed + moments.randint(1, 9)
+            while process.poll() is None and len(log_lines(tmp_path)) < target:
+                time.sleep(0.001)
+            time.sleep(moments.uniform(0, 0.01))
+            process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=120)
+        after, recomputed = finished(tmp_path), log_lines(tmp_path)[computed:]
+        assert before.items() <= after.items(), "a complete cell was lost or written again"
+        assert not {str(p.parent.relative_to(tmp_path)) for p in before} & set(recomputed)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL
+        kills += 1
+    assert kills >= 3
+    assert_finished(tmp_path, 4 * seeds)
+
+
+def test_dying_before_any_system_call_of_a_commit_is_harmless(tmp_path):
+    process = start(tmp_path, 1, 1)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert int(output) > 10
+    assert_finished(tmp_path, 4)
+
+
+def test_every_module_behind_an_evaluation_counts_as_code():
+    without_effect = {
+        "rtc/__init__.py",
+        "rtc/results.py",
+        "rtc/runtime.py",
+        "rtc/shapes.py",
+        "rtc/validation.py",
+    }
+    source = Path(results.__file__).parents[1]
+    seen, todo = set(), {"rtc/evaluation.py"}
+    while todo:
+        module = todo.pop()
+        seen.add(module)
+        for node in ast.walk(ast.parse((source / module).read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                files = {name.replace(".", "/") + ".py" for name in names}
+                todo |= {file for file in files if (source / file).is_file()} - seen
+    assert seen - without_effect <= set(results.RESULT_MODULES)

@@ -1,0 +1,230 @@
+"""The experiment's steps end to end on a tiny untrained policy: outputs, resume, recomputation, SIGKILL."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import eval_flow
+import jax
+import pandas as pd
+import pytest
+import run_stepA_baseline
+import run_stepD_tail_v1
+import summarize_tail_v1
+import tyro
+from flax import nnx
+
+from model import FlowPolicy, ModelConfig
+from rtc import checkpoints, evaluation, execution, results
+from rtc.evaluation import EvalConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = ModelConfig(
+    channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=4
+)
+LEVEL = "worlds/l/grasp_easy.json"
+
+
+@pytest.fixture(scope="module")
+def run_path(tmp_path_factory):
+    """A run with one untrained policy."""
+    run = tmp_path_factory.mktemp("logs-bc") / "tiny"
+    policy = FlowPolicy(obs_dim=679, action_dim=6, config=TINY, rngs=nnx.Rngs(0))
+    checkpoints.save_policy(run / "1" / "policies" / "worlds_l_grasp_easy", policy, {"note": "untrained"})
+    return str(run)
+
+
+@pytest.fixture(scope="module")
+def step_a(run_path, tmp_path_factory):
+    root = str(tmp_path_factory.mktemp("stepA"))
+    args = run_stepA_baseline.Arguments(seeds=(0, 1), num_evals=4, run_path=run_path, output_root=root, num_slots=4)
+    run_stepA_baseline.run(args)
+    return args
+
+
+@pytest.fixture(scope="module")
+def step_d(run_path, tmp_path_factory):
+    root = str(tmp_path_factory.mktemp("stepD"))
+    args = run_stepD_tail_v1.Arguments(seeds=(0, 1), num_evals=4, run_path=run_path, output_root=root, num_slots=4)
+    run_stepD_tail_v1.run(args)
+    return args
+
+
+def eval_flow_main(argv):
+    eval_flow.run(tyro.cli(eval_flow.Arguments, args=argv))
+
+
+def marker_times(root):
+    return {path: path.stat().st_mtime_ns for path in Path(root).rglob("cell.json")}
+
+
+def test_step_a_writes_results_and_video(step_a):
+    table = pd.read_csv(Path(step_a.output_root) / "results.csv")
+    assert tuple(table.columns[: len(results.MAIN_COLUMNS)]) == results.MAIN_COLUMNS
+    assert table["seed"].tolist() == [0, 1]
+    assert (table[["d_p99", "p_violate", "starved_fraction"]] == 0).all(axis=None)
+    video = (Path(step_a.output_root) / "preview.mp4").read_bytes()
+    assert video[4:8] == b"ftyp"
+    assert len(video) > 2000
+
+
+def test_step_d_fills_the_matrix(step_d):
+    table = pd.read_csv(Path(step_d.output_root) / results.COLLECTED)
+    assert len(table) == 2 * 2 * 2
+    by_profile = table.groupby("profile")["d_p99"].max()
+    assert by_profile["tail_controlled"] <= 2
+    cells = list(Path(step_d.output_root).rglob("results.csv"))
+    assert len(cells) == 8
+    for cell in cells:
+        assert len(pd.read_csv(cell.with_name("episodes.csv"))) == 4
+
+
+def test_profiles_meet_the_same_delays_but_for_the_cap(step_d):
+    """Common random numbers: with the naive method, query k of an episode differs only by the cap."""
+    root = Path(step_d.output_root)
+    counts = [
+        pd.read_csv(root / profile / "naive" / "seed_0" / "delays.csv").set_index("delay_ticks")["count"]
+        for profile in ("long_tail", "tail_controlled")
+    ]
+    assert counts[0].index.max() == 4
+    assert counts[1].index.max() == 2
+
+
+def test_summary_has_everything(step_a, step_d, capsys):
+    args = summarize_tail_v1.Arguments(
+        seeds=step_d.seeds,
+        num_evals=4,
+        run_path=step_d.run_path,
+        output_root=step_d.output_root,
+        baseline_root=step_a.output_root,
+    )
+    summarize_tail_v1.run(args)
+    text = (Path(step_d.output_root) / "summary.md").read_text()
+    for part in ("d_p99", "p_violate", "solved", "95", "long_tail", "tail_controlled", "realtime", "naive", "jax", "commit"):
+        assert part in text
+    assert text.count("PASS") + text.count("FAIL") >= 3
+    figures = list((Path(step_d.output_root) / "figures").glob("*.png"))
+    assert len(figures) >= 3
+    assert "summary.md" in capsys.readouterr().out
+
+
+def test_finished_cells_are_skipped(step_d, capsys):
+    before = marker_times(step_d.output_root)
+    run_stepD_tail_v1.run(step_d)
+    out = capsys.readouterr().out
+    assert out.count("skip") == 8
+    assert "0 of 8 cells to compute" in out
+    assert marker_times(step_d.output_root) == before
+
+
+def test_one_compile_per_method(step_d):
+    """Profiles and seeds of a method share its program (both steps together needed at most one per method)."""
+    assert execution._run_sharded._cache_size() <= 2
+
+
+def test_changed_configuration_is_recomputed(step_d, tmp_path, capsys):
+    args = dataclasses.replace(step_d, methods=("naive",), profiles=("long_tail",), output_root=str(tmp_path))
+    run_stepD_tail_v1.run(args)
+    first = marker_times(tmp_path)
+    run_stepD_tail_v1.run(dataclasses.replace(args, seeds=(0,), execution=dataclasses.replace(args.execution, fallback="zero")))
+    out = capsys.readouterr().out
+    assert "1 of 1 cells to compute" in out
+    second = marker_times(tmp_path)
+    changed = {path for path in first if first[path] != second[path]}
+    assert changed == {tmp_path / "long_tail" / "naive" / "seed_0" / "cell.json"}
+
+
+def test_eval_flow_command(run_path, tmp_path, capsys):
+    size = [
+        "--config.model.action-chunk-size", "4", "--config.model.channel-dim", "8", "--config.model.num-layers", "1",
+        "--config.model.channel-hidden-dim", "8", "--config.model.token-hidden-dim", "8",
+    ]  # fmt: skip
+    argv = ["--run-path", run_path, "--level-paths", LEVEL, "--output-dir", str(tmp_path), "--config.num-slots", "4"]
+    eval_flow_main([*argv, "--config.num-evals", "4", "--config.num-flow-steps", "5", *size])
+    table = pd.read_csv(tmp_path / "results.csv")
+    assert table.loc[0, ["profile", "method", "level"]].tolist() == ["no_delay", "naive", "grasp_easy"]
+    assert "results.csv" in capsys.readouterr().out
+
+
+def test_eval_flow_names_the_first_mismatch(run_path, tmp_path):
+    with pytest.raises(ValueError, match=r"channel_dim.*8.*256|channel_dim.*256.*8"):
+        eval_flow_main(["--run-path", run_path, "--level-paths", LEVEL, "--output-dir", str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ("realtim",)}, "did you mean 'realtime'"),
+        ({"profiles": ("longtail",)}, "did you mean 'long_tail'"),
+        ({"level_path": "grasp_esy"}, "did you mean 'grasp_easy'"),
+        ({"methods": ("trained_prefix",)}, "simulated-delay"),
+        ({"num_evals": 0}, "num_evals=0"),
+        ({"seeds": ()}, "seeds"),
+        ({"seeds": (1, 1)}, "seeds"),
+    ],
+)
+def test_bad_arguments_stop_before_any_work(step_d, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        run_stepD_tail_v1.run(dataclasses.replace(step_d, output_root=str(tmp_path / "out"), **change))
+    assert not list(tmp_path.rglob("results.csv"))
+
+
+def test_read_only_output_root_is_reported_before_any_work(step_d, monkeypatch):
+    def no_work(*args, **kwargs):
+        raise AssertionError("work started")
+
+    monkeypatch.setattr(evaluation, "evaluate", no_work)
+    with pytest.raises(OSError, match="output root"):
+        run_stepD_tail_v1.run(dataclasses.replace(step_d, output_root="/proc/exp_delta"))
+
+
+def test_out_of_memory_falls_back_to_fewer_slots(step_d, monkeypatch):
+    tried, run = [], execution.rollout
+
+    def rollout(*args, num_slots, **kwargs):
+        tried.append(num_slots)
+        if num_slots > 4:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return run(*args, num_slots=num_slots, **kwargs)
+
+    from rtc import experiment
+
+    subject = experiment.load_subject(step_d.run_path, LEVEL)
+    config = EvalConfig(num_evals=4, model=TINY, num_slots=16)
+    monkeypatch.setattr(execution, "rollout", rollout)
+    with pytest.warns(UserWarning, match="num_slots=4"):
+        small = evaluation.evaluate(config, subject.level, subject.policy)
+    assert tried == [16, 8, 4]
+    direct = evaluation.evaluate(dataclasses.replace(config, num_slots=4), subject.level, subject.policy)
+    assert small.summary.row == direct.summary.row
+
+
+def test_killed_run_resumes(step_d, tmp_path):
+    """SIGKILL after the first finished cell: the rest is computed later, and that cell is not touched again."""
+    command = [
+        sys.executable, "exp/run_stepD_tail_v1.py", "--run-path", step_d.run_path, "--num-evals", "4",
+        "--seeds", "0", "1", "--methods", "naive", "--num-slots", "4", "--output-root", str(tmp_path),
+    ]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not marker_times(tmp_path) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    survivors = marker_times(tmp_path)
+    assert survivors
+    args = dataclasses.replace(step_d, methods=("naive",), output_root=str(tmp_path))
+    run_stepD_tail_v1.run(args)
+    after = marker_times(tmp_path)
+    assert len(after) == 4
+    assert {path: after[path] for path in survivors} == survivors
+    assert not list(tmp_path.rglob("*.tmp-*"))
+    killed = pd.read_csv(tmp_path / results.COLLECTED).set_index(["profile", "method", "seed"])
+    whole = pd.read_csv(Path(step_d.output_root) / results.COLLECTED).set_index(["profile", "method", "seed"])
+    timing = ["wall_s", "slot_utilisation"]
+    pd.testing.assert_frame_equal(killed.drop(columns=timing), whole.loc[killed.index].drop(columns=timing))

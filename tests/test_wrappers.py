@@ -1,0 +1,102 @@
+"""Action noise, observation history and dense reward."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from stubs import HashEnv
+
+from rtc import wrappers
+from rtc.environment import Transition
+
+LIMIT = 256  # ticks per episode
+ENTRIES = np.array([0])  # HashEnv observes [tick, hash]
+
+
+def transition(*, reward=0.0, done=False, solved=False, finite=True, distance=3.0):
+    values = {"reward": reward, "done": done, "solved": solved, "finite": finite, "distance": distance}
+    return Transition(obs=jnp.zeros((1, 2)), **{name: jnp.array([value]) for name, value in values.items()})
+
+
+def rewarded(tick, **fields):
+    return float(wrappers.dense_reward(transition(**fields), jnp.array([tick]), LIMIT)[0])
+
+
+PER_TICK = 3.0 / 6 / LIMIT
+
+
+def test_noise_has_the_asked_spread_and_follows_its_key():
+    action = jnp.full((20_000, 6), 0.3)
+    noisy = wrappers.noisy_action(jax.random.key(0), action, 0.1)
+    assert float(noisy.mean()) == pytest.approx(0.3, abs=2e-3)
+    assert float(noisy.std()) == pytest.approx(0.1, rel=0.02)
+    np.testing.assert_array_equal(noisy, wrappers.noisy_action(jax.random.key(0), action, 0.1))
+    assert not np.array_equal(noisy, wrappers.noisy_action(jax.random.key(1), action, 0.1))
+    np.testing.assert_array_equal(wrappers.noisy_action(jax.random.key(0), action, 0.0), action)
+
+
+def test_a_tick_costs_its_distance():
+    assert rewarded(10, reward=0.25) == pytest.approx(0.25 - PER_TICK)
+
+
+def test_success_is_not_charged_for_the_remaining_ticks():
+    assert rewarded(10, reward=1.0, done=True, solved=True) == pytest.approx(1.0 - PER_TICK)
+
+
+@pytest.mark.parametrize("tick", [1, 100, LIMIT])
+def test_failing_costs_as_much_at_any_tick(tick):
+    before = (tick - 1) * PER_TICK
+    last = rewarded(tick, reward=-1.0, done=True)
+    assert before - last == pytest.approx(1.0 + LIMIT * PER_TICK)
+
+
+def test_a_broken_state_is_a_failure_with_a_finite_cost():
+    nan = float("nan")
+    cost = -rewarded(100, reward=nan, done=True, finite=False, distance=nan)
+    assert cost == pytest.approx((LIMIT - 99) / LIMIT)
+
+
+def step_three_times(noise_std=0.0):
+    """Two environments of which the second ends at its third tick."""
+    env = HashEnv(end_every=jnp.array(0), max_timesteps=3)
+    start = wrappers.reset(env, 2, ENTRIES, history=3)
+    late = start._replace(env=(jnp.array([-9, 0]), start.env[1]))
+    state, actions = late, [jnp.full((2, 6), float(i)) for i in (1, 2, 3)]
+    for i, action in enumerate(actions):
+        state, moved = wrappers.step_and_reset(
+            env, state, start, jax.random.key(i), action, ENTRIES, noise_std
+        )
+    return start, state, moved
+
+
+def test_reset_fills_the_history_with_the_first_observation():
+    env = HashEnv(end_every=jnp.array(0))
+    state = wrappers.reset(env, 2, np.array([1, 0]), history=3)
+    np.testing.assert_array_equal(state.history, np.broadcast_to([1.0, 0.0], (2, 3, 2)))
+    np.testing.assert_array_equal(state.last_action, np.zeros((2, 6)))
+    np.testing.assert_array_equal(state.tick, [0, 0])
+
+
+def test_history_holds_the_last_observations_oldest_first():
+    _, state, _ = step_three_times()
+    np.testing.assert_array_equal(state.history[0, :, 0], [-8.0, -7.0, -6.0])
+    assert int(state.tick[0]) == 3
+
+
+def test_last_action_is_the_commanded_one():
+    _, state, _ = step_three_times(noise_std=5.0)
+    np.testing.assert_array_equal(state.last_action[0], np.full(6, 3.0))
+
+
+def test_ended_episodes_start_again_and_others_go_on():
+    start, state, moved = step_three_times()
+    np.testing.assert_array_equal(moved.done, [False, True])
+    assert float(moved.obs[1, 0]) == 3.0  # the transition still shows the end
+    for after, first in zip(jax.tree.leaves(state), jax.tree.leaves(start), strict=True):
+        np.testing.assert_array_equal(after[1], first[1])
+    assert int(state.env[0][0]) == -6
+
+
+def test_features_are_the_history_then_the_last_action():
+    _, state, _ = step_three_times()
+    np.testing.assert_array_equal(wrappers.features(state)[0], [-8, -7, -6, *[3] * 6])
