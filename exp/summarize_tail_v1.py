@@ -1,61 +1,44 @@
-"""Summarises the tail_v1 experiment: verdict, tables and figures.
+"""Step E: the verdict on tail_v1, its tables and its figures, from the finished cells of steps A and D."""
 
-    python exp/summarize_tail_v1.py --output-root exp_runs/tail_v1
-
-reads the finished cells, checks them, and writes summary.csv, summary.md, results_all.csv and figures/ there.
-"""
-
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
-from rtc import figures, report, results
-from rtc.report import Experiment
-
-TRACE = "timeline.npz"
+from rtc import aggregate, experiment, protocol, provenance, report, results, traces
+from rtc.aggregate import CONTROLLED, LONG_TAIL, NAIVE, REALTIME, Experiment
+from rtc.protocol import TailArguments
 
 
 @dataclass(frozen=True)
-class Arguments:
-    """Command line of summarize_tail_v1.
+class Arguments(TailArguments):
+    """Command line of step E; the defaults are the protocol.
 
     Attributes:
-        output_root: where run_stepD_tail_v1.py wrote its cells; the summary goes there too.
-        baseline_root: where run_stepA_baseline.py wrote the zero-delay baseline.
-        level_path: world file or level name of the experiment.
         profiles: delay profiles; long_tail and tail_controlled are compared.
         methods: execution methods; realtime is judged.
-        seeds: seeds.
-        num_evals: episodes that each cell must hold; by default any number.
+        output_root: where step D wrote its cells; the summary goes there too.
+        baseline_root: where step A wrote the zero-delay baseline.
     """
 
+    profiles: tuple[str, ...] = (LONG_TAIL, CONTROLLED)
+    methods: tuple[str, ...] = (NAIVE, REALTIME)
     output_root: str = "exp_runs/tail_v1"
     baseline_root: str = "exp_runs/stepA_baseline"
-    level_path: str = "worlds/l/grasp_easy.json"
-    profiles: tuple[str, ...] = (report.LONG_TAIL, report.CONTROLLED)
-    methods: tuple[str, ...] = (report.NAIVE, report.REALTIME)
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    num_evals: int | None = None
 
     def __post_init__(self) -> None:
-        needed = {"profiles": (report.LONG_TAIL, report.CONTROLLED), "methods": (report.REALTIME,)}
+        needed = {"profiles": (LONG_TAIL, CONTROLLED), "methods": (REALTIME,)}
         for field, names in needed.items():
             missing = [name for name in names if name not in getattr(self, field)]
             if missing:
-                raise ValueError(
-                    f"{field}={getattr(self, field)} lacks {', '.join(missing)}; the verdict needs it"
-                )
+                raise ValueError(f"{field}={getattr(self, field)} lacks {', '.join(missing)}: the verdict needs it")
         if not self.seeds:
-            raise ValueError("seeds is empty; give at least one")
+            raise ValueError("seeds=() is empty: give at least one")
 
 
 def load(args: Arguments) -> Experiment:
     """The verified cells. Raises ValueError, with the command to run, where some are missing or damaged."""
-    command = f"python exp/run_stepD_tail_v1.py --output-root {args.output_root}"
-    experiment = report.load_experiment(
+    flags = f"--num-evals {args.num_evals}"
+    command = f"python exp/run_stepD_tail_v1.py --output-root {args.output_root} {flags}"
+    found = aggregate.load_experiment(
         args.output_root,
         args.baseline_root,
         profiles=args.profiles,
@@ -63,40 +46,29 @@ def load(args: Arguments) -> Experiment:
         seeds=args.seeds,
         level=Path(args.level_path).stem,
         run_command=command,
-        baseline_command=f"python exp/run_stepA_baseline.py --output-root {args.baseline_root}",
+        baseline_command=f"python exp/run_stepA_baseline.py --output-root {args.baseline_root} {flags}",
     )
-    found = len(experiment.cells[0].episodes)
-    if args.num_evals not in (None, found):
-        fix = f"{command} --num-evals {args.num_evals}"
+    episodes = len(found.cells[0].episodes)
+    if episodes != args.num_evals:
         raise ValueError(
-            f"num_evals={args.num_evals}, but the cells hold {found} episodes; compute them with: {fix}"
+            f"num_evals={args.num_evals}, but the cells hold {episodes} episodes: compute them with: {command}"
         )
-    return experiment
+    return found
 
 
-def find_trace(args: Arguments) -> figures.EpisodeTrace | None:
-    """The episode to show: `<output_root>/timeline.npz`, else that of the first judged cell, else None."""
-    cell = results.Cell(report.LONG_TAIL, report.REALTIME, args.seeds[0], Path(args.level_path).stem)
-    for directory in (Path(args.output_root), results.cell_dir(args.output_root, cell)):
-        if (directory / TRACE).exists():
-            return figures.load_trace(directory / TRACE)
-    return None
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    args = tyro.cli(Arguments, args=argv, description=__doc__)
-    try:
-        experiment, trace = load(args), find_trace(args)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+def run(args: Arguments) -> None:
     root = Path(args.output_root)
-    summary = report.write_report(experiment, root, command=results.command_line(), trace=trace)
+    found = load(args)
+    shown = results.Cell(LONG_TAIL, REALTIME, args.seeds[0], Path(args.level_path).stem)
+    trace_path = results.cell_dir(root, shown) / experiment.TRACE
+    trace = traces.load_trace(trace_path) if trace_path.exists() else None
+    summary = report.write_report(found, root, command=provenance.command_line(), trace=trace)
     print(report.format_table(report.outcome_table(summary)), end="\n\n")
     print(report.format_table(report.delay_table(summary)), end="\n\n")
-    print("\n".join(report.verdict_lines(report.judge(experiment))), end="\n\n")
+    print("\n".join(report.verdict_lines(aggregate.judge(found))), end="\n\n")
     for name in (results.COLLECTED, "summary.csv", "summary.md", "figures"):
         print(root / name)
 
 
 if __name__ == "__main__":
-    main()
+    protocol.start(Arguments, run, __doc__)

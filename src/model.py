@@ -280,10 +280,10 @@ class FlowPolicy(nnx.Module):
     ) -> Float[Array, "b h a"]:
         """Samples the rest of a chunk after its committed prefix (training-time RTC, arXiv 2512.05964).
 
-        The first `inference_delay` actions are those of `prev_action_chunk`, fed in at flow time 1 and
-        returned unchanged. (The published sampler returns them after one stray Euler step; the other actions
-        are the same.) For policies trained with `ModelConfig.simulated_delay`. Arguments as in
-        `realtime_action`.
+        The first `inference_delay` actions are those of `prev_action_chunk`, fed in at flow time 1 at every
+        step. As in the published sampler, what is returned in their place has taken the last Euler step: a
+        caller that may execute them puts the committed ones back. For policies trained with
+        `ModelConfig.simulated_delay`. Arguments as in `realtime_action`.
 
         Raises:
             ValueError: `num_steps` < 1, a negative delay, a wrong shape, or neither `rng` nor `noise`.
@@ -294,11 +294,12 @@ class FlowPolicy(nnx.Module):
         obs_term, at_1 = self._project_obs(obs), self._modulation(jnp.ones((1, 1)))
 
         def velocity(x_t: Array, _time: Array, modulation: _Modulation) -> Array:
-            velocity = self._velocity(obs_term, x_t, _select(is_prefix, at_1, modulation))
-            return jnp.where(is_prefix, 0.0, velocity)
+            return self._velocity(obs_term, x_t, _select(is_prefix, at_1, modulation))
 
-        noise = self._noise(rng, noise, obs.shape[0])
-        return self._integrate(velocity, jnp.where(is_prefix, prev_action_chunk, noise), num_steps)
+        def commit_prefix(x_t: Array) -> Array:
+            return jnp.where(is_prefix, prev_action_chunk, x_t)
+
+        return self._integrate(velocity, self._noise(rng, noise, obs.shape[0]), num_steps, commit_prefix)
 
     def bid_action(
         self,
@@ -352,9 +353,7 @@ class FlowPolicy(nnx.Module):
             loss = loss + (contrast[0] - contrast[1]) / n_samples
         return chunks[jnp.argmin(loss, axis=0), jnp.arange(batch)]
 
-    def loss(
-        self, rng: PRNGKeyArray, obs: Float[Array, "b o"], action: Float[Array, "b h a"]
-    ) -> Float[Array, ""]:
+    def loss(self, rng: PRNGKeyArray, obs: Float[Array, "b o"], action: Float[Array, "b h a"]) -> Float[Array, ""]:
         """Conditional flow-matching loss: mean squared error of the velocity over the actions to predict.
 
         With `ModelConfig.simulated_delay` a prefix of each chunk is given at flow time 1 and left out of the
@@ -384,12 +383,19 @@ class FlowPolicy(nnx.Module):
 
         return self._integrate(velocity, noise, num_steps)
 
-    def _integrate(self, velocity: VelocityFn, noise: Array, num_steps: int) -> Array:
-        """Euler steps from flow time 0 to 1."""
+    def _integrate(
+        self,
+        velocity: VelocityFn,
+        noise: Array,
+        num_steps: int,
+        constrain: Callable[[Array], Array] = lambda x_t: x_t,
+    ) -> Array:
+        """Euler steps from flow time 0 to 1; `constrain` changes the chunk before each of them."""
         require_int("num_steps", num_steps, low=1)
         times = jnp.arange(num_steps, dtype=jnp.float32) / num_steps
 
         def step(x_t: Array, inputs: tuple[Array, _Modulation]) -> tuple[Array, None]:
+            x_t = constrain(x_t)
             return x_t + velocity(x_t, *inputs) / num_steps, None
 
         return jax.lax.scan(step, noise, (times, self._modulation(times[:, None, None])))[0]

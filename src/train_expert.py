@@ -30,9 +30,7 @@ class Arguments:
 
 PRESETS = {
     "cpu": Arguments(),
-    "published": Arguments(
-        ppo_training.PUBLISHED, ("all",), Path("logs-expert/published"), preset="published"
-    ),
+    "published": Arguments(ppo_training.PUBLISHED, ("all",), Path("logs-expert/published"), preset="published"),
 }
 
 

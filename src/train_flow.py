@@ -37,7 +37,6 @@ PRESETS = {
 def train(args: Arguments) -> list[Path]:
     """Trains what the arguments ask for; returns the last checkpoint of each level, without suffix."""
     config = args.config
-    config.check_devices(training.device_mesh().size)
     paths = training.expand_levels(args.level_paths, levels.LEVEL_NAMES)
     data_paths = {slug: config.run_path / "data" / f"{slug}.npz" for slug in map(levels.level_slug, paths)}
     demonstrations.require(data_paths.values())

@@ -1,4 +1,4 @@
-"""An environment and a policy whose numbers are small integers, so that the executor's timing can be checked exactly."""
+"""An environment and a policy whose numbers are small integers, so that timing can be checked exactly."""
 
 from dataclasses import dataclass, field
 
@@ -71,9 +71,7 @@ class EchoPolicy:
     ):  # fmt: skip
         order = jnp.arange(1, self.action_chunk_size + 1)
         checksum = (prev_action_chunk[:, :, 0] * order).sum(axis=1)
-        return self._chunk(
-            obs, inference_delay, prefix_attention_horizon, prev_action_chunk[:, 0, 1], checksum
-        )
+        return self._chunk(obs, inference_delay, prefix_attention_horizon, prev_action_chunk[:, 0, 1], checksum)
 
     def _chunk(self, obs, *told):
         entry = jnp.arange(self.action_chunk_size)[None]

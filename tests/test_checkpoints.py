@@ -251,9 +251,7 @@ def test_numpy_pickles_load(tmp_path):
         node[leaf] = np.asfortranarray(array)
     for protocol in (3, 4):
         (tmp_path / "policy.pkl").write_bytes(pickle.dumps(tree, protocol))
-        np.testing.assert_equal(
-            weights(load_policy(tmp_path / "policy.pkl", **DIMS)[0]), weights(make_policy())
-        )
+        np.testing.assert_equal(weights(load_policy(tmp_path / "policy.pkl", **DIMS)[0]), weights(make_policy()))
 
 
 def refusal(tmp_path: Path, payload: bytes) -> str:

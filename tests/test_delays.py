@@ -10,9 +10,7 @@ import pytest
 from rtc import delays
 from rtc.delays import DelayProfileConfig
 
-MIXTURE = DelayProfileConfig(
-    mode="mixture", base_delays=(0, 1, 3), base_probs=(0.7, 0.2, 0.1), p_spike=0.05, d_spike=9
-)
+MIXTURE = DelayProfileConfig(mode="mixture", base_delays=(0, 1, 3), base_probs=(0.7, 0.2, 0.1), p_spike=0.05, d_spike=9)
 
 
 @pytest.fixture

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_executor import Rules, run_episode
-from stubs import EchoPolicy, HashEnv
 
+from reference_executor import Rules, run_episode
 from rtc import delays, execution, methods, slots
 from rtc.controller import ExecutionConfig, make_controller
 from rtc.delays import DelayProfileConfig
 from rtc.estimators import EstimatorConfig
 from rtc.slots import NEVER
+from stubs import EchoPolicy, HashEnv
 
 SIZE, LIMIT = 4, 24
 
@@ -183,9 +183,7 @@ def test_one_compile_serves_profiles_seeds_and_horizons():
         for seed in (0, 1):
             for horizon in (1, 3):
                 for kind in ("fixed", "adaptive"):
-                    controller = controller_of(
-                        "realtime", delays.PROFILES[name], execute_horizon=horizon, horizon=kind
-                    )
+                    controller = controller_of("realtime", delays.PROFILES[name], execute_horizon=horizon, horizon=kind)
                     run(controller, seed=seed)
     assert execution._run_sharded._cache_size() == 1
     run(controller_of("naive"))

@@ -54,8 +54,23 @@ def still(ticks):
 
 
 def test_episode_means():
-    a = {"actions": still(2), "age": [0, 0], "delay": [0, 0], "planned": [0, 0], "s": [1, 1], "returned": 1.5, "solved": True}
-    b = {"actions": still(4), "age": [0] * 4, "delay": [0] * 4, "planned": [0] * 4, "s": [1] * 4, "returned": -0.5}
+    a = {
+        "actions": still(2),
+        "age": [0, 0],
+        "delay": [0, 0],
+        "planned": [0, 0],
+        "s": [1, 1],
+        "returned": 1.5,
+        "solved": True,
+    }
+    b = {
+        "actions": still(4),
+        "age": [0] * 4,
+        "delay": [0] * 4,
+        "planned": [0] * 4,
+        "s": [1] * 4,
+        "returned": -0.5,
+    }
     row = summarise(records_of(a, b)).row
     assert row["returned_episode_solved"] == 0.5
     assert row["returned_episode_returns"] == 0.5
@@ -91,7 +106,13 @@ def test_smoothness_never_crosses_a_reset():
 
 
 def test_smoothness_ignores_what_follows_the_end_and_unbound_dimensions():
-    episode = {"actions": [[0.0, 9.0], [1.0, -9.0], [2.0, 9.0]], "age": [0] * 3, "delay": [0], "planned": [0], "s": [1]}
+    episode = {
+        "actions": [[0.0, 9.0], [1.0, -9.0], [2.0, 9.0]],
+        "age": [0] * 3,
+        "delay": [0],
+        "planned": [0],
+        "s": [1],
+    }
     records = records_of(episode)
     records.actions[0, 3:] = 100.0
     row = summarise(records, bound=(True, False)).row

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import summarize_tail_v1
-from rtc import figures, report, results
-from rtc.figures import EpisodeTrace
+from rtc import aggregate, figures, protocol, provenance, report, results, traces
 from rtc.results import Cell
+from rtc.traces import EpisodeTrace
 
 PROFILES, METHODS, SEEDS = ("long_tail", "tail_controlled"), ("naive", "realtime"), (0, 1)
 SOLVE_RATE = {"naive": 0.5, "realtime": 0.75}
@@ -32,9 +32,7 @@ def config(profile, method, seed):
 def episodes(rate, seed, bonus):
     rng = np.random.default_rng(seed)  # the same in all groups, like common random numbers
     luck = rng.permutation(EPISODES) / EPISODES
-    frame = pd.DataFrame(
-        {"episode": np.arange(EPISODES), "returned_episode_solved": (luck < rate).astype(int)}
-    )
+    frame = pd.DataFrame({"episode": np.arange(EPISODES), "returned_episode_solved": (luck < rate).astype(int)})
     frame["returned_episode_returns"] = luck + bonus
     frame["returned_episode_lengths"] = rng.integers(40, 256, EPISODES)
     for column in ("max_delta_action", "max_ddelta_action", "rms_ddelta_action"):
@@ -58,7 +56,7 @@ def write(root, profile, method, seed, *, rate=None, changes=None, directory=Non
     record = {"git_commit": "f" * 40, "git_dirty": False, "packages": {"jax": "0.9.0"}, "device_kind": "cpu"}
     record |= {"command": "python exp/run.py", "start_time_utc": "2026-01-01T00:00:00+00:00", "wall_s": 1.5}
     counts = {0: 90, 1: 5, tail: 5} if tail else {0: 100}
-    key = results.fingerprint(**inputs)
+    key = provenance.fingerprint(**inputs)
     return results.write_cell(root, cell, key, row, frame, counts, record, inputs=inputs, directory=directory)
 
 
@@ -75,18 +73,21 @@ def roots(tmp_path):
 
 def summarise(roots):
     root, baseline = roots
-    seeds = [str(seed) for seed in SEEDS]
-    summarize_tail_v1.main(["--output-root", str(root), "--baseline-root", str(baseline), "--seeds", *seeds])
+    argv = ["--output-root", str(root), "--baseline-root", str(baseline), "--num-evals", str(EPISODES), "--seeds"]
+    argv += [str(seed) for seed in SEEDS]
+    protocol.start(summarize_tail_v1.Arguments, summarize_tail_v1.run, "", argv)
     return (root / "summary.md").read_text()
 
 
 def text_of(roots):
     experiment = load(roots)
-    return report.markdown(experiment, report.summarise(experiment), [], "command")
+    return report.markdown(experiment, aggregate.summarise(experiment), [], "command")
 
 
 def load(roots, **changes):
-    arguments = summarize_tail_v1.Arguments(str(roots[0]), str(roots[1]), seeds=SEEDS)
+    arguments = summarize_tail_v1.Arguments(
+        output_root=str(roots[0]), baseline_root=str(roots[1]), seeds=SEEDS, num_evals=EPISODES
+    )
     return summarize_tail_v1.load(dataclasses.replace(arguments, **changes))
 
 
@@ -106,7 +107,8 @@ def trace():
 
 
 def test_report_contains_every_part(roots, capsys):
-    figures.save_trace(roots[0] / "timeline.npz", trace())
+    shown = Cell("long_tail", "realtime", 0, "grasp_easy")
+    traces.save_trace(results.cell_dir(roots[0], shown) / "timeline.npz", trace())
     text = summarise(roots)
     assert re.findall(r"^## (.*)", text, re.MULTILINE) == [
         "Verdict",
@@ -158,7 +160,7 @@ def test_summary_table_by_hand(roots):
 
 
 def test_paired_differences_cancel_what_the_pairs_share(roots):
-    table = report.differences(load(roots)).set_index(["candidate", "metric"])
+    table = aggregate.differences(load(roots)).set_index(["candidate", "metric"])
     returns = table.loc["tail_controlled/naive", "returned_episode_returns"]
     assert (returns["difference"], returns["low"], returns["high"]) == pytest.approx((0.25, 0.25, 0.25))
     assert returns["pairs"] == 48
@@ -166,7 +168,7 @@ def test_paired_differences_cancel_what_the_pairs_share(roots):
     assert solved["reference"] == "long_tail/naive"
     assert solved["difference"] == 0.25
     assert 0 < solved["low"] < 0.25 < solved["high"]
-    shown = report.difference_table(report.differences(load(roots))).set_index("difference")
+    shown = report.difference_table(aggregate.differences(load(roots))).set_index("difference")
     assert shown.loc["tail_controlled/naive - long_tail/naive", "return"] == "+0.250 [+0.250, +0.250] *"
     assert shown.loc["tail_controlled/naive - long_tail/naive", "solved (pp)"] == "+0.0 [+0.0, +0.0]"
     assert shown.loc["long_tail/realtime - long_tail/naive", "solved (pp)"].startswith("+25.0 [")
@@ -187,9 +189,7 @@ def test_verdict_fails_when_fewer_episodes_are_solved(roots):
         (lambda root: (root / "cell.json").unlink(), "baseline is missing"),
         (lambda root: write(root, "no_delay", "naive", 0, rate=0, directory=root), "0.0% of the episodes"),
         (
-            lambda root: write(
-                root, "no_delay", "naive", 0, changes={"checkpoint_sha256": "d" * 64}, directory=root
-            ),
+            lambda root: write(root, "no_delay", "naive", 0, changes={"checkpoint_sha256": "d" * 64}, directory=root),
             "another checkpoint",
         ),
     ],
@@ -207,10 +207,10 @@ def test_baseline_of_several_seeds(roots):
     (roots[1] / "cell.json").unlink()
     for seed, rate in ((0, 0.75), (1, 1.0), (9, 0.0)):
         write(roots[1], "no_delay", "naive", seed, rate=rate)
-    baseline = report.summarise(load(roots)).iloc[-1]
+    baseline = aggregate.summarise(load(roots)).iloc[-1]
     assert (baseline["profile"], baseline["seeds"], baseline["episodes"]) == ("zero_delay", 2, 48)
     assert baseline["returned_episode_solved"] == 0.875
-    assert report.judge(load(roots)).conclusive
+    assert aggregate.judge(load(roots)).conclusive
 
 
 def test_timeline_is_left_out_without_a_trace(roots):
@@ -236,9 +236,7 @@ def test_missing_and_damaged_cells_are_named(roots):
 
 def test_damaged_baseline_is_an_error(roots):
     (roots[1] / "episodes.csv").write_text("episode\n0\n")
-    with pytest.raises(
-        results.CellError, match=r"stepA: episodes.csv does not match(.|\n)*run_stepA_baseline"
-    ):
+    with pytest.raises(results.CellError, match=r"stepA: episodes.csv does not match(.|\n)*run_stepA_baseline"):
         load(roots)
 
 
@@ -301,13 +299,13 @@ def test_chunk_spans_by_hand():
 
 
 def test_trace_round_trip(tmp_path):
-    figures.save_trace(tmp_path / "timeline.npz", trace())
-    back = figures.load_trace(tmp_path / "timeline.npz")
+    traces.save_trace(tmp_path / "timeline.npz", trace())
+    back = traces.load_trace(tmp_path / "timeline.npz")
     for field in dataclasses.fields(EpisodeTrace):
         np.testing.assert_array_equal(getattr(back, field.name), getattr(trace(), field.name))
     np.savez(tmp_path / "other.npz", query=[True])
     with pytest.raises(ValueError, match="lacks delay"):
-        figures.load_trace(tmp_path / "other.npz")
+        traces.load_trace(tmp_path / "other.npz")
     with pytest.raises(ValueError, match="age has 3 ticks"):
         dataclasses.replace(trace(), age=np.zeros(3))
 

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rtc import results
+from rtc import provenance, results
 from rtc.results import Cell, CellError
 
 CELL = Cell("long_tail", "realtime", 3, "grasp_easy")
 INPUTS = {"config": {"s": 1}, "checkpoint_sha256": "c", "level_sha256": "l", "code_version": "v"}
-KEY = results.fingerprint(**INPUTS)
+KEY = provenance.fingerprint(**INPUTS)
 METRICS = dict.fromkeys(results.MAIN_COLUMNS[4:], 0.5)
 
 
@@ -103,7 +103,7 @@ def test_damaged_file_makes_a_cell_incomplete(tmp_path, name):
 def test_changed_fingerprint_makes_a_cell_incomplete(tmp_path):
     write(tmp_path)
     for field in INPUTS:
-        other = results.fingerprint(**(INPUTS | {field: "changed"}))
+        other = provenance.fingerprint(**(INPUTS | {field: "changed"}))
         assert not results.is_complete(tmp_path, CELL, other)
     with pytest.raises(CellError, match="another configuration"):
         results.collect(tmp_path, [CELL], {CELL: "0"})
@@ -148,9 +148,7 @@ def test_write_cell_rejects_bad_input(tmp_path, overrides, message):
     assert not (tmp_path / "long_tail").exists()
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("profile", "../up"), ("method", ""), ("method", "a/b"), ("seed", -1)]
-)
+@pytest.mark.parametrize(("field", "value"), [("profile", "../up"), ("method", ""), ("method", "a/b"), ("seed", -1)])
 def test_cell_names_stay_inside_the_root(field, value):
     with pytest.raises(ValueError, match=field):
         dataclasses.replace(CELL, **{field: value})
@@ -163,7 +161,7 @@ def test_fingerprint_is_canonical():
         weights: tuple = (0.9, 0.1)
 
     def key(config):
-        return results.fingerprint(config, "c", "l", "v")
+        return provenance.fingerprint(config, "c", "l", "v")
 
     assert key({"a": 1, "b": np.float64(2.5)}) == key({"b": 2.5, "a": 1})
     assert key(Config()) == key(Config(weights=np.array([0.9, 0.1]))) != key(Config(delay=2))
@@ -173,20 +171,20 @@ def test_fingerprint_is_canonical():
 
 def test_code_version_follows_the_listed_sources_only(tmp_path):
     (tmp_path / "model.py").write_text("a = 1")
-    first = results.code_version(tmp_path)
+    first = provenance.code_version(tmp_path)
     (tmp_path / "report.py").write_text("b = 1")
-    assert results.code_version(tmp_path) == first
+    assert provenance.code_version(tmp_path) == first
     (tmp_path / "model.py").write_text("a = 2")
-    assert results.code_version(tmp_path) != first
+    assert provenance.code_version(tmp_path) != first
 
 
 def test_provenance(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", [f"{Path.cwd()}/exp/run.py", "--output-root", "out dir"])
-    record = results.provenance(time.time() - 5)
+    record = provenance.provenance(time.time() - 5)
     assert record["command"] == "python exp/run.py --output-root 'out dir'"
     assert record["wall_s"] >= 5
     assert record["start_time_utc"].endswith("+00:00")
-    assert set(record["packages"]) == {"jax", "flax", "kinetix-env", "numpy"}
+    assert set(record["packages"]) == {"jax", "jaxlib", "flax", "jax2d", "kinetix-env", "numpy"}
     assert record["packages"]["numpy"] == np.__version__
     assert record["device_count"] >= 1
     json.dumps(record)
@@ -196,24 +194,24 @@ def test_git_state(tmp_path):
     source = tmp_path / "src"
     source.mkdir()
     (source / "a.py").write_text("a = 1")
-    assert results.git_state(source) == ("unknown", None)
+    assert provenance.git_state(source) == ("unknown", None)
 
     def git(*arguments):
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
         subprocess.run(["git", "-C", tmp_path, *identity, *arguments], check=True, capture_output=True)
 
     git("init")
-    assert results.git_state(source) == ("unknown", None)
+    assert provenance.git_state(source) == ("unknown", None)
     git("add", ".")
     git("commit", "-m", "first")
-    commit, dirty = results.git_state(source)
+    commit, dirty = provenance.git_state(source)
     assert len(commit) == 40
     assert dirty is False
     results.atomic_write(tmp_path / "exp_runs" / "summary.md", "a result")
-    assert results.git_state(source) == (commit, False)
+    assert provenance.git_state(source) == (commit, False)
     (source / "a.py").write_text("a = 2")
-    assert results.git_state(source) == (commit, True)
-    assert results.git_state(tmp_path) == ("unknown", None)
+    assert provenance.git_state(source) == (commit, True)
+    assert provenance.git_state(tmp_path) == ("unknown", None)
 
 
 def test_require_writable(tmp_path, monkeypatch):
@@ -369,6 +367,7 @@ def test_dying_before_any_system_call_of_a_commit_is_harmless(tmp_path):
 def test_every_module_behind_an_evaluation_counts_as_code():
     without_effect = {
         "rtc/__init__.py",
+        "rtc/provenance.py",
         "rtc/results.py",
         "rtc/runtime.py",
         "rtc/shapes.py",
@@ -384,4 +383,4 @@ def test_every_module_behind_an_evaluation_counts_as_code():
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
                 files = {name.replace(".", "/") + ".py" for name in names}
                 todo |= {file for file in files if (source / file).is_file()} - seen
-    assert seen - without_effect <= set(results.RESULT_MODULES)
+    assert seen - without_effect <= set(provenance.RESULT_MODULES)

@@ -8,24 +8,22 @@ import sys
 import time
 from pathlib import Path
 
-import eval_flow
 import jax
 import pandas as pd
 import pytest
-import run_stepA_baseline
-import run_stepD_tail_v1
-import summarize_tail_v1
 import tyro
 from flax import nnx
 
+import eval_flow
+import run_stepA_baseline
+import run_stepD_tail_v1
+import summarize_tail_v1
 from model import FlowPolicy, ModelConfig
 from rtc import checkpoints, evaluation, execution, results
 from rtc.evaluation import EvalConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = ModelConfig(
-    channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=4
-)
+TINY = ModelConfig(channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=4)
 LEVEL = "worlds/l/grasp_easy.json"
 
 
@@ -104,7 +102,18 @@ def test_summary_has_everything(step_a, step_d, capsys):
     )
     summarize_tail_v1.run(args)
     text = (Path(step_d.output_root) / "summary.md").read_text()
-    for part in ("d_p99", "p_violate", "solved", "95", "long_tail", "tail_controlled", "realtime", "naive", "jax", "commit"):
+    for part in (
+        "d_p99",
+        "p_violate",
+        "solved",
+        "95",
+        "long_tail",
+        "tail_controlled",
+        "realtime",
+        "naive",
+        "jax",
+        "commit",
+    ):
         assert part in text
     assert text.count("PASS") + text.count("FAIL") >= 3
     figures = list((Path(step_d.output_root) / "figures").glob("*.png"))
@@ -130,7 +139,9 @@ def test_changed_configuration_is_recomputed(step_d, tmp_path, capsys):
     args = dataclasses.replace(step_d, methods=("naive",), profiles=("long_tail",), output_root=str(tmp_path))
     run_stepD_tail_v1.run(args)
     first = marker_times(tmp_path)
-    run_stepD_tail_v1.run(dataclasses.replace(args, seeds=(0,), execution=dataclasses.replace(args.execution, fallback="zero")))
+    run_stepD_tail_v1.run(
+        dataclasses.replace(args, seeds=(0,), execution=dataclasses.replace(args.execution, fallback="zero"))
+    )
     out = capsys.readouterr().out
     assert "1 of 1 cells to compute" in out
     second = marker_times(tmp_path)
@@ -143,7 +154,16 @@ def test_eval_flow_command(run_path, tmp_path, capsys):
         "--config.model.action-chunk-size", "4", "--config.model.channel-dim", "8", "--config.model.num-layers", "1",
         "--config.model.channel-hidden-dim", "8", "--config.model.token-hidden-dim", "8",
     ]  # fmt: skip
-    argv = ["--run-path", run_path, "--level-paths", LEVEL, "--output-dir", str(tmp_path), "--config.num-slots", "4"]
+    argv = [
+        "--run-path",
+        run_path,
+        "--level-paths",
+        LEVEL,
+        "--output-dir",
+        str(tmp_path),
+        "--config.num-slots",
+        "4",
+    ]
     eval_flow_main([*argv, "--config.num-evals", "4", "--config.num-flow-steps", "5", *size])
     table = pd.read_csv(tmp_path / "results.csv")
     assert table.loc[0, ["profile", "method", "level"]].tolist() == ["no_delay", "naive", "grasp_easy"]

@@ -5,20 +5,19 @@ import functools
 import hashlib
 import json
 
-import generate_data
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import train_expert
-import train_flow
 from flax import nnx
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from scipy.special import expit, logit
 from scipy.stats import norm
 
+import generate_data
+import train_expert
+import train_flow
 from model import ModelConfig
 from rtc import checkpoints, cloning, demonstrations, levels, ppo_training, training
 from rtc.cloning import CloningConfig
@@ -32,9 +31,7 @@ DEVICES = jax.device_count()
 LEVEL = "worlds/l/grasp_easy.json"
 SLUG = "worlds_l_grasp_easy"
 ENTRIES = (0, 2, 4)
-SMALL_PPO = TrainConfig(
-    num_envs=16 * DEVICES, num_steps=32, num_updates=60, target_solve_rate=0.95, window=3, width=32
-)
+SMALL_PPO = TrainConfig(num_envs=16 * DEVICES, num_steps=32, num_updates=60, target_solve_rate=0.95, window=3, width=32)
 SMALL_CLONING = CloningConfig(
     num_epochs=4, batch_size=32 * DEVICES, warmup_steps=10, save_every=2, model=ModelConfig(16, 32, 8, 1, 4)
 )
@@ -43,7 +40,7 @@ SMALL_CLONING = CloningConfig(
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["goal"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class ReachEnv:
-    """Push a point along a line to the goal within 12 ticks, with the first motor; entries 1 and 3 never vary."""
+    """Push a point to the goal within 12 ticks, with the first motor; entries 1 and 3 never vary."""
 
     goal: jax.Array
     obs_dim = 5
@@ -201,15 +198,16 @@ def test_ppo_learns_and_stops_at_the_target(expert_run):
 def test_killed_ppo_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
     config = dataclasses.replace(SMALL_PPO, num_updates=5, save_every=2, target_solve_rate=2.0)
 
-    def experts(folder):
+    def expert_of(folder):
         train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path / folder))
         return load_expert(tmp_path / folder / "5" / "policies" / f"{SLUG}_seed_0")[0]
 
-    whole = experts("whole")
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    whole = expert_of("whole")
+    with monkeypatch.context() as patch:
         dies_at_call(patch, training, "require_finite", 4)
-        experts("killed")
-    assert_same(nnx.state(experts("killed")), nnx.state(whole))
+        with pytest.raises(Killed):
+            expert_of("killed")
+    assert_same(nnx.state(expert_of("killed")), nnx.state(whole))
     rows = [training.read_rows(tmp_path / f / "stats" / f"{SLUG}_seed_0.csv") for f in ("killed", "whole")]
     assert [{**row, "seconds": 0} for row in rows[0]] == [{**row, "seconds": 0} for row in rows[1]]
 
@@ -221,7 +219,7 @@ def test_ppo_names_where_it_diverged(tmp_path, monkeypatch):
             return learner, {**stats, "value_loss": jnp.array(jnp.nan)}
 
     monkeypatch.setattr(ppo_training, "PPO", Diverging)
-    message = rf"PPO update 0, level {SLUG}, seed 3: value_loss not finite; .* it was the first"
+    message = rf"PPO update 0, level {SLUG}, seed 3: value_loss not finite; last finite step: none"
     with pytest.raises(FloatingPointError, match=message):
         train_expert.train(train_expert.Arguments(dataclasses.replace(SMALL_PPO, seed=3), (LEVEL,), tmp_path))
 
@@ -230,7 +228,7 @@ def test_ppo_names_where_it_diverged(tmp_path, monkeypatch):
 
 
 def save_random_expert(run_path, update, seed, solve_rate):
-    expert = Expert(ExpertConfig(ENTRIES, width=8), rngs=nnx.Rngs(update))
+    expert = Expert(ExpertConfig(ENTRIES, width=SMALL_PPO.width), rngs=nnx.Rngs(update))
     facts = {"solve_rate": solve_rate, "seed": seed, "update": update, "env_steps": 1, "seconds": 1.0}
     save_expert(run_path / str(update) / "policies" / f"{SLUG}_seed_{seed}", expert, facts)
 
@@ -278,27 +276,28 @@ def test_killed_recording_ends_as_an_uninterrupted_one(expert_run, data, tmp_pat
         save_expert(run_path / name.removeprefix(f"{expert_run[0]}/"), expert, facts)
     config = DataConfig(run_path=run_path, num_transitions=2000, num_envs=4 * DEVICES, ticks_per_part=64)
     arguments = generate_data.Arguments(config, (LEVEL,))
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         dies_at_call(patch, training, "save_tree", 2)
-        generate_data.generate(arguments)
+        with pytest.raises(Killed):
+            generate_data.generate(arguments)
     (path,) = generate_data.generate(arguments)
     whole, resumed = demonstrations.load(data), demonstrations.load(path)
     assert_same(whole._replace(facts={}), resumed._replace(facts={}))
 
     save_random_expert(run_path, 99, seed=5, solve_rate=0.99)
-    with pytest.raises(ValueError, match="experts: .* --no-resume"):
+    with pytest.raises(ValueError, match=r"experts: .* --no-resume"):
         generate_data.generate(arguments)
 
 
 # --- cloning ------------------------------------------------------------------------------------------------
 
 
-@given(done=hnp.arrays(bool, st.integers(1, 30)), chunk_size=st.integers(1, 6))
-def test_chunks_never_cross_episodes_and_end_in_zeros(done, chunk_size):
+@settings(deadline=None, max_examples=25)
+@given(done=hnp.arrays(bool, 16))
+def test_chunks_never_cross_episodes_and_end_in_zeros(done):
     done[-1] = True
-    n = len(done)
     episode = np.concatenate([[0], np.cumsum(done)[:-1]])
-    action = np.stack([np.arange(1, n + 1), episode], axis=1).astype(np.float32)
+    action = np.stack([np.arange(1, 17), episode], axis=1).astype(np.float32)
     dataset = cloning.Dataset(
         obs=jnp.asarray(action),
         action=jnp.asarray(action),
@@ -306,11 +305,11 @@ def test_chunks_never_cross_episodes_and_end_in_zeros(done, chunk_size):
         template=jnp.array([5.0, 0.0, 6.0, 0.0]),
         entries=jnp.array([3, 1]),
     )
-    obs, chunk = cloning.chunks(dataset, jnp.arange(n), chunk_size)
+    obs, chunk = map(np.asarray, cloning.chunks(dataset, jnp.arange(16), 4))
     np.testing.assert_array_equal(obs, np.stack([0 * episode + 5, episode, 0 * episode + 6, action[:, 0]], 1))
-    for i in range(n):
-        for h in range(chunk_size):
-            inside = i + h < n and episode[i + h] == episode[i]
+    for i in range(16):
+        for h in range(4):
+            inside = i + h < 16 and episode[i + h] == episode[i]
             np.testing.assert_array_equal(chunk[i, h], action[i + h] if inside else [0, 0])
 
 
@@ -347,9 +346,10 @@ def test_cloning_learns_and_notes_where_its_data_came_from(cloned, data):
 
 
 def test_killed_cloning_ends_as_an_uninterrupted_one(cloned, data, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         dies_at_call(patch, training, "require_finite", 3)
-        clone(data, tmp_path)
+        with pytest.raises(Killed):
+            clone(data, tmp_path)
     resumed, whole = load_policy(clone(data, tmp_path))[0], load_policy(cloned)[0]
     assert_same(nnx.state(resumed), nnx.state(whole))
 
@@ -365,7 +365,7 @@ def test_fine_tuning_starts_from_the_given_run(cloned, data, tmp_path):
 def test_cloning_names_where_it_diverged(data, tmp_path):
     broken = demonstrations.load(data)
     broken.action[:] = np.nan
-    with pytest.raises(FloatingPointError, match=rf"epoch 0, level {SLUG}, seed 7: .*loss, parameters not"):
+    with pytest.raises(FloatingPointError, match=rf"epoch 0, level {SLUG}, seed 7: .*loss.* not finite"):
         cloning.train(
             broken,
             dataclasses.replace(SMALL_CLONING, seed=7),
@@ -386,7 +386,7 @@ def test_saved_trees_are_checked_when_loaded(tmp_path):
     assert_same(training.load_tree(path, tree), tree)
     with pytest.raises(ValueError, match=r"\['a'\] has shape \(3,\), expected \(2,\)"):
         training.load_tree(path, {**tree, "a": jnp.zeros(2)})
-    with pytest.raises(ValueError, match=r"entries that differ are \[\"\['b'\]\"\]"):
+    with pytest.raises(ValueError, match=r"\['b'\].* differ"):
         training.load_tree(path, {**tree, "b": 1})
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(ValueError, match="not a readable safetensors file"):
@@ -437,7 +437,7 @@ def test_flags_override_a_preset(script, capsys):
     published = script.PRESETS["published"]
     config = dataclasses.replace(published.config, seed=5)
     assert changed == dataclasses.replace(published, config=config, resume=False)
-    with pytest.raises(SystemExit, match="did you mean 'published'"):
+    with pytest.raises(ValueError, match="did you mean 'published'"):
         parse("--preset=publishd")
     with pytest.raises(SystemExit) as leaving:
         parse("--help")
@@ -458,8 +458,13 @@ def test_published_hyper_parameters():
 
 @pytest.mark.parametrize(
     ("config", "field", "value"),
-    [(PPOConfig, "num_envs", 0), (PPOConfig, "gamma", 1.5), (TrainConfig, "window", 0)]
-    + [(DataConfig, "min_solve_rate", -0.1), (CloningConfig, "batch_size", 0)],
+    [
+        (PPOConfig, "num_envs", 0),
+        (PPOConfig, "gamma", 1.5),
+        (TrainConfig, "window", 0),
+        (DataConfig, "min_solve_rate", -0.1),
+        (CloningConfig, "batch_size", 0),
+    ],
 )
 def test_values_out_of_range_are_named(config, field, value):
     with pytest.raises(ValueError, match=f"{field}={value}"):

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from stubs import HashEnv
 
 from rtc import wrappers
 from rtc.environment import Transition
+from stubs import HashEnv
 
 LIMIT = 256  # ticks per episode
 ENTRIES = np.array([0])  # HashEnv observes [tick, hash]
@@ -63,9 +63,7 @@ def step_three_times(noise_std=0.0):
     late = start._replace(env=(jnp.array([-9, 0]), start.env[1]))
     state, actions = late, [jnp.full((2, 6), float(i)) for i in (1, 2, 3)]
     for i, action in enumerate(actions):
-        state, moved = wrappers.step_and_reset(
-            env, state, start, jax.random.key(i), action, ENTRIES, noise_std
-        )
+        state, moved = wrappers.step_and_reset(env, state, start, jax.random.key(i), action, ENTRIES, noise_std)
     return start, state, moved
 
 

@@ -67,9 +67,7 @@ def save_policy(path: str | Path, policy: FlowPolicy, metadata: Mapping[str, Any
     path = _with_suffix(path, _WEIGHTS)
     parameters = _flatten(nnx.to_pure_dict(nnx.state(policy)))
     _check_parameters(path, parameters, _abstract(policy.obs_dim, policy.action_dim, policy.config))
-    weights = safetensors.numpy.save(
-        {name: np.asarray(value, order="C") for name, value in parameters.items()}
-    )
+    weights = safetensors.numpy.save({name: np.asarray(value, order="C") for name, value in parameters.items()})
     header = {
         "version": _VERSION,
         "config": dataclasses.asdict(policy.config),
@@ -220,9 +218,7 @@ def _read_safetensors(path: Path) -> _Checkpoint:
 def _read_header(weights: Path) -> dict[str, Any]:
     path = weights.with_suffix(_HEADER)
     if not path.is_file():
-        raise FileNotFoundError(
-            f"no {str(path)!r}, which belongs to {weights.name}; copy it as well or train again"
-        )
+        raise FileNotFoundError(f"no {str(path)!r}, which belongs to {weights.name}; copy it as well or train again")
     fix = "restore it (git checkout, or copy it again) or train the policy again"
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
@@ -240,9 +236,7 @@ def _read_header(weights: Path) -> dict[str, Any]:
         if not isinstance(header, dict) or not isinstance(header.get(field), kind):
             raise ValueError(f"{path} does not describe a checkpoint: it has no valid {field!r}; {fix}")
     if header["version"] != _VERSION:
-        raise ValueError(
-            f"{path} has format version {header['version']}, this code reads {_VERSION}; update the code"
-        )
+        raise ValueError(f"{path} has format version {header['version']}, this code reads {_VERSION}; update the code")
     return header
 
 
@@ -259,9 +253,7 @@ def _plain(value: object) -> object:
 
 def _abstract(obs_dim: int, action_dim: int, config: ModelConfig) -> FlowPolicy:
     """A policy of shapes and dtypes, without weights."""
-    return nnx.eval_shape(
-        lambda: FlowPolicy(obs_dim=obs_dim, action_dim=action_dim, config=config, rngs=nnx.Rngs(0))
-    )
+    return nnx.eval_shape(lambda: FlowPolicy(obs_dim=obs_dim, action_dim=action_dim, config=config, rngs=nnx.Rngs(0)))
 
 
 def _name(key: tuple[Any, ...]) -> str:
@@ -306,9 +298,7 @@ def _check_parameters(path: Path, parameters: Mapping[str, Any], abstract: FlowP
             continue
         raise ValueError(f"{path}: {problem}; the weights do not belong to {abstract.config}")
     if unexpected := [name for name in parameters if name not in expected]:
-        raise ValueError(
-            f"{path}: unexpected parameter {unexpected[0]!r}; {abstract.config} does not have it"
-        )
+        raise ValueError(f"{path}: unexpected parameter {unexpected[0]!r}; {abstract.config} does not have it")
 
 
 # --- the published pickle format ----------------------------------------------------------------------------
@@ -366,9 +356,7 @@ def _new_array(*_arguments: object) -> _PickledArray:
     return _PickledArray()
 
 
-def _new_jax_array(
-    _function: object, _arguments: object, state: tuple[Any, ...], _aval: object
-) -> _PickledArray:
+def _new_jax_array(_function: object, _arguments: object, state: tuple[Any, ...], _aval: object) -> _PickledArray:
     array = _PickledArray()
     array.__setstate__(state)
     return array
@@ -405,9 +393,7 @@ def _read_pickle(path: Path) -> _Checkpoint:
         raise ValueError(f"{path} was refused: {error}; {reason}") from error
     except Exception as error:  # damaged pickles raise nearly anything
         fix = "download it again or choose another run"
-        raise ValueError(
-            f"{path} is truncated or damaged ({type(error).__name__}: {error}); {fix}"
-        ) from error
+        raise ValueError(f"{path} is truncated or damaged ({type(error).__name__}: {error}); {fix}") from error
     try:
         return _Checkpoint(path, parameters, *_infer_sizes(parameters), metadata={})
     except ValueError as error:

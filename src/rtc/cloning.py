@@ -1,6 +1,7 @@
 """Behaviour cloning of flow policies: chunks of demonstrated actions, flow matching, AdamW.
 
-The data stay on the device; a compiled call gathers the batches of many updates and takes the gradient steps.
+The data stay on one device; a compiled call gathers the batches of many updates and takes the gradient steps. On a
+CPU its matrix products use all cores.
 """
 
 import dataclasses
@@ -14,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from model import FlowPolicy, ModelConfig
@@ -36,7 +36,7 @@ class CloningConfig:
         run_path: the experts' run, whose demonstrations are learned.
         load_dir: flow-policy run to start from (for fine-tuning, for instance with `model.simulated_delay`).
         num_epochs: passes over the demonstrations.
-        batch_size: chunks per update, over all devices.
+        batch_size: chunks per update.
         learning_rate: AdamW's step size after the warm-up.
         weight_decay: AdamW's weight decay.
         warmup_steps: updates over which the step size rises from 0.
@@ -67,11 +67,6 @@ class CloningConfig:
             require_int(name, getattr(self, name), low=1)
         for name in ("learning_rate", "weight_decay", "max_grad_norm"):
             require_float(name, getattr(self, name), low=0.0)
-
-    def check_devices(self, devices: int) -> None:
-        """Raises ValueError unless batches divide evenly over the devices."""
-        if self.batch_size % devices:
-            raise ValueError(f"batch_size={self.batch_size} must be a multiple of the {devices} devices")
 
 
 PUBLISHED = CloningConfig(run_path=Path("logs-expert/published"), num_epochs=32, model=ModelConfig())
@@ -131,20 +126,15 @@ def chunks(
 
 
 class Trainer:
-    """Compiled training steps for one model; batches are split over all devices.
+    """Compiled training steps for one model.
 
     Args:
         config: hyper-parameters.
         obs_dim: size of the full observation.
         action_dim: size of an action.
-
-    Raises:
-        ValueError: if batches do not divide evenly over the devices.
     """
 
     def __init__(self, config: CloningConfig, obs_dim: int, action_dim: int):
-        mesh = training.device_mesh()
-        config.check_devices(mesh.size)
         self.config, self.obs_dim, self.action_dim = config, obs_dim, action_dim
         schedule = optax.linear_schedule(0.0, config.learning_rate, config.warmup_steps)
         self.optimizer = optax.chain(
@@ -152,25 +142,12 @@ class Trainer:
             optax.adamw(schedule, weight_decay=config.weight_decay),
         )
         self.graphdef, _ = nnx.split(self._policy(jax.random.key(0)))
-        self._everywhere = NamedSharding(mesh, PartitionSpec())
-        everywhere, batch_axis = PartitionSpec(), PartitionSpec(None, training.AXIS)
-        updates = jax.shard_map(
-            self._updates,
-            mesh=mesh,
-            in_specs=(everywhere, everywhere, batch_axis, everywhere),
-            out_specs=everywhere,
-            check_vma=False,
-        )
-        self._compiled_updates = jax.jit(updates, donate_argnums=0)
+        self._compiled_updates = jax.jit(self._updates, donate_argnums=0)
 
     def init(self, key: PRNGKeyArray, policy: FlowPolicy | None = None) -> Learner:
         """A fresh optimiser and `policy`'s weights, or new ones."""
         _, params = nnx.split(self._policy(key) if policy is None else policy)
-        return self.place(Learner(params, self.optimizer.init(params)))
-
-    def place(self, tree: Any) -> Any:
-        """Puts a copy on each device, where `epoch` expects learner and data."""
-        return jax.device_put(tree, self._everywhere)
+        return Learner(params, self.optimizer.init(params))
 
     def updates_per_epoch(self, data: Dataset) -> int:
         """Gradient steps of an epoch: all full batches, less a few that would not fill a compiled call.
@@ -181,23 +158,19 @@ class Trainer:
         batches = len(data.last) // self.config.batch_size
         if batches == 0:
             size = self.config.batch_size
-            raise ValueError(
-                f"batch_size={size} exceeds the {len(data.last)} transitions; record more or lower it"
-            )
+            raise ValueError(f"batch_size={size} exceeds the {len(data.last)} transitions; record more or lower it")
         calls = -(-batches // _UPDATES_PER_CALL)
         return batches // calls * calls
 
     def epoch(self, data: Dataset, learner: Learner, key: PRNGKeyArray) -> tuple[Learner, dict[str, float]]:
-        """One pass over the shuffled data, with its mean loss and gradient norm. `learner` is consumed."""
+        """One pass over the shuffled data, with its mean statistics. `learner` is consumed."""
         updates = self.updates_per_epoch(data)
         calls = -(-updates // _UPDATES_PER_CALL)
         order_key, noise_key = jax.random.split(key)
         order = jax.random.permutation(order_key, len(data.last))[: updates * self.config.batch_size]
         stats = []
         for call, batches in enumerate(order.reshape(calls, updates // calls, self.config.batch_size)):
-            learner, of_call = self._compiled_updates(
-                learner, data, batches, jax.random.fold_in(noise_key, call)
-            )
+            learner, of_call = self._compiled_updates(learner, data, batches, jax.random.fold_in(noise_key, call))
             stats.append(of_call)
         return learner, {name: float(np.mean([of_call[name] for of_call in stats])) for name in stats[0]}
 
@@ -213,9 +186,6 @@ class Trainer:
     def _updates(
         self, learner: Learner, data: Dataset, batches: Int[Array, "u b"], key: PRNGKeyArray
     ) -> tuple[Learner, dict[str, Float[Array, ""]]]:
-        """Gradient steps on one device's share of each batch, gradients averaged over devices."""
-        key = jax.random.fold_in(key, jax.lax.axis_index(training.AXIS))
-
         def step(learner: Learner, inputs: tuple[Array, PRNGKeyArray]):
             batch, key = inputs
             obs, action = chunks(data, batch, self.config.model.action_chunk_size)
@@ -223,13 +193,13 @@ class Trainer:
             def objective(params):
                 return nnx.merge(self.graphdef, params).loss(key, obs, action)
 
-            loss, grads = jax.lax.pmean(jax.value_and_grad(objective)(learner.params), training.AXIS)
+            loss, grads = jax.value_and_grad(objective)(learner.params)
             updates, optimizer = self.optimizer.update(grads, learner.optimizer, learner.params)
-            stats = {"loss": loss, "grad_norm": optax.global_norm(grads)}
+            stats = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
             return Learner(optax.apply_updates(learner.params, updates), optimizer), stats
 
         learner, stats = jax.lax.scan(step, learner, (batches, jax.random.split(key, len(batches))))
-        return learner, jax.tree.map(jnp.mean, stats)
+        return learner, {**jax.tree.map(jnp.mean, stats), "param_norm": optax.tree.norm(learner.params)}
 
 
 def train(
@@ -243,8 +213,8 @@ def train(
 ) -> Path:
     """Trains one policy and writes `<output_path>/<epoch>/policies/<level>.safetensors` (+ `.json`).
 
-    The complete state is saved at the end of every epoch, and all random numbers derive from (seed, epoch):
-    on the same number of devices, a killed and resumed run ends with the same policy as an uninterrupted one.
+    The complete state is saved at the end of every epoch, and all random numbers derive from (seed, epoch): a
+    killed and resumed run ends with the same policy as an uninterrupted one.
 
     Args:
         data: demonstrations of whole episodes.
@@ -261,35 +231,33 @@ def train(
         FloatingPointError: if the loss or a parameter is no longer finite.
         ValueError: if the data are too few, or the saved state does not fit the configuration.
     """
+    state_path = output_path / "resume" / f"{level}.safetensors"
+    if not resume:
+        training.discard(output_path, level)
     init_key, epoch_key = jax.random.split(jax.random.key(config.seed))
     trainer = Trainer(config, len(data.template), data.action.shape[1])
-    learner, first = trainer.init(init_key, _starting_policy(config, level, data)), 0
-    state_path = output_path / "resume" / f"{level}.safetensors"
-    if resume and state_path.exists():
-        saved = training.load_tree(state_path, {"learner": learner, "epoch": first})
-        learner, first = trainer.place(saved["learner"]), int(saved["epoch"])
+    fresh = trainer.init(init_key, _starting_policy(config, level, data))
+    saved = training.restore(state_path, {"learner": fresh, "epoch": 0}, resume)
+    learner, first = saved["learner"], int(saved["epoch"])
 
-    dataset = trainer.place(make_dataset(data))
-    stats_path, updates = output_path / "stats" / f"{level}.csv", trainer.updates_per_epoch(dataset)
+    dataset = make_dataset(data)
+    updates = trainer.updates_per_epoch(dataset)
     wandb_config = training.as_dict(config) if config.wandb else None
+    stats_path = output_path / "stats" / f"{level}.csv"
     with training.Recorder(stats_path, "epoch", first, config.num_epochs, level, wandb_config) as recorder:
         for epoch in range(first, config.num_epochs):
             learner, stats = trainer.epoch(dataset, learner, jax.random.fold_in(epoch_key, epoch))
-            last = recorder.rows[-1] if recorder.rows else None
-            healthy = bool(training.all_finite(learner.params))
             where = f"flow training, epoch {epoch}, level {level}, seed {config.seed}"
-            training.require_finite(stats, healthy, where, last)
+            training.require_finite(stats, where, recorder.rows)
             done = epoch + 1
-            recorder.log(
-                {"epoch": epoch, "updates": done * updates, **stats}, {"loss": f"{stats['loss']:.4f}"}
-            )
-            training.save_tree(state_path, {"learner": learner, "epoch": done})
+            row = {"epoch": epoch, "updates": done * updates, **stats}
+            recorder.log(row, {"loss": f"{stats['loss']:.4f}"})
             if done == config.num_epochs or done % config.save_every == 0:
-                progress = {"epoch": done, "updates": done * updates, "seconds": recorder.seconds, **stats}
+                progress = {**row, "epoch": done, "seconds": recorder.seconds}
                 metadata = {**facts, "training": training.as_dict(config), **progress}
-                checkpoints.save_policy(
-                    policy_path(output_path, done, level), trainer.policy(learner), metadata
-                )
+                checkpoints.save_policy(policy_path(output_path, done, level), trainer.policy(learner), metadata)
+            # Last, so that a run killed in between writes its checkpoint again.
+            training.save_tree(state_path, {"learner": learner, "epoch": done})
     return policy_path(output_path, config.num_epochs, level)
 
 

@@ -63,9 +63,7 @@ class Controller:
     action_noise: Float[Array, ""]
 
 
-def make_controller(
-    method: Method, process: DelayProcess, estimator: Estimator, config: ExecutionConfig
-) -> Controller:
+def make_controller(method: Method, process: DelayProcess, estimator: Estimator, config: ExecutionConfig) -> Controller:
     """Packs a validated configuration into arrays."""
     return Controller(
         method=method,

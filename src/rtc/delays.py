@@ -87,7 +87,13 @@ class DelayProfileConfig:
             raise ValueError(f"base_probs={self.base_probs} sum to {sum(self.base_probs):g}: they must sum to 1")
 
 
-_LONG_TAIL = {"mode": "mixture", "p_spike": 0.05, "d_spike": 4, "base_delays": (0, 1), "base_probs": (0.9, 0.1)}
+_LONG_TAIL = {
+    "mode": "mixture",
+    "p_spike": 0.05,
+    "d_spike": 4,
+    "base_delays": (0, 1),
+    "base_probs": (0.9, 0.1),
+}
 
 PROFILES: Mapping[str, DelayProfileConfig] = MappingProxyType(
     {

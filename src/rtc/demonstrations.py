@@ -119,9 +119,7 @@ class Demonstrations(NamedTuple):
 # --- experts ------------------------------------------------------------------------------------------------
 
 
-def find_experts(
-    run_path: Path, level: str, min_solve_rate: float
-) -> dict[str, tuple[Expert, dict[str, Any]]]:
+def find_experts(run_path: Path, level: str, min_solve_rate: float) -> dict[str, tuple[Expert, dict[str, Any]]]:
     """The newest checkpoint of each seed's expert, without those that solve the level too rarely.
 
     Args:
@@ -140,17 +138,13 @@ def find_experts(
     for path in sorted(run_path.glob(f"*/policies/{level}_seed_*.json"), key=lambda p: int(p.parts[-3])):
         newest[path.stem] = path
     if not newest:
-        raise FileNotFoundError(
-            f"no expert for {level} in {run_path}; train one with src/train_expert.py first"
-        )
+        raise FileNotFoundError(f"no expert for {level} in {run_path}; train one with src/train_expert.py first")
     loaded = {str(path.with_suffix("")): load_expert(path) for _, path in sorted(newest.items())}
     good = {path: found for path, found in loaded.items() if found[1]["solve_rate"] >= min_solve_rate}
     if not good:
         best = max(facts["solve_rate"] for _, facts in loaded.values())
         fix = "train longer or lower min_solve_rate"
-        raise ValueError(
-            f"no expert for {level} reaches min_solve_rate={min_solve_rate} (best: {best:.3f}); {fix}"
-        )
+        raise ValueError(f"no expert for {level} reaches min_solve_rate={min_solve_rate} (best: {best:.3f}); {fix}")
     if len({expert.config for expert, _ in good.values()}) > 1:
         raise ValueError(f"the experts for {level} in {run_path} differ in shape; keep one shape per run")
     return good
@@ -181,9 +175,7 @@ class Collector:
         shared, split = PartitionSpec(), PartitionSpec(training.AXIS)
         on_devices = partial(jax.shard_map, mesh=mesh, check_vma=False)
         self._start = jax.jit(on_devices(self._first_stream, in_specs=shared, out_specs=split))
-        self._collect = jax.jit(
-            on_devices(self._part, in_specs=(shared, shared, split, shared), out_specs=split)
-        )
+        self._collect = jax.jit(on_devices(self._part, in_specs=(shared, shared, split, shared), out_specs=split))
 
     def start(self, env: Environment, key: PRNGKeyArray) -> Stream:
         """Fresh episodes; leaves have a leading device axis."""
@@ -204,9 +196,7 @@ class Collector:
     def _draw(self, key: PRNGKeyArray) -> Int[Array, " b"]:
         return jax.random.randint(key, (self.local_envs,), 0, self.num_experts)
 
-    def _part(
-        self, env: Environment, params: Any, stream: Stream, key: PRNGKeyArray
-    ) -> tuple[Stream, Transitions]:
+    def _part(self, env: Environment, params: Any, stream: Stream, key: PRNGKeyArray) -> tuple[Stream, Transitions]:
         start = self._start_state(env)
 
         def act(params: Any, key: PRNGKeyArray, features: Float[Array, "b f"]) -> Float[Array, "b a"]:
@@ -278,39 +268,38 @@ def generate(env: Environment, level: str, config: DataConfig, *, resume: bool) 
 
 
 def _record_parts(env: Environment, experts: Sequence[Expert], config: DataConfig, parts: Path) -> None:
+    """Adds parts until the whole episodes among them hold enough transitions."""
     collector = Collector(experts, config)
     start_key, record_key = jax.random.split(jax.random.key(config.seed))
-    stream, number = collector.start(env, start_key), 0
     state_path = parts / "resume.safetensors"
-    if state_path.exists():
-        saved = training.load_tree(state_path, {"stream": stream, "number": number})
-        stream, number = saved["stream"], int(saved["number"])
-    done = [_read_part(parts, i)["done"] for i in range(number)]
-    solved = [_read_part(parts, i)["solved"] for i in range(number)]
-    description = f"{parts.stem} transitions"
-    with tqdm(total=config.num_transitions, desc=description, unit_scale=True, dynamic_ncols=True) as bar:
-        while (complete := int(whole_episodes(done).sum()) if done else 0) < config.num_transitions:
+    fresh = {"stream": collector.start(env, start_key), "number": 0}
+    saved = training.restore(state_path, fresh, resume=True)
+    stream, first = saved["stream"], int(saved["number"])
+    recorded = [_read_part(parts, number) for number in range(first)]
+    done, solved = [part["done"] for part in recorded], [part["solved"] for part in recorded]
+    with tqdm(total=config.num_transitions, desc=parts.stem, unit_scale=True, dynamic_ncols=True) as bar:
+        while (complete := int(whole_episodes(done).sum())) < config.num_transitions:
             bar.update(complete - bar.n)
-            stream, recorded = collector.collect(env, stream, jax.random.fold_in(record_key, number))
+            stream, recorded = collector.collect(env, stream, jax.random.fold_in(record_key, len(done)))
             part = {name: np.asarray(leaf) for name, leaf in recorded._asdict().items()}
-            _write_npz(parts / f"{number}.npz", part)
-            number += 1
-            training.save_tree(state_path, {"stream": stream, "number": number})
+            _write_npz(parts / f"{len(done)}.npz", part)
             done.append(part["done"])
             solved.append(part["solved"])
+            # Last, so that a recording killed in between writes its part again.
+            training.save_tree(state_path, {"stream": stream, "number": len(done)})
             bar.set_postfix(solved=f"{np.sum(solved) / max(np.sum(done), 1):.3f}", refresh=False)
         bar.update(complete - bar.n)
 
 
 def whole_episodes(done: Sequence[Bool[np.ndarray, "b t"]]) -> Bool[np.ndarray, "b total"]:
     """True for ticks of episodes that ended within the recording; `done` is split into parts along time."""
+    if not done:
+        return np.zeros((0, 0), bool)
     reversed_done = np.concatenate(done, axis=1)[:, ::-1]
     return np.logical_or.accumulate(reversed_done, axis=1)[:, ::-1]
 
 
-def _merge_parts(
-    parts: Path, path: Path, template: np.ndarray, entries: np.ndarray, facts: Mapping[str, Any]
-) -> None:
+def _merge_parts(parts: Path, path: Path, template: np.ndarray, entries: np.ndarray, facts: Mapping[str, Any]) -> None:
     numbers = sorted(int(file.stem) for file in parts.glob("*.npz"))
     recorded = [_read_part(parts, number) for number in numbers]
     keep = whole_episodes([part["done"] for part in recorded])
@@ -340,9 +329,7 @@ def require(paths: Iterable[Path]) -> None:
     """Raises FileNotFoundError unless all demonstration files are there."""
     for path in paths:
         if not path.exists():
-            raise FileNotFoundError(
-                f"no demonstrations at {path}; record them with src/generate_data.py first"
-            )
+            raise FileNotFoundError(f"no demonstrations at {path}; record them with src/generate_data.py first")
 
 
 def load(path: Path) -> Demonstrations:
@@ -357,7 +344,5 @@ def load(path: Path) -> Demonstrations:
         with np.load(path, allow_pickle=False) as arrays:
             fields = {name: arrays[name] for name in Demonstrations._fields}
     except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is not a demonstration file ({error}); delete it and record again"
-        ) from error
+        raise ValueError(f"{path} is not a demonstration file ({error}); delete it and record again") from error
     return Demonstrations(**{**fields, "facts": json.loads(str(fields["facts"]))})

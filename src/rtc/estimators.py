@@ -107,8 +107,6 @@ class EstimatorConfig:
         makers = {
             "oracle": Oracle,
             "fixed": lambda: Fixed(jnp.asarray(self.delay, jnp.int32)),
-            "window_max": lambda: WindowMax(
-                jnp.asarray(self.window, jnp.int32), jnp.asarray(self.initial, jnp.int32)
-            ),
+            "window_max": lambda: WindowMax(jnp.asarray(self.window, jnp.int32), jnp.asarray(self.initial, jnp.int32)),
         }
         return makers[self.kind]()

@@ -110,7 +110,7 @@ def rollout(
     horizon = int(controller.execute_horizon)
     if horizon > policy.action_chunk_size:
         raise ValueError(
-            f"execute_horizon={horizon} exceeds the chunk size {policy.action_chunk_size}: a chunk holds no more actions"
+            f"execute_horizon={horizon} exceeds the chunk size {policy.action_chunk_size}: choose at most that"
         )
     episodes = np.asarray(episodes, np.int32)
     if episodes.ndim != 1 or episodes.size == 0 or episodes.min() < 0:

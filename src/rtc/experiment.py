@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
 from tqdm import tqdm
 
 from model import FlowPolicy, ModelConfig
-from rtc import checkpoints, evaluation, figures, levels, results
+from rtc import checkpoints, evaluation, levels, provenance, results, traces
 from rtc.evaluation import EvalConfig, Evaluation
-from rtc.figures import EpisodeTrace
 from rtc.levels import Level
 from rtc.results import Cell
 from rtc.slots import NEVER, Records
+from rtc.traces import EpisodeTrace
 
 TRACE = "timeline.npz"
 
@@ -106,13 +105,13 @@ def run_cells(
         evaluation.check_policy(planned.config, subject.policy)
         evaluation.controller_for(planned.config)
     root = results.require_writable(root)
-    code_version = results.code_version()
+    code_version = provenance.code_version()
     places = {p: Path(directory) if directory else results.cell_dir(root, p.cell) for p in plan}
     with results.lock(root):
         results.remove_leftovers(root)
         todo = []
         for planned, place in places.items():
-            key = results.fingerprint(**plan_inputs(planned, subject, code_version))
+            key = provenance.fingerprint(**plan_inputs(planned, subject, code_version))
             problem = results.cell_problem(place, planned.cell, key)
             if problem is None and not overwrite:
                 print(f"skip {planned.cell}: complete in {place}")
@@ -139,24 +138,17 @@ def _compute(root: Path, planned: PlannedCell, subject: Subject, code_version: s
     started = time.time()
     outcome = evaluation.evaluate(planned.config, subject.level, subject.policy, seed=planned.cell.seed)
     inputs = plan_inputs(planned, subject, code_version)
-    chosen = interesting_episode(outcome)
-    trace = episode_trace(
-        outcome.records,
-        chosen,
-        chunk_size=subject.policy.action_chunk_size,
-        bound_actions=subject.level.bound_actions,
-        description=f"{subject.level.name}, {planned.cell}, episode {chosen}",
-    )
-    figures.save_trace(place / TRACE, trace)
+    trace = episode_trace(outcome.records, interesting_episode(outcome), planned.cell, subject)
+    traces.save_trace(place / TRACE, trace)
     timing = {"wall_s": outcome.wall_s, "slot_utilisation": outcome.utilisation}
     results.write_cell(
         root,
         planned.cell,
-        results.fingerprint(**inputs),
+        provenance.fingerprint(**inputs),
         outcome.summary.row | timing,
         outcome.summary.episodes,
         outcome.summary.delay_counts,
-        results.provenance(started) | {"checkpoint": str(subject.checkpoint), "level_path": subject.level_path},
+        provenance.provenance(started) | {"checkpoint": str(subject.checkpoint), "level_path": subject.level_path},
         inputs=inputs,
         directory=place,
     )
@@ -173,10 +165,8 @@ def interesting_episode(outcome: Evaluation) -> int:
     return int(ordered.index[(len(ordered) - 1) // 2])
 
 
-def episode_trace(
-    records: Records, episode: int, *, chunk_size: int, bound_actions: Bool[np.ndarray, " a"], description: str
-) -> EpisodeTrace:
-    """What the timeline figure needs of one episode; of its actions, the dimensions that the level binds."""
+def episode_trace(records: Records, episode: int, cell: Cell, subject: Subject) -> EpisodeTrace:
+    """One episode of a cell; of its actions, the dimensions that the level binds."""
     length = int(records.length[episode])
     delay, horizon = records.delay[episode, :length], records.execute_horizon[episode, :length]
     launched = delay != NEVER
@@ -186,8 +176,9 @@ def episode_trace(
         planned_delay=records.planned[episode, :length],
         length_executed=np.where(launched, np.maximum(delay, horizon), NEVER),
         age=records.age[episode, :length],
-        action=records.actions[episode, :length][:, bound_actions],
-        horizon=chunk_size,
-        description=description,
+        action=records.actions[episode, :length][:, subject.level.bound_actions],
+        horizon=subject.policy.action_chunk_size,
+        seed=cell.seed,
+        episode=episode,
+        description=f"{cell.level}, {cell}, episode {episode}",
     )
-

@@ -40,9 +40,7 @@ class ExpertConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
         if not 0 <= self.num_motors <= self.action_dim:
-            raise ValueError(
-                f"num_motors={self.num_motors} must lie between 0 and action_dim={self.action_dim}"
-            )
+            raise ValueError(f"num_motors={self.num_motors} must lie between 0 and action_dim={self.action_dim}")
         if not self.obs_entries:
             raise ValueError("obs_entries is empty: the expert needs at least one observation entry")
 
@@ -64,9 +62,7 @@ class Expert(nnx.Module):
         self.critic = _mlp(config.feature_dim, config.width, 1, 1.0, rngs)
         self.log_std = nnx.Param(jnp.zeros(config.action_dim))
 
-    def __call__(
-        self, features: Float[Array, "b f"]
-    ) -> tuple[distrax.MultivariateNormalDiag, Float[Array, " b"]]:
+    def __call__(self, features: Float[Array, "b f"]) -> tuple[distrax.MultivariateNormalDiag, Float[Array, " b"]]:
         """Distribution of the raw (unsquashed) action, and the state's value."""
         raw_action = gaussian(self.actor(features), self.log_std[...])
         return raw_action, self.critic(features)[:, 0]

@@ -12,12 +12,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rtc.results import PathLike, atomic_path
+from rtc.traces import EpisodeTrace
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
@@ -38,64 +38,6 @@ _STYLE = {
     "ytick.labelcolor": BLACK,
     "svg.hashsalt": "exp-delta",  # makes SVG files reproducible
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class EpisodeTrace:
-    """What happened at each control tick of one episode; all arrays have T entries.
-
-    Attributes:
-        query: a query was launched at this tick.
-        delay: delay of that query, in ticks; -1 where none was launched.
-        planned_delay: the delay that the estimator expected for it; -1 where none was launched.
-        length_executed: ticks until the next query, L_k; -1 where none was launched.
-        age: ticks since the observation behind the executed action; -1 where the tick was starved.
-        action: commanded action, before noise.
-        horizon: chunk size H, in ticks.
-        description: what the episode is, for the title.
-    """
-
-    query: Bool[np.ndarray, " t"]
-    delay: Int[np.ndarray, " t"]
-    planned_delay: Int[np.ndarray, " t"]
-    length_executed: Int[np.ndarray, " t"]
-    age: Int[np.ndarray, " t"]
-    action: Float[np.ndarray, "t a"]
-    horizon: int
-    description: str = ""
-
-    def __post_init__(self) -> None:
-        ticks = len(self.query)
-        for field in ("delay", "planned_delay", "length_executed", "age", "action"):
-            if len(getattr(self, field)) != ticks:
-                raise ValueError(
-                    f"{field} has {len(getattr(self, field))} ticks, query has {ticks}; use one length"
-                )
-        if self.horizon < 1:
-            raise ValueError(f"horizon={self.horizon} is not a chunk size; use 1 or more ticks")
-
-
-def save_trace(path: PathLike, trace: EpisodeTrace) -> None:
-    """Writes a trace as .npz (atomically), one array per field."""
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **dataclasses.asdict(trace))
-
-
-def load_trace(path: PathLike) -> EpisodeTrace:
-    """Reads a trace that `save_trace` wrote.
-
-    Raises:
-        ValueError: an array is missing or has another length than the others.
-    """
-    with np.load(path, allow_pickle=False) as arrays:
-        names = [field.name for field in dataclasses.fields(EpisodeTrace)]
-        missing = [name for name in names if name not in arrays and name != "description"]
-        if missing:
-            raise ValueError(f"{path} lacks {', '.join(missing)}; write it with figures.save_trace")
-        values = {name: arrays[name] for name in names if name in arrays}
-    return EpisodeTrace(
-        **values | {"horizon": int(values["horizon"]), "description": str(values.get("description", ""))}
-    )
 
 
 def save(figure: Figure, stem: PathLike) -> list[Path]:
@@ -235,17 +177,13 @@ def _outcome_panel(
         ax.plot([x, x], [low, high], color=color, linewidth=2.2, solid_capstyle="butt")
         ax.plot(x, value, "o", color=color, markersize=6)
     positions = [g * (len(methods) + 0.8) + i for g in range(len(profiles)) for i in range(len(methods))]
-    ax.set_xticks(
-        positions, [m for _ in profiles for m in methods], rotation=35, ha="right", rotation_mode="anchor"
-    )
+    ax.set_xticks(positions, [m for _ in profiles for m in methods], rotation=35, ha="right", rotation_mode="anchor")
     for label, method in zip(ax.get_xticklabels(), methods * len(profiles), strict=True):
         label.set_color(method_color(method, methods))
     for group, profile in enumerate(profiles):
         middle = group * (len(methods) + 0.8) + (len(methods) - 1) / 2
         name = profile.replace("_", "\n")
-        ax.text(
-            middle, -0.24, name, transform=ax.get_xaxis_transform(), ha="center", va="top", fontweight="bold"
-        )
+        ax.text(middle, -0.24, name, transform=ax.get_xaxis_transform(), ha="center", va="top", fontweight="bold")
     ax.tick_params(axis="x", length=0)
     # The label of the baseline stands at the right end.
     ax.set_xlim(positions[0] - 0.7, positions[-1] + 1.4)
@@ -349,9 +287,7 @@ def _draw_chunks(ax: Axes, trace: EpisodeTrace, first: int, last: int) -> None:
         Patch(color=LIGHT, label="unused"),
         Patch(color=VERMILLION, label="starved tick"),
     ]
-    ax.legend(
-        handles=keys, ncols=4, loc="lower left", bbox_to_anchor=(-0.01, 1.0), frameon=False, borderpad=0
-    )
+    ax.legend(handles=keys, ncols=4, loc="lower left", bbox_to_anchor=(-0.01, 1.0), frameon=False, borderpad=0)
 
 
 def _draw_delays(ax: Axes, trace: EpisodeTrace, first: int, last: int) -> None:

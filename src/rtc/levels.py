@@ -193,8 +193,10 @@ def _dump_scene(dump: Dump) -> tuple[EnvState, Params]:
 
     def stack(kind: str) -> Any:
         template = getattr(empty, kind)
-        names = [f.name for f in dataclasses.fields(template)]
-        return type(template)(**{name: column(kind, name, getattr(template, name).dtype) for name in names})
+        leaves = {f.name: getattr(template, f.name) for f in dataclasses.fields(template)}
+        columns = {name: column(kind, name, leaf.dtype) for name, leaf in leaves.items()}
+        # A kind without slots still has its trailing axes.
+        return type(template)(**{k: np.reshape(v, (len(v), *leaves[k].shape[1:])) for k, v in columns.items()})
 
     empty = jax.tree.map(np.array, create_empty_env(LARGE))
     small = empty.replace(
@@ -251,9 +253,7 @@ def _bound_actions(state: EnvState) -> np.ndarray:
     return bound
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass, data_fields=["start"], meta_fields=["static_params", "env_params"]
-)
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["start"], meta_fields=["static_params", "env_params"])
 @dataclass(frozen=True)
 class KinetixEnv:
     """A batch of one level under Kinetix's own physics.
@@ -297,9 +297,7 @@ class KinetixEnv:
 
     def select(self, mask: Bool[Array, " b"], on_true: EnvState, on_false: EnvState) -> EnvState:
         """`on_true` where `mask`, else `on_false`, per environment."""
-        return jax.tree.map(
-            lambda x, y: jnp.where(mask.reshape(-1, *[1] * (jnp.ndim(x) - 1)), x, y), on_true, on_false
-        )
+        return jax.tree.map(lambda x, y: jnp.where(mask.reshape(-1, *[1] * (jnp.ndim(x) - 1)), x, y), on_true, on_false)
 
 
 @functools.lru_cache

@@ -152,7 +152,10 @@ class TrainedPrefix:
     def next_chunk(self, policy: Policy, query: Query, num_steps: int) -> Float[Array, "b h a"]:
         noise = initial_noise(query.key, policy, self.noise_scale)
         prefix = jnp.minimum(query.planned_delay, query.overlap_end)
-        return policy.prefix_action(None, query.obs, num_steps, query.leftover, prefix, noise=noise)
+        chunk = policy.prefix_action(None, query.obs, num_steps, query.leftover, prefix, noise=noise)
+        # A chunk that arrives early is executed from inside its prefix, which must be the committed actions.
+        committed = jnp.arange(policy.action_chunk_size) < prefix[:, None]
+        return jnp.where(committed[..., None], query.leftover, chunk)
 
     def network_evaluations(self, num_steps: int) -> int:
         return num_steps

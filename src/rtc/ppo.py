@@ -7,7 +7,6 @@ minibatches; gradients and advantage statistics are averaged over devices.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -160,21 +159,18 @@ def loss(
 
 
 class PPO:
-    """Compiled `init` and `update` for one environment shape.
+    """Compiled `init` and `update` for one shape of environment, spread over all XLA devices.
 
     Args:
         expert_config: shape of the actor-critic.
         config: hyper-parameters.
-        devices: XLA devices to spread the environments over; all of them if None.
 
     Raises:
         ValueError: if environments or minibatches do not divide evenly over the devices.
     """
 
-    def __init__(
-        self, expert_config: ExpertConfig, config: PPOConfig, devices: Sequence[jax.Device] | None = None
-    ):
-        mesh = training.device_mesh(devices)
+    def __init__(self, expert_config: ExpertConfig, config: PPOConfig):
+        mesh = training.device_mesh()
         config.check_devices(mesh.size)
         self.expert_config, self.config = expert_config, config
         self.local_envs = config.num_envs // mesh.size
@@ -199,14 +195,13 @@ class PPO:
         """Puts a learner where `update` expects it: the rollout split over the devices, the rest on each."""
         return Learner(*map(jax.device_put, learner, self._shardings))
 
-    def update(
-        self, env: Environment, learner: Learner, key: PRNGKeyArray
-    ) -> tuple[Learner, dict[str, Array]]:
+    def update(self, env: Environment, learner: Learner, key: PRNGKeyArray) -> tuple[Learner, dict[str, Array]]:
         """One rollout of `num_steps` ticks and its epochs of gradient steps. `learner` is consumed.
 
         Returns:
             The new learner; and sums over the episodes that finished (`episodes`, `solved`, `returns`,
-            `lengths`, `non_finite`), mean losses, the mean action standard deviation and `params_finite`.
+            `lengths`, `non_finite`), mean losses, the mean action standard deviation and the norm of
+            the parameters.
         """
         return self._compiled_update(env, learner, key)
 
@@ -222,9 +217,7 @@ class PPO:
     def _reset(self, env: Environment) -> Rollout:
         return training.with_device_axis(Rollout(self._start(env), jnp.zeros(self.local_envs)))
 
-    def _update(
-        self, env: Environment, learner: Learner, key: PRNGKeyArray
-    ) -> tuple[Learner, dict[str, Array]]:
+    def _update(self, env: Environment, learner: Learner, key: PRNGKeyArray) -> tuple[Learner, dict[str, Array]]:
         rollout_key, optimise_key = jax.random.split(jax.random.fold_in(key, jax.lax.axis_index(AXIS)))
         rollout = training.without_device_axis(learner.rollout)
         rollout, samples, episodes = self._collect(env, learner.params, rollout, rollout_key)
@@ -238,7 +231,7 @@ class PPO:
         params, optimizer, losses = self._optimise(learner.params, learner.optimizer, data, optimise_key)
         stats = jax.lax.psum(episodes, AXIS) | losses
         stats["action_std"] = jnp.exp(nnx.merge(self.graphdef, params).log_std[...]).mean()
-        stats["params_finite"] = training.all_finite(params)
+        stats["param_norm"] = optax.tree.norm(params)
         return Learner(params, optimizer, training.with_device_axis(rollout)), stats
 
     def _collect(
@@ -253,9 +246,7 @@ class PPO:
             raw_action = policy.sample(seed=action_key)
             action = squash(raw_action, self.expert_config.num_motors)
             entries, noise_std = self.expert_config.entries, self.config.action_noise_std
-            state, moved = wrappers.step_and_reset(
-                env, rollout.state, start, noise_key, action, entries, noise_std
-            )
+            state, moved = wrappers.step_and_reset(env, rollout.state, start, noise_key, action, entries, noise_std)
             log_prob = squashed_log_prob(policy, raw_action, self.expert_config.num_motors)
             sample = Sample(features, raw_action, log_prob, value, moved.reward, moved.done)
             earned = rollout.episode_return + moved.reward
@@ -294,9 +285,7 @@ class PPO:
             indices = jax.random.permutation(order_key, count).reshape(config.num_minibatches, -1)
             return jax.lax.scan(gradient_step, carry, (indices, jnp.stack(step_keys)))
 
-        (params, optimizer), parts = jax.lax.scan(
-            epoch, (params, optimizer), jax.random.split(key, config.num_epochs)
-        )
+        (params, optimizer), parts = jax.lax.scan(epoch, (params, optimizer), jax.random.split(key, config.num_epochs))
         return params, optimizer, jax.tree.map(jnp.mean, parts)
 
 

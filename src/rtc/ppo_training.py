@@ -90,42 +90,41 @@ def train(
     """
     name = f"{level}_seed_{seed}"
     state_path = run_path / "resume" / f"{name}.safetensors"
+    if not resume:
+        training.discard(run_path, name)
     ppo = PPO(expert_config, config)
     init_key, update_key = jax.random.split(jax.random.key(seed))
-    learner, first = ppo.init(env, init_key), 0
-    if resume and state_path.exists():
-        saved = training.load_tree(state_path, {"learner": learner, "update": first})
-        learner, first = ppo.place(saved["learner"]), int(saved["update"])
+    saved = training.restore(state_path, {"learner": ppo.init(env, init_key), "update": 0}, resume)
+    learner, first = ppo.place(saved["learner"]), int(saved["update"])
 
-    wandb_config = dataclasses.asdict(config) if config.wandb else None
+    wandb_config = training.as_dict(config) if config.wandb else None
     stats_path = run_path / "stats" / f"{name}.csv"
     with training.Recorder(stats_path, "update", first, config.num_updates, name, wandb_config) as recorder:
+        rate = recent_solve_rate(recorder.rows, config.window)
         for update in range(first, config.num_updates):
-            if recent_solve_rate(recorder.rows, config.window) >= config.target_solve_rate:
+            if rate >= config.target_solve_rate:
                 break
             learner, stats = ppo.update(env, learner, jax.random.fold_in(update_key, update))
             row = _row(update, config, jax.tree.map(float, stats))
-            last = recorder.rows[-1] if recorder.rows else None
-            params_finite = bool(stats["params_finite"])
-            training.require_finite(
-                row, params_finite, f"PPO update {update}, level {level}, seed {seed}", last
-            )
+            training.require_finite(row, f"PPO update {update}, level {level}, seed {seed}", recorder.rows)
             rate = recent_solve_rate([*recorder.rows, row], config.window)
-            recorder.log(row, {"solved": f"{rate:.3f}", "env_steps": int(row["env_steps"])})
+            recorder.log(row, {"solved": f"{rate:.3f}", "env_steps": row["env_steps"]})
+
             done = update + 1
             finished = done == config.num_updates or rate >= config.target_solve_rate
-            if finished or done % config.save_every == 0:
-                training.save_tree(state_path, {"learner": learner, "update": done})
             if finished or done % config.checkpoint_every == 0:
                 facts = {
                     "level": level,
                     "seed": seed,
                     "solve_rate": rate,
-                    "training": dataclasses.asdict(config),
+                    "training": training.as_dict(config),
                 }
                 facts |= {"update": done, "env_steps": row["env_steps"], "seconds": recorder.seconds}
                 save_expert(run_path / str(done) / "policies" / name, ppo.expert(learner), facts)
-        return recent_solve_rate(recorder.rows, config.window)
+            # Last, so that a run killed in between writes its checkpoint again.
+            if finished or done % config.save_every == 0:
+                training.save_tree(state_path, {"learner": learner, "update": done})
+    return rate
 
 
 def recent_solve_rate(rows: Sequence[Mapping[str, float]], window: int) -> float:
@@ -151,4 +150,5 @@ def _row(update: int, config: TrainConfig, stats: Mapping[str, float]) -> dict[s
         "value_loss": stats["value_loss"],
         "clip_fraction": stats["clip_fraction"],
         "action_std": stats["action_std"],
+        "param_norm": stats["param_norm"],
     }

@@ -7,12 +7,12 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from rtc import execution, figures, levels, render
+from rtc import execution, levels, render, traces
 from rtc.evaluation import EvalConfig
-from rtc.figures import EpisodeTrace
 from rtc.levels import Level
 from rtc.shapes import shapes
 from rtc.slots import NEVER
+from rtc.traces import EpisodeTrace
 
 HOLD_FRAMES = 15  # half a second on the last state
 
@@ -23,13 +23,13 @@ def write(path: Path, level: Level, trace_path: Path, config: EvalConfig) -> Non
     Args:
         path: the video, *.mp4.
         level: the episode's level.
-        trace_path: the trace that `rtc.figures.save_trace` wrote.
+        trace_path: the trace that `rtc.traces.save_trace` wrote.
         config: the evaluation that the episode belongs to.
     """
     if path.exists() and path.stat().st_mtime >= trace_path.stat().st_mtime:
         print(f"skip {path}: newer than its episode")
         return
-    trace = figures.load_trace(trace_path)
+    trace = traces.load_trace(trace_path)
     render.write_video(path, frames(level, trace, config), fps=1000 / config.delay_profile.dt_ms)
 
 

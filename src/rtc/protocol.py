@@ -37,7 +37,10 @@ class TailArguments:
 
 
 def start(
-    arguments: type[Parsed], run: Callable[[Parsed], None], description: str, argv: Sequence[str] | None = None
+    arguments: type[Parsed],
+    run: Callable[[Parsed], None],
+    description: str,
+    argv: Sequence[str] | None = None,
 ) -> None:
     """Parses the command line and runs; errors in what the user gave end in one line instead of a traceback."""
     try:

@@ -5,6 +5,7 @@ hazard; bodies without a role are grey where fixed and cream where they move. Jo
 number of the action dimension that drives them.
 """
 
+import contextlib
 import functools
 import math
 import warnings
@@ -126,9 +127,7 @@ _DRAW: dict[str, Callable[[_Canvas, Shape], None]] = {
 }
 
 
-def draw(
-    shapes: Sequence[Shape], *, size: int = 360, caption: Sequence[str] = ()
-) -> UInt8[np.ndarray, "h w 3"]:
+def draw(shapes: Sequence[Shape], *, size: int = 360, caption: Sequence[str] = ()) -> UInt8[np.ndarray, "h w 3"]:
     """One frame.
 
     Args:
@@ -155,9 +154,7 @@ def _write_caption(canvas: _Canvas, caption: Sequence[str]) -> None:
     text, pad = "\n".join(caption), canvas.length(0.07)
     style = {"font": font(round(canvas.length(0.2))), "spacing": canvas.length(0.05)}
     x0, y0, x1, y1 = canvas.pen.multiline_textbbox((2 * pad, 2 * pad), text, **style)
-    canvas.pen.rounded_rectangle(
-        (x0 - pad, y0 - pad, x1 + pad, y1 + pad), radius=pad, fill=_BACKGROUND, outline=_FIXED
-    )
+    canvas.pen.rounded_rectangle((x0 - pad, y0 - pad, x1 + pad, y1 + pad), radius=pad, fill=_BACKGROUND, outline=_FIXED)
     canvas.pen.multiline_text((2 * pad, 2 * pad), text, fill=_INK, **style)
 
 
@@ -181,12 +178,11 @@ def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], 
         raise ValueError(f"frames for {path} are empty; give at least one")
     if first.shape[0] % 2 or first.shape[1] % 2:
         raise ValueError(f"frames have shape {first.shape}; H.264 needs an even height and width")
+    options = {"format": "FFMPEG", "codec": "libx264", "macro_block_size": 2}
     with (
         warnings.catch_warnings(),
         atomic_path(path) as temporary,
-        imageio.get_writer(
-            temporary, format="FFMPEG", fps=fps, codec="libx264", macro_block_size=2
-        ) as writer,
+        contextlib.closing(imageio.get_writer(temporary, fps=fps, **options)) as writer,
     ):
         # JAX warns of any fork; ffmpeg's is followed by exec at once, which is safe.
         warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)

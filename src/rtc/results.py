@@ -1,4 +1,4 @@
-"""Results on disk: atomic writes, the cell schema, resume after a crash, provenance.
+"""Results on disk: atomic writes, the cell schema, resume after a crash.
 
 A *cell* is one (profile, method, seed) of an experiment on one level. Its directory
 `<root>/<profile>/<method>/seed_<n>/` holds
@@ -13,26 +13,20 @@ hash. So a run killed at any instant loses at most the cell it was computing, an
 """
 
 import dataclasses
-import enum
 import fcntl
-import hashlib
-import importlib.metadata
 import json
 import os
 import re
 import secrets
-import shlex
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from rtc.provenance import canonical_json, digest_of_inputs, sha256
 
 MAIN_COLUMNS = (
     "profile",
@@ -56,32 +50,9 @@ _DATA_FILES = (EPISODES, DELAYS, RESULTS)
 _TEMPORARY = ".tmp-"
 _SCHEMA = 1
 
-# Modules that can change a result. Plots, tables and scripts are left out: editing them invalidates nothing.
-_SOURCE = Path(__file__).resolve().parents[1]
-RESULT_MODULES = (
-    "model.py",
-    "rtc/checkpoints.py",
-    "rtc/controller.py",
-    "rtc/delays.py",
-    "rtc/environment.py",
-    "rtc/estimators.py",
-    "rtc/evaluation.py",
-    "rtc/execution.py",
-    "rtc/levels.py",
-    "rtc/methods.py",
-    "rtc/metrics.py",
-    "rtc/physics.py",
-    "rtc/slots.py",
-    "rtc/world_dump.py",
-    "rtc/world_fields.py",
-    "rtc/world_scene.py",
-    "rtc/world_spec.py",
-    "rtc/wrappers.py",
-)
 # From 3.1 on pandas rounds every float correctly, and warns if told to.
 _PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
 _EXACT_FLOATS: dict[str, Any] = {} if _PANDAS >= (3, 1) else {"float_precision": "round_trip"}
-_PACKAGES = ("jax", "flax", "kinetix-env", "numpy")
 
 
 @contextmanager
@@ -199,111 +170,6 @@ def remove_leftovers(root: PathLike) -> int:
     return len(leftovers)
 
 
-def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces; dataclasses, paths, enums and numpy values become plain ones.
-
-    Raises:
-        ValueError: a value has no canonical form.
-    """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **fields}
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, enum.Enum):
-        return value.name
-    if hasattr(value, "tolist"):  # numpy and jax arrays and scalars
-        return value.tolist()
-    raise ValueError(f"{value!r} has no JSON form; use numbers, strings, lists, dicts or dataclasses")
-
-
-def fingerprint(config: Any, checkpoint_sha256: str, level_sha256: str, code_version: str) -> str:
-    """sha256 over everything that a cell's results depend on; `config` is the cell's full configuration."""
-    inputs = {
-        "config": config,
-        "checkpoint_sha256": checkpoint_sha256,
-        "level_sha256": level_sha256,
-        "code_version": code_version,
-    }
-    return _digest_of_inputs(inputs)
-
-
-def _digest_of_inputs(inputs: Mapping[str, Any]) -> str:
-    return _sha256(canonical_json(inputs).encode())
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def code_version(source: Path = _SOURCE, modules: Sequence[str] = RESULT_MODULES) -> str:
-    """sha256 over the source files that can change a result (the existing ones of `modules`)."""
-    digest = hashlib.sha256()
-    for module in sorted(modules):
-        if (source / module).is_file():
-            content = (source / module).read_bytes()
-            digest.update(f"{module} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
-
-
-def provenance(started: float | None = None) -> dict[str, Any]:
-    """Where a result comes from: commit, package versions, device, command, start time (UTC), wall seconds.
-
-    Args:
-        started: `time.time()` at the start of the work; default now.
-    """
-    import jax  # here, so that tools which only read results never start a device
-
-    now = time.time()
-    started = now if started is None else started
-    commit, dirty = git_state()
-    return {
-        "git_commit": commit,
-        "git_dirty": dirty,
-        "python": sys.version.split()[0],
-        "packages": {name: _package_version(name) for name in _PACKAGES},
-        "device_kind": jax.devices()[0].device_kind,
-        "device_count": jax.device_count(),
-        "command": command_line(),
-        "start_time_utc": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "wall_s": round(now - started, 3),
-    }
-
-
-def command_line() -> str:
-    """This process's command, with paths below the working directory made relative to it."""
-    here = os.getcwd() + os.sep
-    return shlex.join(["python", *(argument.removeprefix(here) for argument in sys.argv)])
-
-
-def git_state(source: Path = _SOURCE) -> tuple[str, bool | None]:
-    """(commit, whether anything but results has changed since); ("unknown", None) outside a checkout."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(source), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-
-    try:
-        # An installed copy may lie inside some unrelated repository, whose commit would say nothing.
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != source.resolve().parent:
-            return "unknown", None
-        commit = git("rev-parse", "--verify", "HEAD")
-        return commit, bool(git("status", "--porcelain", "--", ":/", ":(top,exclude)exp_runs"))
-    except (OSError, subprocess.SubprocessError):
-        return "unknown", None
-
-
-def _package_version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
 @dataclasses.dataclass(frozen=True, order=True)
 class Cell:
     """One table row of an experiment. The profile and method names are directory names."""
@@ -388,7 +254,7 @@ def write_cell(
         raise ValueError("episodes needs a column 'episode' with distinct indices: two runs are paired by it")
     if any(int(delay) != delay or delay < 0 for delay in delay_counts):
         raise ValueError(f"delay_counts has the delays {sorted(delay_counts)}; use whole ticks from 0 on")
-    if inputs is not None and _digest_of_inputs(inputs) != fingerprint:
+    if inputs is not None and digest_of_inputs(inputs) != fingerprint:
         raise ValueError("inputs do not give this fingerprint; pass what fingerprint(...) was called with")
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -403,7 +269,7 @@ def write_cell(
         "schema": _SCHEMA,
         "cell": dataclasses.asdict(cell),
         "fingerprint": fingerprint,
-        "files": {name: _sha256(content) for name, content in contents.items()},
+        "files": {name: sha256(content) for name, content in contents.items()},
         "inputs": inputs or {},
         "provenance": provenance,
     }
@@ -461,7 +327,7 @@ def cell_problem(directory: PathLike, cell: Cell | None = None, fingerprint: str
         path = directory / name
         if not path.is_file():
             return f"{name} is missing"
-        if _sha256(path.read_bytes()) != files.get(name):
+        if sha256(path.read_bytes()) != files.get(name):
             return f"{name} does not match its recorded sha256"
     return None
 

@@ -103,9 +103,7 @@ def _joints(pick: Any, state: Any) -> list[Shape]:
 
 
 def _thrusters(pick: Any, state: Any, motors: int) -> list[Shape]:
-    active, index, anchor, angle = pick(
-        state.thruster, "active", "object_index", "relative_position", "rotation"
-    )
+    active, index, anchor, angle = pick(state.thruster, "active", "object_index", "relative_position", "rotation")
     (bindings,) = pick(state, "thruster_bindings")
     position, rotation = _bodies(pick, state)
     return [

@@ -96,7 +96,9 @@ class Carry(NamedTuple):
 def _where(mask: Bool[Array, " w"], on_true: Any, on_false: Any) -> Any:
     """Per-slot choice between two pytrees whose arrays lead with the slot axis."""
     return jax.tree.map(
-        lambda a, b: jnp.where(mask.reshape(mask.shape + (1,) * (b.ndim - mask.ndim)), a, b), on_true, on_false
+        lambda a, b: jnp.where(mask.reshape(mask.shape + (1,) * (b.ndim - mask.ndim)), a, b),
+        on_true,
+        on_false,
     )
 
 
@@ -241,9 +243,7 @@ def _choose_action(slots: Slots, hold: Bool[Array, ""]) -> tuple[Float[Array, "w
     return _where(starved, fallback, action), jnp.where(starved, NEVER, slots.tick - source)
 
 
-def tick(
-    env: Environment, policy: Policy, controller: Controller, carry: Carry, num_steps: int, rows: int
-) -> Carry:
+def tick(env: Environment, policy: Policy, controller: Controller, carry: Carry, num_steps: int, rows: int) -> Carry:
     """One control tick of every busy slot: launch what is due, act, step, record."""
     busy = carry.slots.row < rows
     due = busy & (carry.slots.tick == carry.slots.launch + carry.slots.length)

@@ -46,9 +46,7 @@ def wilson(successes: int, total: int, confidence: float = CONFIDENCE) -> Interv
         ValueError: `total` is not positive, or `successes` lies outside 0..total.
     """
     if total < 1 or not 0 <= successes <= total:
-        raise ValueError(
-            f"successes={successes} of total={total}: 0 <= successes <= total and total >= 1 needed"
-        )
+        raise ValueError(f"successes={successes} of total={total}: 0 <= successes <= total and total >= 1 needed")
     test = scipy.stats.binomtest(int(successes), int(total))
     interval = test.proportion_ci(confidence, method="wilson")
     return Interval(successes / total, float(interval.low), float(interval.high))
@@ -91,9 +89,7 @@ def paired_difference(candidate: Vector, reference: Vector, **options: Any) -> I
     """
     candidate, reference = _finite(candidate, "candidate"), _finite(reference, "reference")
     if candidate.size != reference.size:
-        raise ValueError(
-            f"candidate has {candidate.size} values, reference {reference.size}; pairs are needed"
-        )
+        raise ValueError(f"candidate has {candidate.size} values, reference {reference.size}; pairs are needed")
     return bootstrap_mean(candidate - reference, **options)
 
 
@@ -147,9 +143,7 @@ def summarise_group(
     return row
 
 
-def group_difference(
-    candidate: Sequence[CellData], reference: Sequence[CellData], column: str
-) -> dict[str, float]:
+def group_difference(candidate: Sequence[CellData], reference: Sequence[CellData], column: str) -> dict[str, float]:
     """`paired_difference` of a per-episode metric between two groups, over the pairs that are finite in both.
 
     The groups must hold the same seeds and episodes in the same order.

@@ -18,7 +18,6 @@ import numpy as np
 import safetensors.numpy
 import tyro
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool
 from safetensors import SafetensorError
 from tqdm import tqdm
 
@@ -33,9 +32,9 @@ AXIS = "devices"  # name of the mesh axis over which environments and minibatche
 # --- devices ------------------------------------------------------------------------------------------------
 
 
-def device_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """All XLA devices (or the given ones) in a row."""
-    return Mesh(np.asarray(jax.devices() if devices is None else list(devices)), (AXIS,))
+def device_mesh() -> Mesh:
+    """All XLA devices in a row."""
+    return Mesh(np.asarray(jax.devices()), (AXIS,))
 
 
 def with_device_axis(tree: T) -> T:
@@ -68,19 +67,31 @@ def load_tree(path: Path, template: T) -> T:
     try:
         tensors = safetensors.numpy.load(path.read_bytes())
     except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a readable safetensors file ({error}); delete it to start afresh"
-        ) from error
+        raise ValueError(f"{path} is not a readable safetensors file ({error})") from error
     leaves, treedef = jax.tree_util.tree_flatten_with_path(template)
     names = [jax.tree_util.keystr(key) for key, _ in leaves]
-    if missing := set(names) ^ set(tensors):
-        raise ValueError(
-            f"{path} does not fit this configuration: entries that differ are {sorted(missing)[:5]}"
-        )
+    if unmatched := set(names) ^ set(tensors):
+        raise ValueError(f"{path} does not fit this configuration: {sorted(unmatched)[:5]} differ; use --no-resume")
     for name, (_, leaf) in zip(names, leaves, strict=True):
         if tensors[name].shape != jnp.shape(leaf):
-            raise ValueError(f"{path}: {name} has shape {tensors[name].shape}, expected {jnp.shape(leaf)}")
+            found, fix = tensors[name].shape, "resume on as many devices as before or use --no-resume"
+            raise ValueError(f"{path}: {name} has shape {found}, expected {jnp.shape(leaf)}; {fix}")
     return jax.tree.unflatten(treedef, [jnp.asarray(tensors[name]) for name in names])
+
+
+def restore(path: Path, state: T, resume: bool) -> T:
+    """What `save_tree` wrote to `path`; `state` itself if there is nothing yet or `resume` is off.
+
+    Raises:
+        ValueError: if the file is damaged or does not fit `state`.
+    """
+    return load_tree(path, state) if resume and path.exists() else state
+
+
+def discard(run_path: Path, name: str) -> None:
+    """Deletes the checkpoints of one expert or policy, so that none of an abandoned run outlives it."""
+    for path in run_path.glob(f"*/policies/{name}.*"):
+        path.unlink()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -89,9 +100,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def claim(
-    folder: Path, config: Mapping[str, Any], resume: bool, may_differ: Sequence[str] = ()
-) -> Iterator[None]:
+def claim(folder: Path, config: Mapping[str, Any], resume: bool, may_differ: Sequence[str] = ()) -> Iterator[None]:
     """Holds a run's folder for this process and keeps the run's configuration in its config.json.
 
     Args:
@@ -122,9 +131,7 @@ def keep_facts(path: Path, facts: Mapping[str, Any], resume: bool, may_differ: S
             if facts.get(field) != found.get(field)
         ]
         if changes:
-            raise ValueError(
-                f"{path} is of another run ({'; '.join(changes)}); use another folder or --no-resume"
-            )
+            raise ValueError(f"{path} is of another run ({'; '.join(changes)}); use another folder or --no-resume")
     write_json(path, facts)
 
 
@@ -158,9 +165,7 @@ class Recorder:
         rows = read_rows(path) if first_step else []
         self.rows = [row for row in rows if row[step_name] < first_step]
         self.started = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
-        self._bar = tqdm(
-            total=last_step, initial=first_step, desc=description, dynamic_ncols=True, mininterval=1.0
-        )
+        self._bar = tqdm(total=last_step, initial=first_step, desc=description, dynamic_ncols=True, mininterval=1.0)
         self._wandb = _start_wandb(description, wandb_config) if wandb_config is not None else None
 
     def __enter__(self) -> "Recorder":
@@ -197,9 +202,7 @@ def _start_wandb(name: str, config: Mapping[str, Any]) -> Any:
     try:
         import wandb
     except ImportError as error:
-        raise ValueError(
-            "wandb=True needs the wandb package: pip install wandb, or leave wandb off"
-        ) from error
+        raise ValueError("wandb=True needs the wandb package: pip install wandb, or leave wandb off") from error
     return wandb.init(project="exp-delta", name=name, config=dict(config))
 
 
@@ -217,9 +220,7 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     complete = path.read_text().rpartition("\n")[0]
-    return [
-        {key: _number(text) for key, text in row.items()} for row in csv.DictReader(io.StringIO(complete))
-    ]
+    return [{key: _number(text) for key, text in row.items()} for row in csv.DictReader(io.StringIO(complete))]
 
 
 def _number(text: str) -> float:
@@ -229,29 +230,21 @@ def _number(text: str) -> float:
 # --- health -------------------------------------------------------------------------------------------------
 
 
-def all_finite(tree: Any) -> Bool[Array, ""]:
-    """True if no leaf holds a NaN or an infinity."""
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+def require_finite(row: Mapping[str, float], where: str, before: Sequence[Mapping[str, float]]) -> None:
+    """Stops a run that has diverged.
 
-
-def require_finite(
-    row: Mapping[str, float], params_finite: bool, where: str, last: Mapping[str, float] | None
-) -> None:
-    """Stops a run whose losses or parameters are no longer finite.
+    Args:
+        row: statistics of this step; a norm of the parameters stands for all of them.
+        where: names the step, the level and the seed.
+        before: rows of the steps before.
 
     Raises:
-        FloatingPointError: names the place, the culprits and the last finite values.
+        FloatingPointError: names the place, the statistics that are not finite and the last finite row.
     """
     culprits = [name for name, value in row.items() if not math.isfinite(value)]
-    if not params_finite:
-        culprits.append("parameters")
     if culprits:
-        before = (
-            ", ".join(f"{name}={value:.6g}" for name, value in last.items())
-            if last
-            else "none: it was the first"
-        )
-        raise FloatingPointError(f"{where}: {', '.join(culprits)} not finite; last finite step: {before}")
+        last = ", ".join(f"{name}={value:.6g}" for name, value in before[-1].items()) if before else "none"
+        raise FloatingPointError(f"{where}: {', '.join(culprits)} not finite; last finite step: {last}")
 
 
 # --- command line -------------------------------------------------------------------------------------------
@@ -264,6 +257,9 @@ def cli(arguments: type[T], presets: Mapping[str, T], argv: Sequence[str] | None
         arguments: a dataclass with a field `preset`.
         presets: default values by preset name; flags override them one by one.
         argv: arguments without the program's name; `sys.argv` if None.
+
+    Raises:
+        ValueError: if there is no preset of this name.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     name = next(iter(presets))
@@ -273,7 +269,7 @@ def cli(arguments: type[T], presets: Mapping[str, T], argv: Sequence[str] | None
         elif word.startswith("--preset="):
             name = word.partition("=")[2]
     if name not in presets:
-        raise SystemExit(str(unknown("preset", name, presets)))
+        raise unknown("preset", name, presets)
     return tyro.cli(arguments, default=presets[name], args=argv)
 
 

@@ -80,9 +80,7 @@ def parse(data: Mapping[str, Any], path: Path) -> Dump:
     """
     scene = _get(data, "env_state", f"{path}:")
     if not isinstance(scene, dict):
-        raise ValueError(
-            f"{path}: env_state is a {type(scene).__name__}, not an object; export the level again"
-        )
+        raise ValueError(f"{path}: env_state is a {type(scene).__name__}, not an object; export the level again")
     rows = {kind: _untangle(_get(scene, kind, f"{path}: env_state")) for kind in _CAPACITY}
     for kind, capacity in _CAPACITY.items():
         if len(rows[kind]) > capacity:
@@ -93,9 +91,7 @@ def parse(data: Mapping[str, Any], path: Path) -> Dump:
     static = data.get("static_env_params", {})
     for field, wanted in _STATIC.items():
         if static.get(field, wanted) != wanted:
-            raise ValueError(
-                f"{path}: static_env_params.{field} = {static[field]!r}; only {wanted} is supported"
-            )
+            raise ValueError(f"{path}: static_env_params.{field} = {static[field]!r}; only {wanted} is supported")
     return Dump(
         path=path,
         rows=rows,

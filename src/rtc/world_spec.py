@@ -137,17 +137,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
     except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}"
-        ) from error
+        raise ValueError(f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from error
+        raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
     if not isinstance(data, dict):
-        raise ValueError(
-            f"{path}: a world file is a JSON object {{...}}, this one holds a {type(data).__name__}"
-        )
+        raise ValueError(f"{path}: a world file is a JSON object {{...}}, this one holds a {type(data).__name__}")
     return data
 
 
@@ -174,9 +168,7 @@ def _scene(data: Mapping[str, Any], path: Path, where: str, base: str | None) ->
     entries = {kind: _entries(data, kind, where, full=base is None) for kind in _KINDS}
     names = _body_names(entries, where, full=base is None)
     built = {
-        kind: tuple(
-            _entry(kind, slot, item, at, full=base is None, names=names) for slot, item, at in entries[kind]
-        )
+        kind: tuple(_entry(kind, slot, item, at, full=base is None, names=names) for slot, item, at in entries[kind])
         for kind in _KINDS
     }
     if base is None:
@@ -186,9 +178,7 @@ def _scene(data: Mapping[str, Any], path: Path, where: str, base: str | None) ->
     return WorldSpec(path=path, base=base, gravity=gravity, ignored_collisions=ignored, **built)
 
 
-def _entries(
-    data: Mapping[str, Any], kind: str, where: str, full: bool
-) -> list[tuple[int, Mapping[str, Any], str]]:
+def _entries(data: Mapping[str, Any], kind: str, where: str, full: bool) -> list[tuple[int, Mapping[str, Any], str]]:
     """(slot, entry, place) of one kind: slots are list positions in a full scene, keys in overrides."""
     capacity = _KINDS[kind].capacity
     items = data.get(kind, [] if full else {})
@@ -196,9 +186,7 @@ def _entries(
         wanted = "a list [...]" if full else 'an object keyed by slot, {"4": {...}}'
         raise ValueError(f"{where}{kind} is a {type(items).__name__}; write {wanted}")
     if len(items) > capacity:
-        raise ValueError(
-            f"{where}{kind} has {len(items)} entries; the environment holds {capacity}, remove some"
-        )
+        raise ValueError(f"{where}{kind} has {len(items)} entries; the environment holds {capacity}, remove some")
     keyed = enumerate(items) if full else items.items()
     found = []
     for key, item in keyed:
@@ -225,9 +213,7 @@ def _body_names(entries: Mapping[str, list], where: str, full: bool) -> dict[str
     return names
 
 
-def _entry(
-    kind: str, slot: int, item: Mapping[str, Any], at: str, *, full: bool, names: Mapping[str, int]
-) -> Any:
+def _entry(kind: str, slot: int, item: Mapping[str, Any], at: str, *, full: bool, names: Mapping[str, int]) -> Any:
     spec = _KINDS[kind]
     _check_keys(item, spec.fields if full else {*spec.fields, "active"}, at)
     if full:
@@ -292,8 +278,7 @@ def _pairs(value: Any, at: str, names: Mapping[str, int]) -> tuple[tuple[int, in
     if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
         raise ValueError(f'{at} = {value!r} is not a list of pairs; write [["arm", "ball"]]')
     return tuple(
-        (_reference(a, f"{at}[{i}][0]", names), _reference(b, f"{at}[{i}][1]", names))
-        for i, (a, b) in enumerate(value)
+        (_reference(a, f"{at}[{i}][0]", names), _reference(b, f"{at}[{i}][1]", names)) for i, (a, b) in enumerate(value)
     )
 
 

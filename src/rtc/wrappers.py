@@ -97,9 +97,7 @@ def step(
     return tracked, transition._replace(reward=dense_reward(transition, tick, env.max_timesteps))
 
 
-def select(
-    env: Environment, mask: Bool[Array, " b"], on_true: TrackedState, on_false: TrackedState
-) -> TrackedState:
+def select(env: Environment, mask: Bool[Array, " b"], on_true: TrackedState, on_false: TrackedState) -> TrackedState:
     """Per-environment choice between two batches."""
     rest = jax.tree.map(
         lambda a, b: jnp.where(mask.reshape(-1, *[1] * (a.ndim - 1)), a, b),
