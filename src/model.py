@@ -19,17 +19,14 @@ from typing import Literal, NamedTuple, Self, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from rtc.mixer import MixerBlock, embed_time, modulated_norm, zero_linear
 from rtc.validation import require_choice, require_int
 
 PrefixAttentionSchedule = Literal["linear", "exp", "ones", "zeros"]
 Ticks = int | Int[Array, ""] | Int[Array, " b"]
-
-# Periods of the flow-time embedding, in units of flow time.
-_MIN_PERIOD, _MAX_PERIOD = 4e-3, 4.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,32 +112,6 @@ class _Modulation(NamedTuple):
 VelocityFn = Callable[[Array, Array, _Modulation], Array]
 
 
-class MixerBlock(nnx.Module):
-    """Token mixing, then channel mixing, gated and modulated by the flow time (adaLN, arXiv 2212.09748)."""
-
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs):
-        channels, tokens = config.channel_dim, config.action_chunk_size
-        self.token_mix_in = nnx.Linear(tokens, config.token_hidden_dim, use_bias=False, rngs=rngs)
-        self.token_mix_out = nnx.Linear(config.token_hidden_dim, tokens, use_bias=False, rngs=rngs)
-        self.channel_mix_in = nnx.Linear(channels, config.channel_hidden_dim, use_bias=False, rngs=rngs)
-        self.channel_mix_out = nnx.Linear(config.channel_hidden_dim, channels, use_bias=False, rngs=rngs)
-        self.adaln_1 = _zero_linear(channels, 3 * channels, rngs)
-        self.adaln_2 = _zero_linear(channels, 3 * channels, rngs)
-
-    def modulation(self, condition: Float[Array, "*n c"]) -> tuple[Array, Array]:
-        """Scale, shift and gate, concatenated to [*n, 3c], of token mixing and of channel mixing."""
-        return self.adaln_1(condition), self.adaln_2(condition)
-
-    def __call__(self, x: Float[Array, "b h c"], modulation: tuple[Array, Array]) -> Float[Array, "b h c"]:
-        scale, shift, gate = jnp.split(modulation[0], 3, axis=-1)
-        tokens = _modulated_norm(x, scale, shift).swapaxes(1, 2)
-        tokens = self.token_mix_out(nnx.gelu(self.token_mix_in(tokens)))
-        x = x + gate * tokens.swapaxes(1, 2)
-        scale, shift, gate = jnp.split(modulation[1], 3, axis=-1)
-        channels = _modulated_norm(x, scale, shift)
-        return x + gate * self.channel_mix_out(nnx.gelu(self.channel_mix_in(channels)))
-
-
 class FlowPolicy(nnx.Module):
     """Velocity field v(x_t, obs, t) over action chunks, with its samplers and its training loss.
 
@@ -163,14 +134,14 @@ class FlowPolicy(nnx.Module):
         self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
         channels = config.channel_dim
         self.in_proj = nnx.Linear(action_dim + obs_dim, channels, rngs=rngs)
-        self.mlp_stack = nnx.List([MixerBlock(config, rngs=rngs) for _ in range(config.num_layers)])
+        self.mlp_stack = nnx.List([_block(config, rngs) for _ in range(config.num_layers)])
         self.time_mlp = nnx.Sequential(
             nnx.Linear(channels, channels, rngs=rngs),
             nnx.swish,
             nnx.Linear(channels, channels, rngs=rngs),
             nnx.swish,
         )
-        self.final_adaln = _zero_linear(channels, 2 * channels, rngs)
+        self.final_adaln = zero_linear(channels, 2 * channels, rngs)
         self.out_proj = nnx.Linear(channels, action_dim, rngs=rngs)
 
     @property
@@ -410,14 +381,14 @@ class FlowPolicy(nnx.Module):
         return obs @ self.in_proj.kernel[self.action_dim :] + self.in_proj.bias[...]
 
     def _modulation(self, time: Array) -> _Modulation:
-        condition = self.time_mlp(_embed_time(time, self.config.channel_dim))
+        condition = self.time_mlp(embed_time(time, self.config.channel_dim))
         blocks = tuple(block.modulation(condition) for block in self.mlp_stack)
         return _Modulation(blocks, self.final_adaln(condition))
 
     def _mix(self, x: Array, modulation: _Modulation) -> Array:
         for block, block_modulation in zip(self.mlp_stack, modulation.blocks, strict=True):
             x = block(x, block_modulation)
-        return self.out_proj(_modulated_norm(x, *jnp.split(modulation.final, 2, axis=-1)))
+        return self.out_proj(modulated_norm(x, *jnp.split(modulation.final, 2, axis=-1)))
 
     def _noise(self, rng: PRNGKeyArray | None, noise: Array | None, batch: int) -> Array:
         """The initial noise: the given one, or standard normal."""
@@ -436,21 +407,14 @@ class FlowPolicy(nnx.Module):
             _check_shape(name, chunk, (batch, self.action_chunk_size, self.action_dim))
 
 
-def _zero_linear(in_features: int, out_features: int, rngs: nnx.Rngs) -> nnx.Linear:
-    """Zero at first (adaLN-Zero), so that every block starts as the identity."""
-    return nnx.Linear(in_features, out_features, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
-
-
-def _modulated_norm(x: Array, scale: Array, shift: Array) -> Array:
-    return jax.nn.standardize(x, epsilon=1e-6) * (1 + scale) + shift
-
-
-def _embed_time(time: Float[Array, "*n"], dim: int) -> Float[Array, "*n dim"]:
-    """Sines and cosines of the flow time, with geometrically spaced periods."""
-    # Phases reach 1600 rad, so the rounding of these constants shows; NumPy's is the same in every program.
-    frequencies = 2 * np.pi / np.geomspace(_MIN_PERIOD, _MAX_PERIOD, dim // 2)
-    phase = time[..., None] * frequencies.astype(np.float32)
-    return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=-1)
+def _block(config: ModelConfig, rngs: nnx.Rngs) -> MixerBlock:
+    return MixerBlock(
+        tokens=config.action_chunk_size,
+        token_hidden=config.token_hidden_dim,
+        channels=config.channel_dim,
+        channel_hidden=config.channel_hidden_dim,
+        rngs=rngs,
+    )
 
 
 def _guidance_weight(time: Array, maximum: float | Array) -> Array:

@@ -135,7 +135,7 @@ def find_experts(run_path: Path, level: str, min_solve_rate: float) -> dict[str,
         ValueError: if none is good enough, or their shapes differ.
     """
     newest: dict[str, Path] = {}
-    for path in sorted(run_path.glob(f"*/policies/{level}_seed_*.json"), key=lambda p: int(p.parts[-3])):
+    for path in sorted(run_path.glob(f"[0-9]*/policies/{level}_seed_*.json"), key=lambda p: int(p.parts[-3])):
         newest[path.stem] = path
     if not newest:
         raise FileNotFoundError(f"no expert for {level} in {run_path}; train one with src/train_expert.py first")
@@ -174,19 +174,18 @@ class Collector:
         self.num_experts = len(experts)
         shared, split = PartitionSpec(), PartitionSpec(training.AXIS)
         on_devices = partial(jax.shard_map, mesh=mesh, check_vma=False)
-        self._start = jax.jit(on_devices(self._first_stream, in_specs=shared, out_specs=split))
+        self._start = jax.jit(on_devices(self._first_stream, in_specs=(shared, shared), out_specs=split))
         self._collect = jax.jit(on_devices(self._part, in_specs=(shared, shared, split, shared), out_specs=split))
 
     def start(self, env: Environment, key: PRNGKeyArray) -> Stream:
         """Fresh episodes; leaves have a leading device axis."""
-        return self._start((env, key))
+        return self._start(env, key)
 
     def collect(self, env: Environment, stream: Stream, key: PRNGKeyArray) -> tuple[Stream, Transitions]:
         """Records `ticks_per_part` ticks of all environments."""
         return self._collect(env, self.params, stream, key)
 
-    def _first_stream(self, inputs: tuple[Environment, PRNGKeyArray]) -> Stream:
-        env, key = inputs
+    def _first_stream(self, env: Environment, key: PRNGKeyArray) -> Stream:
         key = jax.random.fold_in(key, jax.lax.axis_index(training.AXIS))
         return training.with_device_axis(Stream(self._start_state(env), self._draw(key)))
 

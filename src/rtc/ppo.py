@@ -1,9 +1,9 @@
-"""Proximal policy optimisation (PPO), spread over all XLA devices.
+"""Proximal policy optimisation (PPO), with its rollouts spread over all XLA devices.
 
-The published benchmark's recipe: PPO (Schulman et al. 2017, arXiv 1707.06347) with generalised advantage
-estimation (arXiv 1506.02438) and robust policy optimisation (RPO; Rahman & Xue 2022, arXiv 2212.07536), which
-perturbs the Gaussian's mean. Every device rolls out its own environments and optimises on its own
-minibatches; gradients and advantage statistics are averaged over devices.
+The published benchmark's recipe: PPO (Schulman et al. 2017, arXiv 1707.06347) with generalised advantage estimation
+(arXiv 1506.02438) and robust policy optimisation (RPO; Rahman & Xue 2022, arXiv 2212.07536), which perturbs the
+Gaussian's mean. Every device rolls out its own environments; one device, which on a CPU uses all cores for its matrix
+products, takes the gradient steps. So no program has to wait for another device: on CPU devices that can deadlock.
 """
 
 import dataclasses
@@ -20,9 +20,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from rtc import training, wrappers
 from rtc.environment import Environment
 from rtc.expert import Expert, ExpertConfig, gaussian, squash, squashed_log_prob
+from rtc.training import AXIS
 from rtc.validation import require_float, require_int
-
-AXIS = training.AXIS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +65,13 @@ class PPOConfig:
             require_float(name, getattr(self, name), low=0.0)
 
     def check_devices(self, devices: int) -> None:
-        """Raises ValueError unless the environments and minibatches divide evenly over the devices."""
+        """Raises ValueError unless environments and minibatches come out even."""
         if self.num_envs % devices:
             raise ValueError(f"num_envs={self.num_envs} must be a multiple of the {devices} devices")
-        samples = self.num_envs // devices * self.num_steps
+        samples = self.num_envs * self.num_steps
         if samples % self.num_minibatches:
-            fix = f"the {samples} samples per device (num_envs * num_steps / {devices})"
-            raise ValueError(f"num_minibatches={self.num_minibatches} must divide {fix}")
+            limit = f"num_envs * num_steps = {samples}"
+            raise ValueError(f"num_minibatches={self.num_minibatches} must divide {limit}")
 
 
 class Learner(NamedTuple):
@@ -159,14 +158,14 @@ def loss(
 
 
 class PPO:
-    """Compiled `init` and `update` for one shape of environment, spread over all XLA devices.
+    """Compiled `init` and `update` for one shape of environment.
 
     Args:
         expert_config: shape of the actor-critic.
         config: hyper-parameters.
 
     Raises:
-        ValueError: if environments or minibatches do not divide evenly over the devices.
+        ValueError: if environments do not divide evenly over the devices.
     """
 
     def __init__(self, expert_config: ExpertConfig, config: PPOConfig):
@@ -178,76 +177,70 @@ class PPO:
             optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate, eps=1e-5)
         )
         self.graphdef, _ = nnx.split(Expert(expert_config, rngs=nnx.Rngs(0)))
-        shared, split = PartitionSpec(), PartitionSpec(AXIS)
-        learner = Learner(shared, shared, split)
-        self._shardings = jax.tree.map(partial(NamedSharding, mesh), learner)
+        everywhere, split, split_ticks = PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(None, AXIS)
+        self._first_device = mesh.devices[0]
+        self._everywhere, self._split = NamedSharding(mesh, everywhere), NamedSharding(mesh, split)
         on_devices = partial(jax.shard_map, mesh=mesh, check_vma=False)
-        self._first_rollout = jax.jit(on_devices(self._reset, in_specs=shared, out_specs=split))
-        update = on_devices(self._update, in_specs=(shared, learner, shared), out_specs=(learner, shared))
-        self._compiled_update = jax.jit(update, donate_argnums=1)
+        self._reset = jax.jit(on_devices(self._first_rollout, in_specs=everywhere, out_specs=split))
+        ins, outs = (everywhere, everywhere, split, everywhere), (split, split_ticks, split, split)
+        self._collect = jax.jit(on_devices(self._roll_out, in_specs=ins, out_specs=outs), donate_argnums=2)
+        self._optimise = jax.jit(self._gradient_steps)
 
     def init(self, env: Environment, key: PRNGKeyArray) -> Learner:
         """Fresh parameters, optimiser and episodes."""
         params = nnx.state(Expert(self.expert_config, rngs=nnx.Rngs(key)))
-        return self.place(Learner(params, self.optimizer.init(params), self._first_rollout(env)))
+        return self.place(Learner(params, self.optimizer.init(params), self._reset(env)))
 
     def place(self, learner: Learner) -> Learner:
-        """Puts a learner where `update` expects it: the rollout split over the devices, the rest on each."""
-        return Learner(*map(jax.device_put, learner, self._shardings))
+        """Puts a learner where `update` expects it: the rollout split over the devices, the rest on the first."""
+        params, optimizer = jax.device_put((learner.params, learner.optimizer), self._first_device)
+        return Learner(params, optimizer, jax.device_put(learner.rollout, self._split))
 
-    def update(self, env: Environment, learner: Learner, key: PRNGKeyArray) -> tuple[Learner, dict[str, Array]]:
-        """One rollout of `num_steps` ticks and its epochs of gradient steps. `learner` is consumed.
+    def update(
+        self, env: Environment, learner: Learner, key: PRNGKeyArray
+    ) -> tuple[Learner, dict[str, Float[Array, ""]]]:
+        """One rollout of `num_steps` ticks and its epochs of gradient steps. `learner.rollout` is consumed.
 
         Returns:
-            The new learner; and sums over the episodes that finished (`episodes`, `solved`, `returns`,
-            `lengths`, `non_finite`), mean losses, the mean action standard deviation and the norm of
-            the parameters.
+            The new learner; and sums over the episodes that finished (`episodes`, `solved`, `returns`, `lengths`,
+            `non_finite`), mean losses, the mean action standard deviation and the norm of the parameters.
         """
-        return self._compiled_update(env, learner, key)
+        rollout_key, optimise_key = jax.random.split(key)
+        params = jax.device_put(learner.params, self._everywhere)
+        rollout, *collected, episodes = self._collect(env, params, learner.rollout, rollout_key)
+        samples, last_features = jax.device_put(collected, self._first_device)
+        params, optimizer, stats = self._optimise(
+            learner.params, learner.optimizer, samples, last_features, optimise_key
+        )
+        return Learner(params, optimizer, rollout), stats | {name: x.sum() for name, x in episodes.items()}
 
     def expert(self, learner: Learner) -> Expert:
         """The actor-critic that a learner holds."""
         return nnx.merge(self.graphdef, learner.params)
 
-    # The methods below run on every device, on its share of the environments.
+    # --- on every device, for its share of the environments ---
 
     def _start(self, env: Environment) -> wrappers.TrackedState:
         return wrappers.reset(env, self.local_envs, self.expert_config.entries, self.expert_config.history)
 
-    def _reset(self, env: Environment) -> Rollout:
+    def _first_rollout(self, env: Environment) -> Rollout:
         return training.with_device_axis(Rollout(self._start(env), jnp.zeros(self.local_envs)))
 
-    def _update(self, env: Environment, learner: Learner, key: PRNGKeyArray) -> tuple[Learner, dict[str, Array]]:
-        rollout_key, optimise_key = jax.random.split(jax.random.fold_in(key, jax.lax.axis_index(AXIS)))
-        rollout = training.without_device_axis(learner.rollout)
-        rollout, samples, episodes = self._collect(env, learner.params, rollout, rollout_key)
-        _, last_value = nnx.merge(self.graphdef, learner.params)(wrappers.features(rollout.state))
-        advantage = generalised_advantages(
-            samples.reward, samples.value, samples.done, last_value, self.config.gamma, self.config.gae_lambda
-        )
-        target = samples.value + advantage
-        data = Minibatch(samples.features, samples.raw_action, samples.log_prob, advantage, target)
-        data = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), data)
-        params, optimizer, losses = self._optimise(learner.params, learner.optimizer, data, optimise_key)
-        stats = jax.lax.psum(episodes, AXIS) | losses
-        stats["action_std"] = jnp.exp(nnx.merge(self.graphdef, params).log_std[...]).mean()
-        stats["param_norm"] = optax.tree.norm(params)
-        return Learner(params, optimizer, training.with_device_axis(rollout)), stats
-
-    def _collect(
+    def _roll_out(
         self, env: Environment, params: Any, rollout: Rollout, key: PRNGKeyArray
-    ) -> tuple[Rollout, Sample, dict[str, Array]]:
+    ) -> tuple[Rollout, Sample, Float[Array, "b f"], dict[str, Float[Array, " 1"]]]:
+        """The rollout's new state, its samples, the features after the last tick, sums over finished episodes."""
         expert, start = nnx.merge(self.graphdef, params), self._start(env)
+        num_motors, entries = self.expert_config.num_motors, self.expert_config.entries
 
         def tick(rollout: Rollout, key: PRNGKeyArray):
             action_key, noise_key = jax.random.split(key)
             features = wrappers.features(rollout.state)
             policy, value = expert(features)
             raw_action = policy.sample(seed=action_key)
-            action = squash(raw_action, self.expert_config.num_motors)
-            entries, noise_std = self.expert_config.entries, self.config.action_noise_std
+            action, noise_std = squash(raw_action, num_motors), self.config.action_noise_std
             state, moved = wrappers.step_and_reset(env, rollout.state, start, noise_key, action, entries, noise_std)
-            log_prob = squashed_log_prob(policy, raw_action, self.expert_config.num_motors)
+            log_prob = squashed_log_prob(policy, raw_action, num_motors)
             sample = Sample(features, raw_action, log_prob, value, moved.reward, moved.done)
             earned = rollout.episode_return + moved.reward
             ended = {
@@ -257,17 +250,30 @@ class PPO:
                 "lengths": moved.done * (rollout.state.tick + 1),
                 "non_finite": ~moved.finite,
             }
-            return Rollout(state, jnp.where(moved.done, 0.0, earned)), (sample, jax.tree.map(jnp.sum, ended))
+            return Rollout(state, jnp.where(moved.done, 0.0, earned)), (sample, ended)
 
-        rollout, (samples, ended) = jax.lax.scan(tick, rollout, jax.random.split(key, self.config.num_steps))
-        return rollout, samples, jax.tree.map(partial(jnp.sum, axis=0), ended)
+        key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
+        keys = jax.random.split(key, self.config.num_steps)
+        rollout, (samples, ended) = jax.lax.scan(tick, training.without_device_axis(rollout), keys)
+        sums = training.with_device_axis(jax.tree.map(jnp.sum, ended))
+        return training.with_device_axis(rollout), samples, wrappers.features(rollout.state), sums
 
-    def _optimise(
-        self, params: Any, optimizer: Any, data: Minibatch, key: PRNGKeyArray
-    ) -> tuple[Any, Any, dict[str, Array]]:
-        config, count = self.config, data.advantage.shape[0]
+    # --- on the first device ---
 
-        def gradient_step(carry, inputs):
+    def _gradient_steps(
+        self, params: Any, optimizer: Any, samples: Sample, last_features: Float[Array, "b f"], key: PRNGKeyArray
+    ) -> tuple[Any, Any, dict[str, Float[Array, ""]]]:
+        """All epochs over the samples of one rollout."""
+        config = self.config
+        _, last_value = nnx.merge(self.graphdef, params)(last_features)
+        advantage = generalised_advantages(
+            samples.reward, samples.value, samples.done, last_value, config.gamma, config.gae_lambda
+        )
+        target = samples.value + advantage
+        data = Minibatch(samples.features, samples.raw_action, samples.log_prob, advantage, target)
+        data = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), data)
+
+        def step(carry, inputs):
             params, optimizer = carry
             indices, step_key = inputs
             batch = jax.tree.map(lambda leaf: leaf[indices], data)
@@ -276,21 +282,23 @@ class PPO:
             def objective(params):
                 return loss(nnx.merge(self.graphdef, params), step_key, batch, config)
 
-            grads, parts = jax.lax.pmean(jax.grad(objective, has_aux=True)(params), AXIS)
+            grads, parts = jax.grad(objective, has_aux=True)(params)
             updates, optimizer = self.optimizer.update(grads, optimizer, params)
             return (optax.apply_updates(params, updates), optimizer), parts
 
         def epoch(carry, key):
             order_key, *step_keys = jax.random.split(key, 1 + config.num_minibatches)
-            indices = jax.random.permutation(order_key, count).reshape(config.num_minibatches, -1)
-            return jax.lax.scan(gradient_step, carry, (indices, jnp.stack(step_keys)))
+            order = jax.random.permutation(order_key, data.advantage.size)
+            return jax.lax.scan(step, carry, (order.reshape(config.num_minibatches, -1), jnp.stack(step_keys)))
 
-        (params, optimizer), parts = jax.lax.scan(epoch, (params, optimizer), jax.random.split(key, config.num_epochs))
-        return params, optimizer, jax.tree.map(jnp.mean, parts)
+        keys = jax.random.split(key, config.num_epochs)
+        (params, optimizer), parts = jax.lax.scan(epoch, (params, optimizer), keys)
+        stats = jax.tree.map(jnp.mean, parts)
+        stats["action_std"] = jnp.exp(nnx.merge(self.graphdef, params).log_std[...]).mean()
+        stats["param_norm"] = optax.tree.norm(params)
+        return params, optimizer, stats
 
 
 def _normalised(advantage: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Zero mean and unit variance over the minibatches of all devices."""
-    mean = jax.lax.pmean(advantage.mean(), AXIS)
-    variance = jax.lax.pmean(jnp.square(advantage - mean).mean(), AXIS)
-    return (advantage - mean) / (jnp.sqrt(variance) + 1e-8)
+    """Zero mean and unit variance."""
+    return (advantage - advantage.mean()) / (advantage.std() + 1e-8)

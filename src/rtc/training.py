@@ -26,7 +26,7 @@ from rtc.validation import unknown
 
 T = TypeVar("T")
 
-AXIS = "devices"  # name of the mesh axis over which environments and minibatches are split
+AXIS = "devices"  # name of the mesh axis over which environments are split
 
 
 # --- devices ------------------------------------------------------------------------------------------------
