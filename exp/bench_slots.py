@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rtc import delays, evaluation, experiment, protocol, report
+from rtc import cli, delays, evaluation, experiment, report
 from rtc.evaluation import EvalConfig
 
 
@@ -60,4 +60,4 @@ def run(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    protocol.start(Arguments, run, __doc__)
+    cli.start(Arguments, run, __doc__)

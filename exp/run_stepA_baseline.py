@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtc import experiment, preview, protocol, report, results
+from rtc import cli, experiment, preview, report, results
 from rtc.evaluation import EvalConfig
 from rtc.experiment import PlannedCell
 from rtc.protocol import TailArguments
@@ -40,4 +40,4 @@ def run(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    protocol.start(Arguments, run, __doc__)
+    cli.start(Arguments, run, __doc__)

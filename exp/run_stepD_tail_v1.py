@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, field
 
-from rtc import delays, experiment, protocol, report, results
+from rtc import cli, delays, experiment, report, results
 from rtc.controller import ExecutionConfig
 from rtc.estimators import EstimatorConfig
 from rtc.evaluation import EvalConfig
@@ -62,4 +62,4 @@ def run(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    protocol.start(Arguments, run, __doc__)
+    cli.start(Arguments, run, __doc__)

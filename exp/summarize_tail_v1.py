@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtc import aggregate, experiment, protocol, provenance, report, results, traces
+from rtc import aggregate, cli, experiment, provenance, report, results, traces
 from rtc.aggregate import CONTROLLED, LONG_TAIL, NAIVE, REALTIME, Experiment
 from rtc.protocol import TailArguments
 
@@ -71,4 +71,4 @@ def run(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    protocol.start(Arguments, run, __doc__)
+    cli.start(Arguments, run, __doc__)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rtc import delays, experiment, protocol, report, results
+from rtc import cli, delays, experiment, report, results
 from rtc.delays import DelayProfileConfig
 from rtc.estimators import EstimatorConfig
 from rtc.evaluation import EvalConfig, evaluate
@@ -102,4 +102,4 @@ def run(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    protocol.start(Arguments, run, __doc__)
+    cli.start(Arguments, run, __doc__)

@@ -51,7 +51,7 @@ def generate(args: Arguments) -> list[Path]:
 
 
 def main() -> None:
-    with training.plain_errors():
+    with cli.plain_errors():
         generate(training.cli(Arguments, PRESETS))
 
 

@@ -56,7 +56,7 @@ def train(args: Arguments) -> dict[str, float]:
 
 
 def main() -> None:
-    with training.plain_errors():
+    with cli.plain_errors():
         train(training.cli(Arguments, PRESETS))
 
 

@@ -55,7 +55,7 @@ def train(args: Arguments) -> list[Path]:
 
 
 def main() -> None:
-    with training.plain_errors():
+    with cli.plain_errors():
         train(training.cli(Arguments, PRESETS))
 
 

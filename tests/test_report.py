@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import summarize_tail_v1
-from rtc import aggregate, figures, protocol, provenance, report, results, traces
+from rtc import aggregate, cli, figures, provenance, report, results, traces
 from rtc.results import Cell
 from rtc.traces import EpisodeTrace
 
@@ -75,7 +75,7 @@ def summarise(roots):
     root, baseline = roots
     argv = ["--output-root", str(root), "--baseline-root", str(baseline), "--num-evals", str(EPISODES), "--seeds"]
     argv += [str(seed) for seed in SEEDS]
-    protocol.start(summarize_tail_v1.Arguments, summarize_tail_v1.run, "", argv)
+    cli.start(summarize_tail_v1.Arguments, summarize_tail_v1.run, "", argv)
     return (root / "summary.md").read_text()
 
 

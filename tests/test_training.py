@@ -354,6 +354,19 @@ def test_killed_cloning_ends_as_an_uninterrupted_one(cloned, data, tmp_path, mon
     assert_same(nnx.state(resumed), nnx.state(whole))
 
 
+def test_starting_afresh_leaves_nothing_of_the_old_run(tmp_path):
+    old = tmp_path / "9" / "policies" / f"{SLUG}.json"
+    other = tmp_path / "9" / "policies" / "worlds_l_other.json"
+    for path in (old, other):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    training.discard(tmp_path, SLUG)
+    assert other.exists()
+    assert not old.exists()
+    training.discard(tmp_path, "worlds_l_other")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_fine_tuning_starts_from_the_given_run(cloned, data, tmp_path):
     model = dataclasses.replace(SMALL_CLONING.model, simulated_delay=2)
     run = cloned.parents[2]

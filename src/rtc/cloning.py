@@ -43,7 +43,7 @@ class CloningConfig:
         max_grad_norm: bound on the gradient's global norm.
         seed: seed of initial weights, batches and flow noise.
         save_every: epochs between two policy checkpoints (the last epoch is always kept).
-        wandb: log to Weights & Biases too.
+        wandb: log to Weights & Biases too; needs WANDB_MODE=online or offline, as it is disabled by default.
         model: size of the policy.
     """
 

@@ -31,6 +31,9 @@ from rtc.slots import NEVER, Carry, Records
 from rtc.validation import require_int
 from rtc.wrappers import noisy_action
 
+# Per device: matrix products of a single row take another kernel on CPUs, which rounds differently.
+MIN_SLOTS = 2
+
 
 def _run_queue(
     env: Environment,
@@ -125,7 +128,7 @@ def rollout(
         controller,
         jax.random.key(seed),
         queues,
-        num_slots=min(per_device, -(-num_slots // len(devices))),
+        num_slots=max(MIN_SLOTS, min(per_device, -(-num_slots // len(devices)))),
         num_steps=num_steps,
         mesh=Mesh(np.array(devices), ("device",)),
     )

@@ -175,7 +175,7 @@ def _outcome_panel(
         ax.scatter(np.full(dots.size, x - 0.22), dots, s=9, color=color, alpha=0.45, linewidths=0)
         low, value, high = (row[panel.metric + end] * panel.scale for end in ("_low", "", "_high"))
         ax.plot([x, x], [low, high], color=color, linewidth=2.2, solid_capstyle="butt")
-        ax.plot(x, value, "o", color=color, markersize=6)
+        ax.plot(x, value, "o", color=color, markersize=5)
     positions = [g * (len(methods) + 0.8) + i for g in range(len(profiles)) for i in range(len(methods))]
     ax.set_xticks(positions, [m for _ in profiles for m in methods], rotation=35, ha="right", rotation_mode="anchor")
     for label, method in zip(ax.get_xticklabels(), methods * len(profiles), strict=True):
@@ -192,16 +192,14 @@ def _outcome_panel(
 
 
 def _leave_room(ax: Axes, panel: Panel) -> None:
-    """Starts non-negative metrics at zero, so that heights compare, and caps percentages at 100."""
+    """Shows the range of the data, not of the metric, so that intervals can be told apart; at most 100 %."""
     low, high = ax.dataLim.y0, ax.dataLim.y1
     for line in ax.get_lines():
         values = np.asarray(line.get_ydata(), dtype=float)
         low, high = min(low, np.nanmin(values)), max(high, np.nanmax(values))
-    if panel.unit == "%":
-        ax.set_ylim(-2, 104)
-        return
-    margin = 0.12 * (high - min(low, 0.0) or 1.0)
-    ax.set_ylim(0.0 if low >= 0 else low - margin, high + margin)
+    margin = 0.15 * ((high - low) or 1.0)
+    top = high + 2 * margin
+    ax.set_ylim(low - margin, min(top, 100.0) if panel.unit == "%" else top)
 
 
 @dataclasses.dataclass(frozen=True)

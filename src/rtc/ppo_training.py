@@ -28,7 +28,7 @@ class TrainConfig(PPOConfig):
         physics: which physics step simulates the level.
         save_every: updates between two saves of the complete state, from which a killed run resumes.
         checkpoint_every: updates between two expert checkpoints (the last one is always kept).
-        wandb: log to Weights & Biases too.
+        wandb: log to Weights & Biases too; needs WANDB_MODE=online or offline, as it is disabled by default.
     """
 
     seed: int = 0

@@ -1,15 +1,8 @@
-"""The protocol of tail_v1 as command-line arguments, and how its steps start."""
+"""The protocol of tail_v1 as command-line arguments."""
 
-import sys
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
-
-import tyro
 
 from rtc.evaluation import DEFAULT_SLOTS
-
-Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -34,16 +27,3 @@ class TailArguments:
     level_path: str = "worlds/l/grasp_easy.json"
     num_slots: int = DEFAULT_SLOTS
     overwrite: bool = False
-
-
-def start(
-    arguments: type[Parsed],
-    run: Callable[[Parsed], None],
-    description: str,
-    argv: Sequence[str] | None = None,
-) -> None:
-    """Parses the command line and runs; errors in what the user gave end in one line instead of a traceback."""
-    try:
-        run(tyro.cli(arguments, args=argv, description=description))
-    except (ValueError, OSError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")

@@ -218,7 +218,8 @@ def markdown(experiment: Experiment, summary: pd.DataFrame, figure_names: Sequen
 
 def _figure_lines(names: Sequence[str]) -> list[str]:
     captions = {
-        "outcomes": "Large dots: means with 95 % intervals; small dots: seeds; dashed: zero-delay baseline.",
+        "outcomes": "Large dots: means with 95 % intervals; small dots: seeds; dashed: zero-delay baseline. "
+        "The axes do not start at zero.",
         "delays": "Sampled delays. Vermillion: longer than H - s.",
         "timeline": "One episode: chunks, delays, age of the executed action, commanded action.",
     }

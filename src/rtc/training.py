@@ -90,8 +90,11 @@ def restore(path: Path, state: T, resume: bool) -> T:
 
 def discard(run_path: Path, name: str) -> None:
     """Deletes the checkpoints of one expert or policy, so that none of an abandoned run outlives it."""
-    for path in run_path.glob(f"*/policies/{name}.*"):
+    for path in run_path.glob(f"[0-9]*/policies/{name}.*"):
         path.unlink()
+        for folder in (path.parent, path.parent.parent):
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -277,15 +280,6 @@ def expand_levels(level_paths: Sequence[str], names: Sequence[str]) -> tuple[str
     """Level paths with "all" replaced by the benchmark's levels of the given names."""
     everything = [f"worlds/l/{name}.json" for name in names]
     return tuple(path for given in level_paths for path in (everything if given == "all" else [given]))
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Shows users the message of an expected error (bad input, missing file, diverged run), no traceback."""
-    try:
-        yield
-    except (ValueError, OSError, FloatingPointError) as error:
-        raise SystemExit(f"error: {error}") from error
 
 
 def as_dict(config: Any) -> dict[str, Any]:
