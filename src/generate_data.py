@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from rtc import demonstrations, levels, training
+from rtc import cli, demonstrations, levels, training
 from rtc.demonstrations import DataConfig
 
 

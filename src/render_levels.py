@@ -1,13 +1,11 @@
 """Draws the levels' start states into one labelled picture: `python src/render_levels.py`."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from PIL import Image
 
-from rtc import levels, render
+from rtc import cli, levels, render
 from rtc.results import atomic_path
 
 
@@ -35,12 +33,5 @@ def render_levels(args: Arguments) -> None:
     print(f"wrote {args.output} ({len(shown)} levels)")
 
 
-def main() -> None:
-    try:
-        render_levels(tyro.cli(Arguments))
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(f"render_levels: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    cli.start(Arguments, render_levels, Arguments.__doc__)

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from rtc import levels, ppo_training, training
+from rtc import cli, levels, ppo_training, training
 from rtc.expert import ExpertConfig
 from rtc.ppo_training import TrainConfig
 
@@ -46,10 +46,8 @@ def train(args: Arguments) -> dict[str, float]:
             env = levels.make_env(level, config.physics)
             entries = tuple(levels.varying_observation_entries(level).tolist())
             shape = ExpertConfig(entries, env.action_dim, history=config.history, width=config.width)
-            for seed in range(config.seed, config.seed + config.num_seeds):
-                rate = ppo_training.train(
-                    env, shape, config, seed=seed, level=slug, run_path=args.run_path, resume=args.resume
-                )
+            options = {"level": slug, "run_path": args.run_path, "resume": args.resume}
+            for seed, rate in ppo_training.train_seeds(env, shape, config, **options):
                 solve_rates[f"{slug}_seed_{seed}"] = rate
                 print(f"{slug}, seed {seed}: {rate:.1%} solved over the last {config.window} updates")
     return solve_rates

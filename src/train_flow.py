@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from rtc import cloning, demonstrations, levels, training
+from rtc import cli, cloning, demonstrations, levels, training
 from rtc.cloning import CloningConfig
 
 

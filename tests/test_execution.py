@@ -170,11 +170,11 @@ def test_no_tick_after_the_end_and_slots_are_refilled():
     executed = (~np.isnan(records.actions[..., 0])).sum(axis=1)
     np.testing.assert_array_equal(executed, records.length)
     assert records.length.min() < LIMIT
-    # One slot per device: never idle before its queue is empty, so slot-ticks equal executed ticks.
+    # With two slots per device, only the end of a device's queue can leave one of them idle.
     devices = len(jax.local_devices())
-    if devices == 2:
-        for device in range(2):
-            assert records.slot_ticks[device] == records.length[device::2].sum()
+    for device in range(devices):
+        needed = records.length[device::devices].sum()
+        assert needed <= records.slot_ticks[device] < needed + LIMIT
 
 
 def test_one_compile_serves_profiles_seeds_and_horizons():

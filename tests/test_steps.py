@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import jax
+import numpy as np
 import pandas as pd
 import pytest
 import tyro
@@ -19,7 +20,7 @@ import run_stepA_baseline
 import run_stepD_tail_v1
 import summarize_tail_v1
 from model import FlowPolicy, ModelConfig
-from rtc import checkpoints, evaluation, execution, results
+from rtc import checkpoints, delays, evaluation, execution, experiment, results
 from rtc.evaluation import EvalConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -214,8 +215,6 @@ def test_out_of_memory_falls_back_to_fewer_slots(step_d, monkeypatch):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
         return run(*args, num_slots=num_slots, **kwargs)
 
-    from rtc import experiment
-
     subject = experiment.load_subject(step_d.run_path, LEVEL)
     config = EvalConfig(num_evals=4, model=TINY, num_slots=16)
     monkeypatch.setattr(execution, "rollout", rollout)
@@ -224,6 +223,15 @@ def test_out_of_memory_falls_back_to_fewer_slots(step_d, monkeypatch):
     assert tried == [16, 8, 4]
     direct = evaluation.evaluate(dataclasses.replace(config, num_slots=4), subject.level, subject.policy)
     assert small.summary.row == direct.summary.row
+
+
+def test_slots_do_not_change_results_on_the_simulator(step_d):
+    subject = experiment.load_subject(step_d.run_path, LEVEL)
+    config = EvalConfig(num_evals=6, model=TINY, num_slots=1, delay_profile=delays.PROFILES["long_tail"])
+    few = evaluation.evaluate(config, subject.level, subject.policy)
+    many = evaluation.evaluate(dataclasses.replace(config, num_slots=6), subject.level, subject.policy)
+    for name in set(few.records._fields) - {"slot_ticks"}:
+        np.testing.assert_array_equal(getattr(few.records, name), getattr(many.records, name), err_msg=name)
 
 
 def test_killed_run_resumes(step_d, tmp_path):

@@ -224,6 +224,32 @@ def test_ppo_names_where_it_diverged(tmp_path, monkeypatch):
         train_expert.train(train_expert.Arguments(dataclasses.replace(SMALL_PPO, seed=3), (LEVEL,), tmp_path))
 
 
+def test_an_expert_that_solves_nothing_is_given_up(tmp_path, monkeypatch):
+    class Hopeless(ppo_training.PPO):
+        def update(self, env, learner, key):
+            learner, stats = super().update(env, learner, key)
+            return learner, {**stats, "solved": jnp.zeros(())}
+
+    monkeypatch.setattr(ppo_training, "PPO", Hopeless)
+    config = dataclasses.replace(SMALL_PPO, num_updates=6, patience=2, max_attempts=2)
+    rates = train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path))
+    assert rates == {f"{SLUG}_seed_0": 0.0, f"{SLUG}_seed_1": 0.0}
+    for name in rates:
+        assert len(training.read_rows(tmp_path / "stats" / f"{name}.csv")) == 2
+
+
+@pytest.mark.parametrize(
+    ("num_seeds", "max_attempts", "tried"),
+    [(1, 4, [3, 4, 5]), (2, 4, [3, 4, 5, 6]), (1, 2, [3, 4]), (3, 1, [3, 4, 5])],
+)
+def test_a_given_up_seed_is_replaced_by_the_next(monkeypatch, num_seeds, max_attempts, tried):
+    rates = {3: 0.0, 4: 0.0, 5: 0.9, 6: 0.8}
+    monkeypatch.setattr(ppo_training, "train", lambda *args, seed, **options: rates[seed])
+    config = dataclasses.replace(SMALL_PPO, seed=3, num_seeds=num_seeds, max_attempts=max_attempts)
+    outcomes = ppo_training.train_seeds(None, None, config, level=SLUG, run_path=None, resume=True)
+    assert list(outcomes) == [(seed, rates[seed]) for seed in tried]
+
+
 # --- demonstrations -----------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """A whole PPO run: schedule, resume, statistics, checkpoints and the rule that ends it."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -20,6 +20,8 @@ class TrainConfig(PPOConfig):
     Attributes:
         seed: seed of the first expert.
         num_seeds: experts per level, with seeds `seed`, `seed + 1`, …
+        max_attempts: seeds that may be tried per expert: one that is given up is replaced by the next free seed.
+        patience: an expert that has solved no episode after so many updates is given up.
         num_updates: updates after which training stops in any case.
         target_solve_rate: training stops once this share of recent episodes was solved; above 1, never.
         window: number of updates whose finished episodes count as recent.
@@ -33,6 +35,8 @@ class TrainConfig(PPOConfig):
 
     seed: int = 0
     num_seeds: int = 1
+    max_attempts: int = 4
+    patience: int = 100
     num_updates: int = 400
     target_solve_rate: float = 0.98
     window: int = 8
@@ -46,14 +50,40 @@ class TrainConfig(PPOConfig):
     def __post_init__(self):
         super().__post_init__()
         require_int("seed", self.seed, low=0)
-        for name in ("num_seeds", "num_updates", "window", "save_every", "checkpoint_every"):
+        for name in (
+            "num_seeds",
+            "max_attempts",
+            "patience",
+            "num_updates",
+            "window",
+            "save_every",
+            "checkpoint_every",
+        ):
             require_int(name, getattr(self, name), low=1)
         require_float("target_solve_rate", self.target_solve_rate, low=0.0)
 
 
 # Fields that may change between a run and its continuation.
-FREE_FIELDS = ("num_seeds", "num_updates", "target_solve_rate", "save_every", "checkpoint_every", "wandb")
-PUBLISHED = TrainConfig(num_envs=256, num_steps=256, num_updates=1000, num_seeds=8, target_solve_rate=2.0)
+FREE_FIELDS = (
+    "num_seeds",
+    "max_attempts",
+    "patience",
+    "num_updates",
+    "target_solve_rate",
+    "save_every",
+    "checkpoint_every",
+    "wandb",
+)
+PUBLISHED = TrainConfig(
+    num_envs=256,
+    num_steps=256,
+    rpo_alpha=0.3,
+    num_updates=1000,
+    num_seeds=8,
+    max_attempts=1,
+    patience=1000,
+    target_solve_rate=2.0,
+)
 
 
 def train(
@@ -82,7 +112,7 @@ def train(
         resume: continue from the saved state if there is one.
 
     Returns:
-        The solve rate over the last `window` updates (sampled actions, with action noise).
+        The solve rate over the last `window` updates (sampled actions, with action noise); 0 if it was given up.
 
     Raises:
         FloatingPointError: if a loss or a parameter is no longer finite.
@@ -102,7 +132,7 @@ def train(
     with training.Recorder(stats_path, "update", first, config.num_updates, name, wandb_config) as recorder:
         rate = recent_solve_rate(recorder.rows, config.window)
         for update in range(first, config.num_updates):
-            if rate >= config.target_solve_rate:
+            if rate >= config.target_solve_rate or _hopeless(recorder.rows, config):
                 break
             learner, stats = ppo.update(env, learner, jax.random.fold_in(update_key, update))
             row = _row(update, config, jax.tree.map(float, stats))
@@ -125,6 +155,26 @@ def train(
             if finished or done % config.save_every == 0:
                 training.save_tree(state_path, {"learner": learner, "update": done})
     return rate
+
+
+def train_seeds(
+    env: Environment, expert_config: ExpertConfig, config: TrainConfig, *, level: str, run_path: Path, resume: bool
+) -> Iterator[tuple[int, float]]:
+    """Trains `num_seeds` experts, trying up to `max_attempts` seeds for each; yields every seed and its solve rate.
+
+    Arguments as for `train`.
+    """
+    trained = 0
+    for seed in range(config.seed, config.seed + config.num_seeds * config.max_attempts):
+        rate = train(env, expert_config, config, seed=seed, level=level, run_path=run_path, resume=resume)
+        yield seed, rate
+        trained += rate > 0 or config.max_attempts == 1
+        if trained == config.num_seeds:
+            return
+
+
+def _hopeless(rows: Sequence[Mapping[str, float]], config: TrainConfig) -> bool:
+    return len(rows) >= config.patience and not any(row["solved"] for row in rows)
 
 
 def recent_solve_rate(rows: Sequence[Mapping[str, float]], window: int) -> float:

@@ -1,0 +1,72 @@
+"""Both READMEs show the same commands, and the commands exist with these flags."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import tyro
+
+import eval_flow
+import generate_data
+import render_levels
+import run_stepA_baseline
+import run_stepD_tail_v1
+import summarize_tail_v1
+import train_expert
+import train_flow
+
+ROOT = Path(__file__).resolve().parents[1]
+READMES = ("README.md", "README.zh-CN.md")
+ARGUMENTS = {
+    "src/train_expert.py": train_expert.Arguments,
+    "src/generate_data.py": generate_data.Arguments,
+    "src/train_flow.py": train_flow.Arguments,
+    "src/eval_flow.py": eval_flow.Arguments,
+    "src/render_levels.py": render_levels.Arguments,
+    "exp/run_stepA_baseline.py": run_stepA_baseline.Arguments,
+    "exp/run_stepD_tail_v1.py": run_stepD_tail_v1.Arguments,
+    "exp/summarize_tail_v1.py": summarize_tail_v1.Arguments,
+}
+
+
+def code_blocks(name, language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL)
+
+
+def commands(name):
+    return [line for block in code_blocks(name, "bash") for line in block.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("language", ["bash", "python"])
+def test_both_languages_show_the_same_code(language):
+    english, chinese = (code_blocks(name, language) for name in READMES)
+    assert english
+    assert english == chinese
+
+
+def test_both_languages_show_the_same_numbers():
+    """Tables are generated once and pasted into both: their rows of numbers must agree."""
+
+    def rows(name):
+        lines = [line for line in (ROOT / name).read_text().splitlines() if line.startswith("| ")]
+        return [re.findall(r"\d+(?:[.,]\d+)*", line) for line in lines]
+
+    english, chinese = map(rows, READMES)
+    assert english == chinese
+
+
+@pytest.mark.parametrize("command", commands("README.md"))
+def test_command_exists_with_its_flags(command):
+    words = [word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=\S+", word)]
+    program, script, *flags = words
+    assert program in ("bash", "python")
+    assert (ROOT / script).is_file()
+    if program == "python" and "--help" not in flags:
+        tyro.cli(ARGUMENTS[script], args=flags)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text()):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
