@@ -34,7 +34,7 @@ def run(args: Arguments) -> None:
     table = results.collect(args.output_root, [planned.cell for planned in plan])
     root = Path(args.output_root)
     results.atomic_write(root / "results.csv", results.to_csv(table))
-    preview.write(root / "preview.mp4", subject.level, places[0] / experiment.TRACE, config)
+    preview.write(root / "preview.mp4", subject, config, places[plan[0].cell] / results.TRACE)
     print(report.format_table(table[list(results.MAIN_COLUMNS)]))
     print(f"results: {root / 'results.csv'}   video: {root / 'preview.mp4'}")
 

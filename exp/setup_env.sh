@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Makes the locked Python environment in .venv (uv where present, else venv + pip) and puts it on PATH.
-# Source it from the repository root: `. exp/setup_env.sh`. EXP_DELTA_VENV chooses another folder.
-set -euo pipefail
+# Scripts source it from the repository root: `. exp/setup_env.sh`. EXP_DELTA_VENV chooses another folder.
 
 venv=${EXP_DELTA_VENV:-.venv}
 stamp=$venv/.installed
-wanted=$(cat requirements.lock pyproject.toml | sha256sum)
+wanted=$(pwd; cat requirements.lock pyproject.toml)
+wanted=$(echo "$wanted" | sha256sum)
 
 if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   echo "Setting up $venv from requirements.lock (a few minutes the first time) …"
@@ -14,9 +14,13 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     VIRTUAL_ENV=$venv uv pip install --quiet -r requirements.lock
     VIRTUAL_ENV=$venv uv pip install --quiet --no-deps -e .
   else
-    [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.lock
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -e .
+    python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' ||
+      { echo "error: Python 3.11 or 3.12 is needed, this is $(python3 --version)" >&2; exit 1; }
+    # Without pip inside, so that Debian's separate python3-venv package is not needed.
+    [ -x "$venv/bin/python" ] || python3 -m venv --without-pip "$venv"
+    pip_here="python3 -m pip --python $venv/bin/python --quiet --disable-pip-version-check install"
+    $pip_here -r requirements.lock
+    $pip_here --no-deps -e .
   fi
   echo "$wanted" > "$stamp"
 fi

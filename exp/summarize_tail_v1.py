@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtc import aggregate, cli, experiment, provenance, report, results, traces
+from rtc import aggregate, checkpoints, cli, provenance, report, results, traces
 from rtc.aggregate import CONTROLLED, LONG_TAIL, NAIVE, REALTIME, Experiment
 from rtc.protocol import TailArguments
 
@@ -35,8 +35,13 @@ class Arguments(TailArguments):
 
 
 def load(args: Arguments) -> Experiment:
-    """The verified cells. Raises ValueError, with the command to run, where some are missing or damaged."""
-    flags = f"--num-evals {args.num_evals}"
+    """The verified cells of these arguments.
+
+    Raises:
+        ValueError: cells are missing, damaged or of another policy or protocol; says how to compute them.
+    """
+    flags = f"--level-path {args.level_path} --run-path {args.run_path} --num-evals {args.num_evals}"
+    flags += f" --num-flow-steps {args.num_flow_steps} --seeds {' '.join(map(str, args.seeds))}"
     command = f"python exp/run_stepD_tail_v1.py --output-root {args.output_root} {flags}"
     found = aggregate.load_experiment(
         args.output_root,
@@ -48,19 +53,21 @@ def load(args: Arguments) -> Experiment:
         run_command=command,
         baseline_command=f"python exp/run_stepA_baseline.py --output-root {args.baseline_root} {flags}",
     )
-    episodes = len(found.cells[0].episodes)
-    if episodes != args.num_evals:
-        raise ValueError(
-            f"num_evals={args.num_evals}, but the cells hold {episodes} episodes: compute them with: {command}"
-        )
+    inputs = found.cells[0].inputs
+    policy = checkpoints.sha256(checkpoints.policy_path(args.run_path, args.level_path))
+    asked = {"num_evals": args.num_evals, "num_flow_steps": args.num_flow_steps, "checkpoint_sha256": policy}
+    for name, value in asked.items():
+        there = inputs.get(name, inputs["config"].get(name))
+        if there != value:
+            raise ValueError(f"the cells hold {name}={there}, not {value}: compute them with: {command}")
     return found
 
 
 def run(args: Arguments) -> None:
-    root = Path(args.output_root)
     found = load(args)
+    root = results.require_writable(args.output_root)
     shown = results.Cell(LONG_TAIL, REALTIME, args.seeds[0], Path(args.level_path).stem)
-    trace_path = results.cell_dir(root, shown) / experiment.TRACE
+    trace_path = results.cell_dir(root, shown) / results.TRACE
     trace = traces.load_trace(trace_path) if trace_path.exists() else None
     summary = report.write_report(found, root, command=provenance.command_line(), trace=trace)
     print(report.format_table(report.outcome_table(summary)), end="\n\n")

@@ -60,6 +60,8 @@ def plan(args: Arguments, level_name: str) -> list[PlannedCell]:
         ValueError: unknown profile.
     """
     if args.sweep:
+        if args.profile is not None:
+            raise ValueError(f"sweep=True and profile={args.profile!r}: the sweep sets the delays, so leave one out")
         return [
             PlannedCell(Cell(f"d{delay}_s{horizon}", method, args.seed, level_name), config)
             for method in SWEEP_METHODS
@@ -67,6 +69,8 @@ def plan(args: Arguments, level_name: str) -> list[PlannedCell]:
         ]
     config, name = args.config, "custom"
     if args.profile is not None:
+        if config.delay_profile != DelayProfileConfig():
+            raise ValueError(f"profile={args.profile!r} and config.delay_profile both set the delay: leave one out")
         config, name = dataclasses.replace(config, delay_profile=delays.profile(args.profile)), args.profile
     elif config.delay_profile == DelayProfileConfig():
         name = "no_delay"
@@ -88,6 +92,9 @@ def run(args: Arguments) -> None:
     """Evaluates every level, writes `<output_dir>/results.csv` and prints its table."""
     step, model = args.config.step, args.config.model
     subjects = [experiment.load_subject(args.run_path, path, step, model) for path in args.level_paths]
+    names = [subject.level.name for subject in subjects]
+    if len(set(names)) < len(names):
+        raise ValueError(f"level_paths name {names}: results are kept by level name, so give each name once")
     tables = []
     for subject in subjects:
         cells = plan(args, subject.level.name)

@@ -48,6 +48,9 @@ class HashEnv:
     def select(self, mask, on_true, on_false):
         return jax.tree.map(lambda a, b: jnp.where(mask, a, b), on_true, on_false)
 
+    def poses(self, state):
+        return state
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -78,3 +81,15 @@ class EchoPolicy:
         columns = [obs[:, :1], entry, *(t[:, None] for t in told)]
         shape = (obs.shape[0], self.action_chunk_size)
         return jnp.stack([jnp.broadcast_to(c, shape).astype(jnp.float32) for c in columns], axis=-1)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NoisePolicy:
+    """Chunks whose first action dimension is the first number of the flow's initial noise."""
+
+    action_chunk_size: int = field(default=4, metadata={"static": True})
+    action_dim: int = field(default=6, metadata={"static": True})
+
+    def action(self, rng, obs, num_steps, *, noise=None):
+        return jnp.broadcast_to(noise[:, :1, :1], noise.shape)

@@ -131,6 +131,9 @@ def test_profiles_of_one_shape_share_their_structure():
         ({"fixed_delay": -1}, "fixed_delay=-1"),
         ({"tail_cap": -2}, "tail_cap=-2"),
         ({"dt_ms": 0.0}, "dt_ms=0.0 must be positive"),
+        ({"dt_ms": float("inf")}, "dt_ms=inf must be positive"),
+        ({"fixed_delay": 2**32}, "fixed_delay=4294967296"),
+        ({"tail_cap": 2**40}, "tail_cap=1099511627776"),
         ({"dt_ms": float("nan")}, "dt_ms=nan must be positive"),
         ({"trace_order": "resampel"}, "did you mean 'resample'"),
         ({"mode": "trace"}, "trace_path=None"),
@@ -150,6 +153,7 @@ def test_bad_profiles_are_refused(change, message):
         ("latency_ms\n", "holds no latencies"),
         ("latency_ms\n3\n-1\n", "data row 2"),
         ("latency_ms\n3\nfast\n", "data row 2"),
+        ("latency_ms\n1e12\n", "more than 1000000 ticks"),
     ],
 )
 def test_bad_traces_are_refused(tmp_path, content, message):

@@ -13,7 +13,7 @@ from rtc.controller import ExecutionConfig, make_controller
 from rtc.delays import DelayProfileConfig
 from rtc.estimators import EstimatorConfig
 from rtc.slots import NEVER
-from stubs import EchoPolicy, HashEnv
+from stubs import EchoPolicy, HashEnv, NoisePolicy
 
 SIZE, LIMIT = 4, 24
 
@@ -45,6 +45,12 @@ def episode_delays(profile, seed, episode, count=LIMIT):
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), episode), slots.DELAY)
     streams = delays.DelayStream(jnp.broadcast_to(key, count), jnp.arange(count))
     return np.asarray(jax.vmap(delays.sample, (None, 0))(process, streams)[0]).tolist()
+
+
+def action_noise(seed, episode, ticks):
+    """Unit noise on the executed actions of an episode, drawn tick by tick outside the executor."""
+    stream = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), episode), slots.ACTION_NOISE)
+    return np.stack([jax.random.normal(jax.random.fold_in(stream, tick), (6,)) for tick in range(ticks)])
 
 
 def assert_matches(records, row, expected):
@@ -151,7 +157,7 @@ def test_permuted_episodes_permute_results():
     order = np.array([3, 0, 6, 2, 5, 1, 4])
     plain = run(controller, end_every=17, episodes=range(7))
     permuted = run(controller, end_every=17, episodes=order)
-    for name in set(plain._fields) - {"slot_ticks"}:
+    for name in set(plain._fields) - {"slot_ticks", "poses"}:
         np.testing.assert_array_equal(getattr(permuted, name), getattr(plain, name)[order], err_msg=name)
 
 
@@ -160,7 +166,7 @@ def test_number_of_slots_does_not_change_results(num_slots):
     controller = controller_of(profile=delays.PROFILES["long_tail"])
     few = run(controller, end_every=17, episodes=range(9), num_slots=num_slots)
     base = run(controller, end_every=17, episodes=range(9), num_slots=6)
-    for name in set(base._fields) - {"slot_ticks"}:
+    for name in set(base._fields) - {"slot_ticks", "poses"}:
         np.testing.assert_array_equal(getattr(few, name), getattr(base, name), err_msg=name)
 
 
@@ -204,7 +210,7 @@ def test_action_noise_depends_on_seed_episode_and_tick_alone(method):
     env = HashEnv(jnp.int32(17))
     for row, episode in enumerate(episodes):
         commanded = records.actions[row, : records.length[row]]
-        noisy = execution.executed_actions(commanded, seed=3, episode=episode, action_noise=3.0)
+        noisy = commanded + 3.0 * action_noise(3, episode, len(commanded))
         assert np.abs(noisy - commanded).max() > 1
         state, returned = env.reset(1)[0], 0.0
         for action in noisy:
@@ -228,6 +234,41 @@ def test_non_finite_actions_are_reported_where_they_start():
     )
     assert records.bad_tick.tolist() == [5, 5]
     assert records.length.tolist() == [6, 6]
+
+
+def test_every_query_draws_its_own_noise():
+    """The noise depends on (seed, episode, query) alone: distinct between queries, the same under another profile."""
+    seen = {}
+    for profile in ("no_delay", "long_tail"):
+        controller = controller_of("naive", delays.PROFILES[profile])
+        for episodes, num_slots in (((0, 1, 2), 2), ((2, 0), 4)):
+            records = execution.rollout(
+                HashEnv(jnp.int32(0)),
+                NoisePolicy(),
+                controller,
+                seed=1,
+                episodes=np.array(episodes),
+                num_steps=1,
+                num_slots=num_slots,
+            )
+            for row, episode in enumerate(episodes):
+                fresh = records.age[row] == 0
+                query = np.cumsum(records.delay[row] != NEVER) - 1
+                for tick in np.flatnonzero(fresh):
+                    noise = float(records.actions[row, tick, 0])
+                    assert seen.setdefault((episode, int(query[tick])), noise) == noise
+    assert len(set(seen.values())) == len(seen) > 2 * LIMIT
+
+
+def test_poses_are_recorded_on_request():
+    controller = controller_of("naive", delays.PROFILES["long_tail"])
+    arguments = {"seed": 0, "episodes": np.arange(3), "num_steps": 1}
+    recorded = execution.rollout(HashEnv(jnp.int32(17)), EchoPolicy(), controller, record_poses=True, **arguments)
+    plain = execution.rollout(HashEnv(jnp.int32(17)), EchoPolicy(), controller, **arguments)
+    assert plain.poses == ()
+    for row, length in enumerate(recorded.length):
+        assert recorded.poses[0][row, :length].tolist() == list(range(1, length + 1))
+    np.testing.assert_array_equal(recorded.actions, plain.actions)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import summarize_tail_v1
-from rtc import aggregate, cli, figures, provenance, report, results, traces
+from rtc import aggregate, checkpoints, cli, figures, provenance, report, results, traces
 from rtc.results import Cell
 from rtc.traces import EpisodeTrace
 
@@ -20,6 +20,7 @@ EPISODES = 24
 def config(profile, method, seed):
     return {
         "num_evals": EPISODES,
+        "num_flow_steps": 5,
         "method": method,
         "seed": seed,
         "delay_profile": {"p_spike": 0.05, "tail_cap": 2 if profile == "tail_controlled" else None},
@@ -40,7 +41,7 @@ def episodes(rate, seed, bonus):
     return frame
 
 
-def write(root, profile, method, seed, *, rate=None, changes=None, directory=None):
+def write(root, profile, method, seed, *, rate=None, changes=None):
     cell = Cell(profile, method, seed, "grasp_easy")
     tail = {"long_tail": 4, "tail_controlled": 2}.get(profile, 0)
     frame = episodes(SOLVE_RATE[method] if rate is None else rate, seed, bonus=0.25 * (tail == 2))
@@ -57,17 +58,20 @@ def write(root, profile, method, seed, *, rate=None, changes=None, directory=Non
     record |= {"command": "python exp/run.py", "start_time_utc": "2026-01-01T00:00:00+00:00", "wall_s": 1.5}
     counts = {0: 90, 1: 5, tail: 5} if tail else {0: 100}
     key = provenance.fingerprint(**inputs)
-    return results.write_cell(root, cell, key, row, frame, counts, record, inputs=inputs, directory=directory)
+    return results.write_cell(root, cell, key, row, frame, counts, record, inputs=inputs)
 
 
 @pytest.fixture
-def roots(tmp_path):
+def roots(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "policy_path", lambda run_path, level_path: run_path)
+    monkeypatch.setattr(checkpoints, "sha256", lambda path: "c" * 64)
     root, baseline = tmp_path / "tail_v1", tmp_path / "stepA"
     for profile in PROFILES:
         for method in METHODS:
             for seed in SEEDS:
                 write(root, profile, method, seed)
-    write(baseline, "no_delay", "naive", 0, rate=0.9, directory=baseline)
+    for seed in SEEDS:
+        write(baseline, "no_delay", "naive", seed, rate=0.9)
     return root, baseline
 
 
@@ -108,7 +112,7 @@ def trace():
 
 def test_report_contains_every_part(roots, capsys):
     shown = Cell("long_tail", "realtime", 0, "grasp_easy")
-    traces.save_trace(results.cell_dir(roots[0], shown) / "timeline.npz", trace())
+    results.atomic_write(results.cell_dir(roots[0], shown) / results.TRACE, traces.to_bytes(trace()))
     text = summarise(roots)
     assert re.findall(r"^## (.*)", text, re.MULTILINE) == [
         "Verdict",
@@ -186,10 +190,10 @@ def test_verdict_fails_when_fewer_episodes_are_solved(roots):
 @pytest.mark.parametrize(
     ("break_baseline", "reason"),
     [
-        (lambda root: (root / "cell.json").unlink(), "baseline is missing"),
-        (lambda root: write(root, "no_delay", "naive", 0, rate=0, directory=root), "0.0% of the episodes"),
+        (lambda root: next(root.rglob("cell.json")).unlink(), "baseline is missing"),
+        (lambda root: [write(root, "no_delay", "naive", seed, rate=0) for seed in SEEDS], "0.0% of the episodes"),
         (
-            lambda root: write(root, "no_delay", "naive", 0, changes={"checkpoint_sha256": "d" * 64}, directory=root),
+            lambda root: write(root, "no_delay", "naive", 0, changes={"checkpoint_sha256": "d" * 64}),
             "another checkpoint",
         ),
     ],
@@ -204,7 +208,6 @@ def test_no_conclusion_without_a_working_baseline(roots, break_baseline, reason)
 
 
 def test_baseline_of_several_seeds(roots):
-    (roots[1] / "cell.json").unlink()
     for seed, rate in ((0, 0.75), (1, 1.0), (9, 0.0)):
         write(roots[1], "no_delay", "naive", seed, rate=rate)
     baseline = aggregate.summarise(load(roots)).iloc[-1]
@@ -235,8 +238,8 @@ def test_missing_and_damaged_cells_are_named(roots):
 
 
 def test_damaged_baseline_is_an_error(roots):
-    (roots[1] / "episodes.csv").write_text("episode\n0\n")
-    with pytest.raises(results.CellError, match=r"stepA: episodes.csv does not match(.|\n)*run_stepA_baseline"):
+    next(roots[1].rglob("episodes.csv")).write_text("episode\n0\n")
+    with pytest.raises(results.CellError, match=r"stepA/.*: episodes.csv does not match(.|\n)*run_stepA_baseline"):
         load(roots)
 
 
@@ -262,7 +265,7 @@ def test_cells_that_are_not_asked_for_stay_out(roots):
 
 def test_another_number_of_episodes_is_an_error(roots):
     assert load(roots, num_evals=EPISODES).cells
-    with pytest.raises(ValueError, match=r"num_evals=5, but the cells hold 24 .*--num-evals 5"):
+    with pytest.raises(ValueError, match=r"the cells hold num_evals=24, not 5: .*--num-evals 5"):
         load(roots, num_evals=5)
 
 
@@ -299,7 +302,7 @@ def test_chunk_spans_by_hand():
 
 
 def test_trace_round_trip(tmp_path):
-    traces.save_trace(tmp_path / "timeline.npz", trace())
+    results.atomic_write(tmp_path / "timeline.npz", traces.to_bytes(trace()))
     back = traces.load_trace(tmp_path / "timeline.npz")
     for field in dataclasses.fields(EpisodeTrace):
         np.testing.assert_array_equal(getattr(back, field.name), getattr(trace(), field.name))

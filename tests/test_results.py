@@ -71,9 +71,14 @@ def test_cell_round_trip(tmp_path):
     assert data.episodes["returned_episode_returns"].tolist() == [1 / 3, np.pi * 1e-7]
 
 
-def test_cell_written_into_a_root(tmp_path):
-    write(tmp_path, directory=tmp_path)
-    assert results.read_cell(tmp_path).cell == CELL
+def test_attachments_are_committed_with_the_cell(tmp_path):
+    directory = write(tmp_path, attachments={"timeline.npz": b"ticks"})
+    assert (directory / "timeline.npz").read_bytes() == b"ticks"
+    assert results.is_complete(tmp_path, CELL, KEY)
+    (directory / "timeline.npz").write_bytes(b"tocks")
+    assert results.cell_problem(directory) == "timeline.npz does not match its recorded sha256"
+    (directory / "timeline.npz").unlink()
+    assert results.cell_problem(directory) == "timeline.npz is missing"
 
 
 def test_csv_keeps_every_bit():

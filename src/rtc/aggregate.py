@@ -35,7 +35,7 @@ class Metric:
 SOLVED = Metric(stats.SOLVED, "solved (%)", "episodes that reach the goal", rate=True)
 EPISODE_METRICS = (
     SOLVED,
-    Metric("returned_episode_returns", "return", "sum of rewards of an episode", decimals=3),
+    Metric("returned_episode_returns", "return", "sum of rewards of an episode, over the same actions", decimals=3),
     Metric("returned_episode_lengths", "length (ticks)", "control ticks until the episode ends", decimals=1),
     Metric(
         "rms_ddelta_action",
@@ -43,8 +43,18 @@ EPISODE_METRICS = (
         "root mean square over an episode of a_t - 2 a_(t-1) + a_(t-2), over the actions that the level uses",
         decimals=3,
     ),
-    Metric("max_delta_action", "max step", "largest ||a_t - a_(t-1)|| of an episode", decimals=3),
-    Metric("max_ddelta_action", "max jerk", "largest ||a_t - 2 a_(t-1) + a_(t-2)|| of an episode", decimals=3),
+    Metric(
+        "max_delta_action",
+        "max step",
+        "largest ||a_t - a_(t-1)|| of an episode, over the same actions",
+        decimals=3,
+    ),
+    Metric(
+        "max_ddelta_action",
+        "max jerk",
+        "largest ||a_t - 2 a_(t-1) + a_(t-2)|| of an episode, over the same actions",
+        decimals=3,
+    ),
 )
 CELL_METRICS = (
     Metric("d_p50", "d_p50 (ticks)", "median inference delay over all queries", decimals=1),
@@ -58,12 +68,15 @@ CELL_METRICS = (
         rate=True,
     ),
     Metric("p_late", "p_late (%)", "queries that took longer than planned, d > planned d", rate=True),
+    Metric("mean_planned_delay", "planned d (ticks)", "mean of the delay that the method plans with"),
     Metric("starved_fraction", "starved (%)", "ticks without a chunk action: the fallback acts", rate=True),
     Metric("mean_execute_horizon", "mean L (ticks)", "mean ticks from one query to the next"),
     Metric("age_p50", "age_p50 (ticks)", "median age of the observation behind an executed action", decimals=1),
     Metric("age_p99", "age_p99 (ticks)", "99th percentile of that age", decimals=1),
     Metric("flow_evals_per_tick", "flow evals/tick", "evaluations of the flow network per tick (compute)"),
 )
+# What the zero-delay baseline must have in common with the experiment.
+SHARED_SETTINGS = ("num_evals", "num_flow_steps", "physics", "model")
 DIFFERENCE_METRICS = tuple(m for m in EPISODE_METRICS if m.column != "max_delta_action")
 
 
@@ -127,19 +140,23 @@ def load_experiment(
 
 
 def _load_baseline(root: Path, seeds: Sequence[int], like: CellData, command: str) -> tuple[tuple[CellData, ...], str]:
-    """The baseline is one cell in `root` itself, or the cells `no_delay/naive/seed_<n>` below it."""
-    places = [root, *(root / "no_delay" / NAIVE / f"seed_{seed}" for seed in seeds)]
-    places = [place for place in places if (place / results.MARKER).exists()]
-    if not places:
-        return (), f"there is none in {root}; compute it with: {command}"
+    """The cells `no_delay/naive/seed_<n>` of the experiment's seeds, or none and why."""
+    cells = [Cell("no_delay", NAIVE, seed, like.cell.level) for seed in seeds]
+    if not all((results.cell_dir(root, cell) / results.MARKER).exists() for cell in cells):
+        return (), f"{root} does not hold one for every seed; compute it with: {command}"
     try:
-        baseline = tuple(results.read_cell(place) for place in places)
+        baseline = tuple(results.read_cell(results.cell_dir(root, cell), cell) for cell in cells)
     except results.CellError as error:
         raise results.CellError(f"{error}\nCompute the baseline again with: {command}") from None
-    for key in ("checkpoint_sha256", "level_sha256", "code_version"):
-        if any(data.inputs.get(key) != like.inputs.get(key) for data in baseline):
-            what = key.removesuffix("_sha256").replace("_", " ")
-            return (), f"the one in {root} has another {what}; compute it with: {command}"
+    for data in baseline:
+        for key in ("checkpoint_sha256", "level_sha256", "code_version"):
+            if data.inputs.get(key) != like.inputs.get(key):
+                what = key.removesuffix("_sha256").replace("_", " ")
+                return (), f"the one in {root} has another {what}; compute it with: {command}"
+        for name in SHARED_SETTINGS:
+            here, there = (one.inputs.get("config", {}).get(name) for one in (data, like))
+            if here != there:
+                return (), f"the one in {root} has {name}={here!r}, not {there!r}; compute it with: {command}"
     return baseline, ""
 
 

@@ -26,10 +26,10 @@ from safetensors import SafetensorError
 from model import FlowPolicy, ModelConfig
 from rtc import pickles
 from rtc.results import atomic_write
+from rtc.world_files import level_slug
 
 _VERSION = 1
 _WEIGHTS, _HEADER, _PICKLE = ".safetensors", ".json", ".pkl"
-_ROOT = Path(__file__).resolve().parents[2]
 # Matters in training only, so a requested configuration may change it: this is how a policy is fine-tuned.
 _TRAINING_FIELDS = ("simulated_delay",)
 
@@ -155,17 +155,7 @@ def policy_path(run_path: str | Path, level_path: str | Path, step: int = -1) ->
         step = epochs[step]
     if step not in epochs:
         raise _not_found("epoch", run / str(step), map(str, epochs))
-    return _find(run / str(step) / "policies" / _policy_name(level_path))
-
-
-def _policy_name(level_path: str | Path) -> str:
-    """As `levels.level_slug`, which this module does not import because it brings the simulator with it."""
-    path = Path(level_path)
-    if path.is_absolute() and path.is_relative_to(_ROOT):
-        path = path.relative_to(_ROOT)
-    elif len(path.parts) == 1:
-        path = Path("worlds/l") / path
-    return path.as_posix().removesuffix(".json").replace("/", "_")
+    return _find(run / str(step) / "policies" / level_slug(level_path))
 
 
 def _find(path: Path) -> Path:

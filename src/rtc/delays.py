@@ -24,6 +24,7 @@ TraceOrder = Literal["resample", "replay"]
 NO_CAP = np.iinfo(np.int32).max
 START = np.iinfo(np.int32).max  # folded into a stream's key for the start of a replayed trace; no index gets there
 MIN_TABLE = 16
+MAX_TICKS = 1_000_000  # far beyond any episode, and far from overflow
 PROBABILITY_TOLERANCE = 1e-6
 
 
@@ -60,13 +61,15 @@ class DelayProfileConfig:
     def __post_init__(self):
         require_choice("mode", self.mode, get_args(Mode))
         require_choice("trace_order", self.trace_order, get_args(TraceOrder))
-        require_int("fixed_delay", self.fixed_delay, low=0)
-        require_int("d_spike", self.d_spike, low=0)
+        require_int("fixed_delay", self.fixed_delay, low=0, high=MAX_TICKS)
+        require_int("d_spike", self.d_spike, low=0, high=MAX_TICKS)
         require_float("p_spike", self.p_spike, low=0.0, high=1.0)
         if self.tail_cap is not None:
-            require_int("tail_cap", self.tail_cap, low=0)
-        if not self.dt_ms > 0:
+            require_int("tail_cap", self.tail_cap, low=0, high=MAX_TICKS)
+        if not 0 < self.dt_ms < float("inf"):
             raise ValueError(f"dt_ms={self.dt_ms!r} must be positive: the control tick in milliseconds")
+        for name in ("base_delays", "base_probs"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list would make the profile unhashable
         self._check_base()
         if self.mode == "trace" and self.trace_path is None:
             raise ValueError("trace_path=None: mode 'trace' needs a CSV file with a column latency_ms")
@@ -80,7 +83,7 @@ class DelayProfileConfig:
                 "give one probability per delay"
             )
         for delay in self.base_delays:
-            require_int("base_delays entry", delay, low=0)
+            require_int("base_delays entry", delay, low=0, high=MAX_TICKS)
         for probability in self.base_probs:
             require_float("base_probs entry", probability, low=0.0, high=1.0)
         if abs(sum(self.base_probs) - 1) > PROBABILITY_TOLERANCE:
@@ -171,7 +174,9 @@ def make_process(config: DelayProfileConfig) -> DelayProcess:
         delays, probs = np.array(config.base_delays), np.array(config.base_probs, np.float64)
     else:
         # The small offset keeps a latency of exactly k ticks at k despite rounding in the division.
-        delays = np.ceil(read_trace(config.trace_path) / config.dt_ms - 1e-9).astype(np.int64)
+        delays = np.ceil(read_trace(config.trace_path) / config.dt_ms - 1e-9)
+        if delays.max() > MAX_TICKS:
+            raise ValueError(f"trace_path={config.trace_path!r} holds a latency of more than {MAX_TICKS} ticks")
         probs = np.full(len(delays), 1 / len(delays))
     capacity = max(MIN_TABLE, 1 << (len(delays) - 1).bit_length())
     padding = capacity - len(delays)

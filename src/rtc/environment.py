@@ -57,3 +57,7 @@ class Environment(Protocol):
     def select(self, mask: Bool[Array, " b"], on_true: State, on_false: State) -> State:
         """Per-environment choice between two batches of states."""
         ...
+
+    def poses(self, state: State) -> Any:
+        """What a picture of every environment needs: a pytree whose arrays lead with the batch axis."""
+        ...

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from model import FlowPolicy, ModelConfig
-from rtc import checkpoints, execution, levels, methods, metrics
+from rtc import execution, levels, methods, metrics, provenance
 from rtc.controller import Controller, ExecutionConfig, make_controller
 from rtc.delays import DelayProfileConfig, make_process
 from rtc.estimators import EstimatorConfig
@@ -61,6 +61,7 @@ class EvalConfig:
         require_int("num_flow_steps", self.num_flow_steps, low=1)
         require_int("num_slots", self.num_slots, low=1)
         require_choice("method", self.method, methods.METHODS)
+        require_choice("physics", self.physics, levels.PHYSICS)
         chunk, horizon = self.model.action_chunk_size, self.execution.execute_horizon
         if horizon > chunk:
             raise ValueError(f"execute_horizon={horizon} exceeds action_chunk_size={chunk}: choose at most {chunk}")
@@ -69,7 +70,7 @@ class EvalConfig:
         """Everything that determines the results, as plain data; the checkpoint is identified by its hash."""
         settings = dataclasses.asdict(self)
         if self.delay_profile.mode == "trace":
-            settings["trace_sha256"] = checkpoints.sha256(Path(self.delay_profile.trace_path))
+            settings["trace_sha256"] = provenance.sha256(Path(self.delay_profile.trace_path).read_bytes())
         return {name: value for name, value in settings.items() if name not in ("num_slots", "step")}
 
 
@@ -156,7 +157,7 @@ def evaluate(config: EvalConfig, level: Level, policy: FlowPolicy, *, seed: int 
         evaluations_per_query=controller.method.network_evaluations(config.num_flow_steps),
         bootstrap_evaluations=config.num_flow_steps,
     )
-    devices = min(len(jax.local_devices()), len(episodes))
+    devices = len(jax.local_devices())
     utilisation = records.length.sum() / records.slot_ticks[:devices].sum()
     return Evaluation(summary, records, wall_s, float(utilisation))
 

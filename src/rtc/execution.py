@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Int, Key
 
 from rtc import slots
 from rtc.controller import Controller
@@ -29,9 +29,8 @@ from rtc.environment import Environment
 from rtc.methods import Policy
 from rtc.slots import NEVER, Carry, Records
 from rtc.validation import require_int
-from rtc.wrappers import noisy_action
 
-# Per device: matrix products of a single row take another kernel on CPUs, which rounds differently.
+# Per device, at least. With a single slot or episode XLA simplifies the program, and it rounds differently.
 MIN_SLOTS = 2
 
 
@@ -43,16 +42,19 @@ def _run_queue(
     queue: Int[Array, "1 n"],
     num_slots: int,
     num_steps: int,
+    record_poses: bool,
 ) -> Records:
     """Runs one device's queue of episodes; NEVER in the queue is padding."""
     queue = queue[0]
     rows = queue.shape[0]
     idle = jnp.full(num_slots, rows, jnp.int32)
     keys = jax.vmap(partial(jax.random.fold_in, seed_key))(idle)
+    empty = slots.new_slots(env, policy, controller, keys, idle)
+    pose = jax.eval_shape(env.poses, empty.env) if record_poses else ()
     start = Carry(
-        slots=slots.new_slots(env, policy, controller, keys, idle),
+        slots=empty,
         next_row=jnp.zeros((), jnp.int32),
-        records=slots.empty_records(rows, env.max_timesteps, policy.action_dim),
+        records=slots.empty_records(rows, env.max_timesteps, policy.action_dim, pose),
     )
     last_row = (queue >= 0).sum()
 
@@ -67,12 +69,12 @@ def _run_queue(
     return jax.tree.map(lambda x: x[None], records)
 
 
-@partial(jax.jit, static_argnames=("num_slots", "num_steps", "mesh"))
-def _run_sharded(env, policy, controller, seed_key, queues, *, num_slots, num_steps, mesh) -> Records:
+@partial(jax.jit, static_argnames=("num_slots", "num_steps", "record_poses", "mesh"))
+def _run_sharded(env, policy, controller, seed_key, queues, *, num_slots, num_steps, record_poses, mesh) -> Records:
     """One queue of episodes per device, each with its own loop: devices never wait for each other."""
     everywhere, per_device = PartitionSpec(), PartitionSpec("device")
     run = jax.shard_map(
-        partial(_run_queue, num_slots=num_slots, num_steps=num_steps),
+        partial(_run_queue, num_slots=num_slots, num_steps=num_steps, record_poses=record_poses),
         mesh=mesh,
         in_specs=(everywhere, everywhere, everywhere, everywhere, per_device),
         out_specs=per_device,
@@ -90,6 +92,7 @@ def rollout(
     episodes: Int[np.ndarray, " n"],
     num_steps: int = 5,
     num_slots: int = 64,
+    record_poses: bool = False,
 ) -> Records:
     """Runs episodes to their ends.
 
@@ -101,6 +104,7 @@ def rollout(
         episodes: episode numbers, at least 0, in any order.
         num_steps: flow steps per query.
         num_slots: episodes simulated at a time, over all devices together. Results do not depend on it.
+        record_poses: keep what pictures need after every tick; for a few episodes only.
 
     Returns:
         Records whose row i belongs to `episodes[i]`, as numpy arrays.
@@ -118,8 +122,8 @@ def rollout(
     episodes = np.asarray(episodes, np.int32)
     if episodes.ndim != 1 or episodes.size == 0 or episodes.min() < 0:
         raise ValueError("episodes must be a non-empty vector of numbers of at least 0")
-    devices = jax.local_devices()[: episodes.size]
-    per_device = -(-episodes.size // len(devices))
+    devices = jax.local_devices()
+    per_device = max(MIN_SLOTS, -(-episodes.size // len(devices)))
     padded = np.pad(episodes, (0, per_device * len(devices) - episodes.size), constant_values=NEVER)
     queues = padded.reshape(per_device, len(devices)).T
     records = _run_sharded(
@@ -130,21 +134,8 @@ def rollout(
         queues,
         num_slots=max(MIN_SLOTS, min(per_device, -(-num_slots // len(devices)))),
         num_steps=num_steps,
+        record_poses=record_poses,
         mesh=Mesh(np.array(devices), ("device",)),
     )
     in_order = jax.tree.map(lambda x: np.asarray(x).swapaxes(0, 1).reshape(-1, *x.shape[2:]), records)
     return jax.tree.map(lambda x: x[: episodes.size], in_order)
-
-
-@partial(jax.jit, static_argnames="ticks")
-def _action_noise_keys(seed_key: Key[Array, ""], episode: Int[Array, ""], *, ticks: int) -> Key[Array, " t"]:
-    stream = jax.random.fold_in(jax.random.fold_in(seed_key, episode), slots.ACTION_NOISE)
-    return jax.vmap(partial(jax.random.fold_in, stream))(jnp.arange(ticks))
-
-
-def executed_actions(
-    actions: Float[np.ndarray, "t a"], *, seed: int, episode: int, action_noise: float
-) -> Float[Array, "t a"]:
-    """Commanded actions of an episode with the very noise that the executor gave them, to replay it."""
-    keys = _action_noise_keys(jax.random.key(seed), jnp.int32(episode), ticks=len(actions))
-    return jax.vmap(noisy_action, (0, 0, None))(keys, jnp.asarray(actions), action_noise)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,6 @@ from rtc.levels import Level
 from rtc.results import Cell
 from rtc.slots import NEVER, Records
 from rtc.traces import EpisodeTrace
-
-TRACE = "timeline.npz"
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,11 @@ def load_subject(run_path: str | Path, level_path: str, step: int = -1, model: M
     """
     level = levels.load(level_path)
     path = checkpoints.policy_path(run_path, level_path, step)
-    policy, training = checkpoints.load_policy(path, model)
+    policy, training = checkpoints.load_policy(path)
+    if model is not None:
+        # How a policy was trained is a fact of the checkpoint, not a choice of who evaluates it; pickles lack it.
+        known = model if path.suffix == ".pkl" else replace(model, simulated_delay=policy.config.simulated_delay)
+        policy, training = checkpoints.load_policy(path, known)
     return Subject(level, level_path, policy, path, checkpoints.sha256(path), training)
 
 
@@ -77,14 +79,15 @@ def plan_inputs(planned: PlannedCell, subject: Subject, code_version: str) -> di
     }
 
 
+def fingerprints(plan: Sequence[PlannedCell], subject: Subject) -> dict[Cell, str]:
+    """The fingerprint that each cell must have to count as done."""
+    code_version = provenance.code_version()
+    return {p.cell: provenance.fingerprint(**plan_inputs(p, subject, code_version)) for p in plan}
+
+
 def run_cells(
-    root: str | Path,
-    plan: Sequence[PlannedCell],
-    subject: Subject,
-    *,
-    overwrite: bool = False,
-    directory: str | Path | None = None,
-) -> list[Path]:
+    root: str | Path, plan: Sequence[PlannedCell], subject: Subject, *, overwrite: bool = False
+) -> dict[Cell, Path]:
     """Computes the cells that are not there yet and returns the directories of all of them.
 
     Args:
@@ -92,7 +95,6 @@ def run_cells(
         plan: the cells, in order. Those of one method should follow each other.
         subject: policy and level.
         overwrite: compute cells again although they are there.
-        directory: where to put the only cell of a plan, instead of its place under `root`.
 
     Raises:
         ValueError: an empty plan, a cell twice, a method that does not fit the policy, an unreadable trace, or
@@ -100,47 +102,47 @@ def run_cells(
         OSError: `root` cannot be written to.
         NonFiniteError: a NaN or infinity appeared; the cells before it are kept.
     """
-    _check_plan(plan)
-    for planned in plan:
-        evaluation.check_policy(planned.config, subject.policy)
-        evaluation.controller_for(planned.config)
+    _check_plan(plan, subject)
     root = results.require_writable(root)
-    code_version = provenance.code_version()
-    places = {p: Path(directory) if directory else results.cell_dir(root, p.cell) for p in plan}
+    places = {planned.cell: results.cell_dir(root, planned.cell) for planned in plan}
+    wanted = fingerprints(plan, subject)
     with results.lock(root):
         results.remove_leftovers(root)
         todo = []
-        for planned, place in places.items():
-            key = provenance.fingerprint(**plan_inputs(planned, subject, code_version))
-            problem = results.cell_problem(place, planned.cell, key)
+        for planned in plan:
+            problem = results.cell_problem(places[planned.cell], planned.cell, wanted[planned.cell])
             if problem is None and not overwrite:
-                print(f"skip {planned.cell}: complete in {place}")
+                print(f"skip {planned.cell}: complete in {places[planned.cell]}")
             else:
+                print(f"compute {planned.cell}: {problem or 'complete, but overwrite is on'}")
                 todo.append(planned)
         print(f"{len(todo)} of {len(plan)} cells to compute")
         with tqdm(todo, unit="cell", disable=not todo) as progress:
             for planned in progress:
                 progress.set_description(str(planned.cell))
-                _compute(root, planned, subject, code_version, places[planned])
-    return list(places.values())
+                _compute(root, planned, subject)
+    return places
 
 
-def _check_plan(plan: Sequence[PlannedCell]) -> None:
+def _check_plan(plan: Sequence[PlannedCell], subject: Subject) -> None:
     if not plan:
         raise ValueError("there are no cells to run: give at least one each of profiles, methods and seeds")
     cells = [planned.cell for planned in plan]
     twice = [cell for cell in cells if cells.count(cell) > 1]
     if twice:
         raise ValueError(f"cell {twice[0]} is planned twice: name profiles, methods and seeds once each")
+    for planned in plan:
+        evaluation.check_policy(planned.config, subject.policy)
+        evaluation.controller_for(planned.config)
 
 
-def _compute(root: Path, planned: PlannedCell, subject: Subject, code_version: str, place: Path) -> None:
+def _compute(root: Path, planned: PlannedCell, subject: Subject) -> None:
     started = time.time()
     outcome = evaluation.evaluate(planned.config, subject.level, subject.policy, seed=planned.cell.seed)
-    inputs = plan_inputs(planned, subject, code_version)
+    inputs = plan_inputs(planned, subject, provenance.code_version())
     trace = episode_trace(outcome.records, interesting_episode(outcome), planned.cell, subject)
-    traces.save_trace(place / TRACE, trace)
     timing = {"wall_s": outcome.wall_s, "slot_utilisation": outcome.utilisation}
+    origin = {"checkpoint": str(subject.checkpoint), "level_path": subject.level_path}
     results.write_cell(
         root,
         planned.cell,
@@ -148,9 +150,9 @@ def _compute(root: Path, planned: PlannedCell, subject: Subject, code_version: s
         outcome.summary.row | timing,
         outcome.summary.episodes,
         outcome.summary.delay_counts,
-        provenance.provenance(started) | {"checkpoint": str(subject.checkpoint), "level_path": subject.level_path},
+        provenance.provenance(started) | origin,
         inputs=inputs,
-        directory=place,
+        attachments={results.TRACE: traces.to_bytes(trace)},
     )
 
 

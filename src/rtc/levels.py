@@ -36,6 +36,8 @@ from rtc.environment import Environment, Transition
 from rtc.shapes import shapes as shapes
 from rtc.validation import require_choice, unknown
 from rtc.world_dump import Dump
+from rtc.world_files import ROOT
+from rtc.world_files import level_slug as level_slug
 
 LEVEL_NAMES: tuple[str, ...] = (
     "grasp_easy",
@@ -51,7 +53,8 @@ LEVEL_NAMES: tuple[str, ...] = (
     "trampoline",
     "car_launch",
 )
-ROOT = Path(__file__).resolve().parents[2]
+# Position and rotation of the polygons, then of the circles.
+Poses = tuple[tuple[Array, Array], tuple[Array, Array]]
 
 
 # Kinetix's own classes compare only the fields of their jax2d base class, so two environments that differ in
@@ -101,16 +104,6 @@ class Level:
     bound_actions: np.ndarray = field(compare=False)
 
 
-def level_slug(level_path: str | Path) -> str:
-    """The level's name in checkpoint files: "worlds/l/grasp_easy.json" gives "worlds_l_grasp_easy"."""
-    path = Path(level_path)
-    if path.is_absolute() and path.is_relative_to(ROOT):
-        path = path.relative_to(ROOT)
-    elif len(path.parts) == 1:
-        path = Path("worlds/l") / path
-    return path.as_posix().removesuffix(".json").replace("/", "_")
-
-
 def resolve(level: str | Path) -> Path:
     """The world file of a level name or path; relative paths are looked up in the repository, then here.
 
@@ -123,7 +116,7 @@ def resolve(level: str | Path) -> Path:
         if text not in LEVEL_NAMES:
             raise unknown("level", text, [*LEVEL_NAMES, "a path to a .json file"])
         text = f"worlds/l/{text}.json"
-    for path in (ROOT / text, Path(text)):
+    for path in (Path(text), ROOT / text):
         if path.is_file():
             return path
     raise FileNotFoundError(f"world file {text!r} exists neither under {ROOT} nor under {Path.cwd()}")
@@ -295,6 +288,10 @@ class KinetixEnv:
         obs, state, reward, done, info = jax.vmap(tick)(state, action)
         return state, Transition(obs, reward, done, info["GoalR"] & done, is_finite(state), info["distance"])
 
+    def poses(self, state: EnvState) -> Poses:
+        """Where the bodies are."""
+        return tuple((bodies.position, bodies.rotation) for bodies in (state.polygon, state.circle))
+
     def select(self, mask: Bool[Array, " b"], on_true: EnvState, on_false: EnvState) -> EnvState:
         """`on_true` where `mask`, else `on_false`, per environment."""
         return jax.tree.map(lambda x, y: jnp.where(mask.reshape(-1, *[1] * (jnp.ndim(x) - 1)), x, y), on_true, on_false)
@@ -360,7 +357,16 @@ def varying_observation_entries(level: Level) -> np.ndarray:
     return entries
 
 
-_PHYSICS = {"stock": KinetixEnv}
+PHYSICS = {"stock": KinetixEnv}
+
+
+def at_poses(level: Level, poses: Poses) -> EnvState:
+    """The level's start state with its bodies where `KinetixEnv.poses` found them, for one environment."""
+    moved = [
+        bodies.replace(position=position, rotation=rotation)
+        for bodies, (position, rotation) in zip((level.start.polygon, level.start.circle), poses, strict=True)
+    ]
+    return level.start.replace(polygon=moved[0], circle=moved[1])
 
 
 def make_env(level: Level, physics: str = "stock") -> Environment:
@@ -373,5 +379,7 @@ def make_env(level: Level, physics: str = "stock") -> Environment:
     Raises:
         ValueError: unknown physics.
     """
-    require_choice("physics", physics, _PHYSICS)
-    return _PHYSICS[physics](level.start, level.static_params, level.env_params)
+    require_choice("physics", physics, PHYSICS)
+    # Made here and not on first use: inside a sharded program its tables would belong to that program's devices.
+    _simulator(level.static_params, level.env_params)
+    return PHYSICS[physics](level.start, level.static_params, level.env_params)

@@ -42,6 +42,11 @@ class Policy(Protocol):
 
 
 class Method(Protocol):
+    @property
+    def noise_scale(self) -> Float[Array, ""]:
+        """Standard deviation of the flow's initial noise, of the bootstrap chunk too."""
+        ...
+
     def next_chunk(self, policy: Policy, query: Query, num_steps: int) -> Float[Array, "b h a"]:
         """The chunk for ticks 0 … h-1 after the launch, from `num_steps` flow steps."""
         ...

@@ -1,10 +1,11 @@
 """Every metric of an evaluation, from the records of its episodes. Nothing looks across a reset or past an end.
 
 Per query (over all launched queries of all episodes):
-    d_p50, d_p95, d_p99       percentiles of the delay, in ticks
+    d_p50, d_p95, d_p99       percentiles of the delay, in ticks (of a sorted sample: values that occurred)
     p_violate                 P(d_k > H - s_k): the delay exceeds what the chunk leaves after the execute horizon
     p_starve_condition        P(L_{k-1} + d_k > H): the old chunk ends before the new one arrives (L_{-1} = 0)
     p_late                    P(d_k > planned delay)
+    mean_planned_delay        mean of the delay that the method plans with, in ticks
     mean_execute_horizon      mean of L_k = max(s_k, d_k), in ticks
 Per tick (over all executed ticks):
     starved_fraction          ticks on which neither chunk had an action
@@ -61,6 +62,11 @@ def smoothness(actions: Float[np.ndarray, "t a"]) -> tuple[float, float, float]:
     return float(max_delta), float(max_ddelta), float(rms_ddelta)
 
 
+def percentiles(values: Int[np.ndarray, " n"], *levels: float) -> list[float]:
+    """Percentiles as values that occurred (inverse of the empirical distribution), since ticks are whole."""
+    return [float(level) for level in np.percentile(values, levels, method="inverted_cdf")]
+
+
 def _previous_length(length: Int[np.ndarray, "n t"], launched: Bool[np.ndarray, "n t"]) -> Int[np.ndarray, " q"]:
     """L_{k-1} of every launched query, in row-major order; 0 for an episode's first."""
     episode = np.nonzero(launched)[0]
@@ -75,14 +81,15 @@ def _query_metrics(records: Records, chunk_size: int) -> dict[str, float]:
     delay, planned = records.delay[launched], records.planned[launched]
     horizon = records.execute_horizon[launched]
     length = np.maximum(records.execute_horizon, records.delay)
-    p50, p95, p99 = np.percentile(delay, [50, 95, 99])
+    p50, p95, p99 = percentiles(delay, 50, 95, 99)
     return {
-        "d_p50": float(p50),
-        "d_p95": float(p95),
-        "d_p99": float(p99),
+        "d_p50": p50,
+        "d_p95": p95,
+        "d_p99": p99,
         "p_violate": float(np.mean(delay > chunk_size - horizon)),
         "p_starve_condition": float(np.mean(_previous_length(length, launched) + delay > chunk_size)),
         "p_late": float(np.mean(delay > planned)),
+        "mean_planned_delay": float(np.mean(planned)),
         "mean_execute_horizon": float(np.mean(length[launched])),
     }
 
@@ -137,13 +144,13 @@ def summarise(
     frame = _episode_frame(records, episodes, bound_actions, evaluations_per_query, bootstrap_evaluations)
     ticks = int(frame["returned_episode_lengths"].sum())
     age = records.age[records.age != NEVER]
-    age_p50, age_p99 = np.percentile(age, [50, 99])
+    age_p50, age_p99 = percentiles(age, 50, 99)
     row = {name: float(frame[name].mean()) for name in EPISODE_MEANS}
     row |= _query_metrics(records, chunk_size)
     row |= {
         "starved_fraction": float(frame["starved_ticks"].sum() / ticks),
-        "age_p50": float(age_p50),
-        "age_p99": float(age_p99),
+        "age_p50": age_p50,
+        "age_p99": age_p99,
         "flow_evals_per_tick": float(frame["flow_evals"].sum() / ticks),
         "num_evals": len(frame),
     }

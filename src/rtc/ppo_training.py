@@ -77,7 +77,6 @@ FREE_FIELDS = (
 PUBLISHED = TrainConfig(
     num_envs=256,
     num_steps=256,
-    rpo_alpha=0.3,
     num_updates=1000,
     num_seeds=8,
     max_attempts=1,

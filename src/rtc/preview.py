@@ -1,5 +1,7 @@
-"""Video of one episode, made in a second pass: its commanded actions are replayed with the noise they met."""
+"""Video of one episode, made in a second pass: the executor runs that episode again and records where bodies are."""
 
+import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,57 +9,72 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from rtc import execution, levels, render, traces
+from rtc import evaluation, execution, levels, provenance, render, results, traces
 from rtc.evaluation import EvalConfig
-from rtc.levels import Level
+from rtc.experiment import Subject
 from rtc.shapes import shapes
-from rtc.slots import NEVER
+from rtc.slots import NEVER, Records
 from rtc.traces import EpisodeTrace
 
 HOLD_FRAMES = 15  # half a second on the last state
 
 
-def write(path: Path, level: Level, trace_path: Path, config: EvalConfig) -> None:
-    """Writes the video of a saved episode, unless it is there and no older than the trace.
+def write(path: Path, subject: Subject, config: EvalConfig, trace_path: Path) -> None:
+    """Writes the video of a recorded episode and, beside it, which episode that is; keeps a video of the same one.
 
     Args:
         path: the video, *.mp4.
-        level: the episode's level.
-        trace_path: the trace that `rtc.traces.save_trace` wrote.
+        subject: level and policy.
         config: the evaluation that the episode belongs to.
+        trace_path: the trace of the episode, as its cell keeps it.
     """
-    if path.exists() and path.stat().st_mtime >= trace_path.stat().st_mtime:
-        print(f"skip {path}: newer than its episode")
+    note, source = path.with_suffix(".json"), provenance.sha256(trace_path.read_bytes())
+    if path.exists() and note.exists() and json.loads(note.read_text()).get("trace_sha256") == source:
+        print(f"skip {path}: it shows this episode")
         return
     trace = traces.load_trace(trace_path)
-    render.write_video(path, frames(level, trace, config), fps=1000 / config.delay_profile.dt_ms)
+    records = play(subject, config, trace)
+    render.write_video(path, frames(subject, records), fps=1000 / config.delay_profile.dt_ms)
+    results.atomic_write(note, json.dumps({"episode": trace.description, "trace_sha256": source}, indent=2) + "\n")
 
 
-def frames(level: Level, trace: EpisodeTrace, config: EvalConfig) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """One frame per control tick, the first before any action, and the last one held."""
-    env = levels.make_env(level, config.physics)
-    step = jax.jit(type(env).step)
-    commanded = np.zeros((len(trace.action), env.action_dim), np.float32)
-    commanded[:, level.bound_actions] = trace.action
-    executed = execution.executed_actions(
-        commanded, seed=trace.seed, episode=trace.episode, action_noise=config.execution.action_noise
+def play(subject: Subject, config: EvalConfig, trace: EpisodeTrace) -> Records:
+    """Runs the episode of a trace again, and warns should rounding have changed it."""
+    records = execution.rollout(
+        levels.make_env(subject.level, config.physics),
+        subject.policy,
+        evaluation.controller_for(config),
+        seed=trace.seed,
+        episodes=np.array([trace.episode]),
+        num_steps=config.num_flow_steps,
+        num_slots=execution.MIN_SLOTS,
+        record_poses=True,
     )
-    state, _ = env.reset(1)
-    yield render.draw(shapes(level, state, 0), caption=[level.name])
-    for tick, action in enumerate(executed):
-        state, outcome = step(env, state, action[None])
-        picture = render.draw(shapes(level, state, 0), caption=_caption(trace, tick, bool(outcome.solved[0])))
+    again = records.actions[0, : records.length[0]][:, subject.level.bound_actions]
+    if not np.array_equal(again, trace.action):
+        warnings.warn(f"the second pass over {trace.description} differs from the recorded one", stacklevel=2)
+    return records
+
+
+def frames(subject: Subject, records: Records) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """One frame before any action, one per control tick, and the last one held."""
+    level = subject.level
+    yield render.draw(shapes(level, level.start), caption=[level.name])
+    for tick in range(records.length[0]):
+        state = levels.at_poses(level, jax.tree.map(lambda pose, tick=tick: pose[0, tick], records.poses))
+        last = tick == records.length[0] - 1
+        picture = render.draw(shapes(level, state), caption=_caption(records, tick, last))
         yield picture
     for _ in range(HOLD_FRAMES):
         yield picture
 
 
-def _caption(trace: EpisodeTrace, tick: int, solved: bool) -> list[str]:
-    lines = [f"tick {tick + 1}"]
-    if trace.age[tick] == NEVER:
+def _caption(records: Records, tick: int, last: bool) -> list[str]:
+    lines, age = [f"tick {tick + 1}"], records.age[0, tick]
+    if age == NEVER:
         lines.append("starved")
-    elif trace.age[tick] > 0:
-        lines.append(f"acts on an observation {trace.age[tick]} ticks old")
-    if solved:
-        lines.append("solved")
+    elif age > 0:
+        lines.append(f"acts on an observation {age} ticks old")
+    if last:
+        lines.append("solved" if records.solved[0] else "not solved")
     return lines

@@ -36,6 +36,8 @@ CAUTIONS = """\
   (`p_starve_condition`), which two moderate delays in a row can meet.
 - Tail control that caps the delay is an idealisation: `d_p99` and `p_violate` fall by construction. The
   experiment shows how much the policy gains from a shorter tail, not how to get one.
+- `realtime` plans with an estimate of the delay. With the maximum of a window, one spike makes it plan for a spike
+  for the rest of the window (see `mean_planned_delay`), so a shorter tail also means a less cautious plan.
 - Intervals treat episodes as independent; they hold for this policy and level, not for others.
 """
 
@@ -221,7 +223,8 @@ def _figure_lines(names: Sequence[str]) -> list[str]:
         "outcomes": "Large dots: means with 95 % intervals; small dots: seeds; dashed: zero-delay baseline. "
         "The axes do not start at zero.",
         "delays": "Sampled delays. Vermillion: longer than H - s.",
-        "timeline": "One episode: chunks, delays, age of the executed action, commanded action.",
+        "timeline": "One episode: chunks, delays, age of the executed action, commanded action. Of the cell's solved "
+        "episodes that starve, the one with the median number of starved ticks.",
     }
     lines = [f"![{name}](figures/{name}.png)\n\n{captions[name]}\n" for name in names]
     if "timeline" not in names:

@@ -6,6 +6,7 @@ A *cell* is one (profile, method, seed) of an experiment on one level. Its direc
     episodes.csv   one row per episode
     delays.csv     histogram of the sampled inference delays, in control ticks
     results.csv    one row: the cell's metrics
+    timeline.npz   one of its episodes tick by tick (rtc.traces)
     cell.json      the commit marker, written last: fingerprint, file hashes, provenance
 
 A cell counts as done only if its marker carries the wanted fingerprint and every file still has the recorded
@@ -45,9 +46,10 @@ MAIN_COLUMNS = (
 )
 PathLike = str | os.PathLike[str]
 EPISODES, DELAYS, RESULTS, MARKER = "episodes.csv", "delays.csv", "results.csv", "cell.json"
-COLLECTED = "results_all.csv"
+TRACE, COLLECTED = "timeline.npz", "results_all.csv"
 _DATA_FILES = (EPISODES, DELAYS, RESULTS)
 _TEMPORARY = ".tmp-"
+_LEFTOVER = re.compile(r"\.tmp-\d+-([0-9a-f]{8}-|probe)")
 _SCHEMA = 1
 
 # From 3.1 on pandas rounds every float correctly, and warns if told to.
@@ -160,11 +162,13 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
 
 
 def remove_leftovers(root: PathLike) -> int:
-    """Deletes temporary files that killed runs left anywhere under `root` and returns their number.
+    """Deletes temporary files that killed runs left in the directories of an experiment; returns their number.
 
     Call it while holding `lock(root)`: another run's temporary files are its writes in progress.
     """
-    leftovers = [path for path in Path(root).rglob(f"{_TEMPORARY}*") if path.is_file()]
+    root = Path(root)
+    places = (root, root / "figures", *root.glob("*/*/seed_*"))
+    leftovers = [path for place in places for path in place.glob(f"{_TEMPORARY}*") if _LEFTOVER.match(path.name)]
     for path in leftovers:
         path.unlink(missing_ok=True)
     return len(leftovers)
@@ -230,7 +234,7 @@ def write_cell(
     provenance: Mapping[str, Any],
     *,
     inputs: Mapping[str, Any] | None = None,
-    directory: PathLike | None = None,
+    attachments: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Writes a cell and then its commit marker; returns the cell's directory.
 
@@ -242,13 +246,13 @@ def write_cell(
         delay_counts: delay in control ticks -> number of queries.
         provenance: from `provenance(...)`.
         inputs: the arguments of `fingerprint(...)` by name, kept readable in the marker.
-        directory: where to write, instead of the cell's place under `root`.
+        attachments: further files by name, hashed and committed like the tables.
 
     Raises:
         ValueError: a main column or the episode index is missing, a delay is negative, or `inputs` does not
             give `fingerprint`.
     """
-    directory = cell_dir(root, cell) if directory is None else Path(directory)
+    directory = cell_dir(root, cell)
     row = _ordered_row(cell, result_row)
     if "episode" not in episodes.columns or episodes["episode"].duplicated().any():
         raise ValueError("episodes needs a column 'episode' with distinct indices: two runs are paired by it")
@@ -259,10 +263,9 @@ def write_cell(
 
     directory.mkdir(parents=True, exist_ok=True)
     (directory / MARKER).unlink(missing_ok=True)
-    remove_leftovers(directory)
     delays = pd.DataFrame(sorted(delay_counts.items()), columns=["delay_ticks", "count"], dtype=int)
     tables = {EPISODES: episodes, DELAYS: delays, RESULTS: pd.DataFrame([row])}
-    contents = {name: to_csv(table).encode() for name, table in tables.items()}
+    contents = {name: to_csv(table).encode() for name, table in tables.items()} | dict(attachments or {})
     for name, content in contents.items():
         atomic_write(directory / name, content)
     marker = {
@@ -323,7 +326,7 @@ def cell_problem(directory: PathLike, cell: Cell | None = None, fingerprint: str
         return f"holds {identity} on {identity.level}, not {cell} on {cell.level}"
     if fingerprint is not None and recorded != fingerprint:
         return "computed with another configuration, checkpoint, level or code version"
-    for name in _DATA_FILES:
+    for name in {*_DATA_FILES, *files}:
         path = directory / name
         if not path.is_file():
             return f"{name} is missing"

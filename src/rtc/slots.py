@@ -37,6 +37,7 @@ class Records(NamedTuple):
         solved: the goal was reached.
         bad_tick: first tick at which the policy or the physics produced a non-finite number, or NEVER.
         slot_ticks: slot-ticks that the program simulated, idle ones included (per device, repeated per row).
+        poses: after each tick, what a picture of the environment needs; empty unless asked for.
     """
 
     actions: Float[Array, "n t a"]
@@ -49,6 +50,7 @@ class Records(NamedTuple):
     solved: Bool[Array, " n"]
     bad_tick: Int[Array, " n"]
     slot_ticks: Int[Array, " n"]
+    poses: Any
 
 
 class Slots(NamedTuple):
@@ -114,7 +116,8 @@ def shift_chunk(chunk: Float[Array, "w h a"], by: Int[Array, " w"]) -> Float[Arr
     return jnp.where((index < size)[..., None], moved, 0.0)
 
 
-def empty_records(rows: int, ticks: int, action_dim: int) -> Records:
+def empty_records(rows: int, ticks: int, action_dim: int, pose: Any) -> Records:
+    """Records of nothing yet; `pose` holds the shapes of the environment's poses, or is empty not to record them."""
     return Records(
         actions=jnp.full((rows, ticks, action_dim), jnp.nan),
         age=jnp.full((rows, ticks), NEVER, jnp.int32),
@@ -126,6 +129,7 @@ def empty_records(rows: int, ticks: int, action_dim: int) -> Records:
         solved=jnp.zeros(rows, bool),
         bad_tick=jnp.full(rows, NEVER, jnp.int32),
         slot_ticks=jnp.zeros(rows, jnp.int32),
+        poses=jax.tree.map(lambda leaf: jnp.zeros((rows, ticks, *leaf.shape[1:]), leaf.dtype), pose),
     )
 
 
@@ -174,17 +178,13 @@ def refill(
     fresh &= queue[jnp.minimum(candidate, rows - 1)] >= 0
     row = jnp.where(fresh, candidate, rows)
     key = jax.vmap(jax.random.fold_in, (None, 0))(seed_key, queue[jnp.minimum(row, rows - 1)])
-    new = new_slots(env, policy, controller, key, row)
-
-    def bootstrap(new: Slots) -> Slots:
-        noise = methods.initial_noise(stream_keys(key, BOOTSTRAP), policy, jnp.float32(1.0))
-        return new._replace(chunk=policy.action(None, new.obs, num_steps, noise=noise))
 
     def take(slots: Slots) -> Slots:
-        filled = bootstrap(new)
-        env_state = env.select(fresh, filled.env, slots.env)
-        merged = _where(fresh, filled._replace(env=()), slots._replace(env=()))
-        return merged._replace(env=env_state)
+        new = new_slots(env, policy, controller, key, row)
+        noise = methods.initial_noise(stream_keys(key, BOOTSTRAP), policy, controller.method.noise_scale)
+        bootstrap = policy.action(None, new.obs, num_steps, noise=noise)
+        merged = _where(fresh, new._replace(env=(), chunk=bootstrap), slots._replace(env=()))
+        return merged._replace(env=env.select(fresh, new.env, slots.env))
 
     slots = jax.lax.cond(fresh.any(), take, lambda slots: slots, slots)
     return carry._replace(slots=slots, next_row=carry.next_row + fresh.sum())
@@ -243,6 +243,12 @@ def _choose_action(slots: Slots, hold: Bool[Array, ""]) -> tuple[Float[Array, "w
     return _where(starved, fallback, action), jnp.where(starved, NEVER, slots.tick - source)
 
 
+def _record_poses(recorded: Any, env: Environment, state: State, at: tuple[Array, Array]) -> Any:
+    if not jax.tree.leaves(recorded):
+        return recorded
+    return jax.tree.map(lambda rows, pose: rows.at[at].set(pose, mode="drop"), recorded, env.poses(state))
+
+
 def tick(env: Environment, policy: Policy, controller: Controller, carry: Carry, num_steps: int, rows: int) -> Carry:
     """One control tick of every busy slot: launch what is due, act, step, record."""
     busy = carry.slots.row < rows
@@ -273,6 +279,7 @@ def tick(env: Environment, policy: Policy, controller: Controller, carry: Carry,
         solved=old.solved.at[slots.row].set(outcome.solved, mode="drop"),
         bad_tick=old.bad_tick.at[jnp.where(bad, slots.row, rows)].set(slots.tick, mode="drop"),
         slot_ticks=old.slot_ticks + slots.row.shape[0],
+        poses=_record_poses(old.poses, env, state, at),
     )
     ended = outcome.done | bad
     slots = slots._replace(

@@ -1,11 +1,12 @@
 """One episode tick by tick: what the timeline figure draws and the preview video replays."""
 
 import dataclasses
+import io
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from rtc.results import PathLike, atomic_path
+from rtc.results import PathLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +46,15 @@ class EpisodeTrace:
             raise ValueError(f"horizon={self.horizon} is not a chunk size; use 1 or more ticks")
 
 
-def save_trace(path: PathLike, trace: EpisodeTrace) -> None:
-    """Writes a trace as .npz (atomically), one array per field."""
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **dataclasses.asdict(trace))
+def to_bytes(trace: EpisodeTrace) -> bytes:
+    """A trace as the content of an .npz file, one array per field."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **dataclasses.asdict(trace))
+    return content.getvalue()
 
 
 def load_trace(path: PathLike) -> EpisodeTrace:
-    """Reads a trace that `save_trace` wrote.
+    """Reads an .npz file whose content came from `to_bytes`.
 
     Raises:
         ValueError: an array is missing or has another length than the others.
@@ -61,7 +63,7 @@ def load_trace(path: PathLike) -> EpisodeTrace:
         names = [field.name for field in dataclasses.fields(EpisodeTrace)]
         missing = [name for name in names if name not in arrays]
         if missing:
-            raise ValueError(f"{path} lacks {', '.join(missing)}; write it with traces.save_trace")
+            raise ValueError(f"{path} lacks {', '.join(missing)}; it is no trace of this version")
         values = {name: arrays[name] for name in names}
     scalars = {name: value.item() for name, value in values.items() if value.ndim == 0}
     return EpisodeTrace(**values | scalars)
