@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import tyro
 
+import compare_groups
 import eval_flow
 import generate_data
 import render_levels
@@ -27,6 +28,7 @@ ARGUMENTS = {
     "exp/run_stepA_baseline.py": run_stepA_baseline.Arguments,
     "exp/run_stepD_tail_v1.py": run_stepD_tail_v1.Arguments,
     "exp/summarize_tail_v1.py": summarize_tail_v1.Arguments,
+    "exp/compare_groups.py": compare_groups.Arguments,
 }
 
 
@@ -64,6 +66,13 @@ def test_command_exists_with_its_flags(command):
     assert (ROOT / script).is_file()
     if program == "python" and "--help" not in flags:
         tyro.cli(ARGUMENTS[script], args=flags)
+
+
+def test_commands_of_the_report_exist():
+    quoted = re.findall(r"`(python [^`]+)`", (ROOT / "exp_runs/tail_v1/report.md").read_text())
+    assert len(quoted) >= 3
+    for command in quoted:
+        test_command_exists_with_its_flags(command)
 
 
 @pytest.mark.parametrize("name", READMES)

@@ -16,6 +16,7 @@ import pytest
 import tyro
 from flax import nnx
 
+import compare_groups
 import eval_flow
 import run_stepA_baseline
 import run_stepD_tail_v1
@@ -255,6 +256,16 @@ def test_slots_do_not_change_results_on_the_simulator(step_d):
     many = evaluation.evaluate(dataclasses.replace(config, num_slots=6), subject.level, subject.policy)
     for name in set(few.records._fields) - {"slot_ticks", "poses"}:
         np.testing.assert_array_equal(getattr(few.records, name), getattr(many.records, name), err_msg=name)
+
+
+def test_groups_of_two_experiments_are_compared_in_pairs(step_a, step_d, capsys):
+    groups = [f"{step_d.output_root}/{profile}/naive" for profile in ("tail_controlled", "long_tail")]
+    compare_groups.run(compare_groups.Arguments(*groups))
+    assert "over 8 pairs" in capsys.readouterr().out
+    compare_groups.run(compare_groups.Arguments(groups[0], groups[0]))
+    assert "solved (%): +0.0 [+0.0, +0.0]" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="holds no cells"):
+        compare_groups.run(compare_groups.Arguments(step_d.output_root, groups[0]))
 
 
 def test_killed_run_resumes(step_d, tmp_path):
