@@ -249,6 +249,22 @@ def test_out_of_memory_falls_back_to_fewer_slots(step_d, monkeypatch):
     assert small.summary.row == direct.summary.row
 
 
+@pytest.mark.parametrize(("action", "source"), [(np.nan, "policy"), (0.0, "simulator")])
+def test_non_finite_numbers_are_reported_with_their_place(step_d, monkeypatch, action, source):
+    run = execution.rollout
+
+    def rollout(*args, **kwargs):
+        records = jax.tree.map(np.copy, run(*args, **kwargs))
+        records.bad_tick[1], records.actions[1, 3] = 3, action
+        return records
+
+    subject = experiment.load_subject(step_d.run_path, LEVEL)
+    monkeypatch.setattr(execution, "rollout", rollout)
+    place = rf"the {source} produced .* level grasp_easy, method naive, seed 7, episode 1, tick 3 \(1 of 4 episodes"
+    with pytest.raises(evaluation.NonFiniteError, match=place):
+        evaluation.evaluate(EvalConfig(num_evals=4, model=TINY, num_slots=4), subject.level, subject.policy, seed=7)
+
+
 def test_slots_do_not_change_results_on_the_simulator(step_d):
     subject = experiment.load_subject(step_d.run_path, LEVEL)
     config = EvalConfig(num_evals=6, model=TINY, num_slots=1, delay_profile=delays.PROFILES["long_tail"])
