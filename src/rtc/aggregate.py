@@ -35,7 +35,7 @@ class Metric:
 SOLVED = Metric(stats.SOLVED, "solved (%)", "episodes that reach the goal", rate=True)
 EPISODE_METRICS = (
     SOLVED,
-    Metric("returned_episode_returns", "return", "sum of rewards of an episode, over the same actions", decimals=3),
+    Metric("returned_episode_returns", "return", "sum of rewards of an episode", decimals=3),
     Metric("returned_episode_lengths", "length (ticks)", "control ticks until the episode ends", decimals=1),
     Metric(
         "rms_ddelta_action",

@@ -79,12 +79,6 @@ def plan_inputs(planned: PlannedCell, subject: Subject, code_version: str) -> di
     }
 
 
-def fingerprints(plan: Sequence[PlannedCell], subject: Subject) -> dict[Cell, str]:
-    """The fingerprint that each cell must have to count as done."""
-    code_version = provenance.code_version()
-    return {p.cell: provenance.fingerprint(**plan_inputs(p, subject, code_version)) for p in plan}
-
-
 def run_cells(
     root: str | Path, plan: Sequence[PlannedCell], subject: Subject, *, overwrite: bool = False
 ) -> dict[Cell, Path]:
@@ -105,12 +99,15 @@ def run_cells(
     _check_plan(plan, subject)
     root = results.require_writable(root)
     places = {planned.cell: results.cell_dir(root, planned.cell) for planned in plan}
-    wanted = fingerprints(plan, subject)
+    # Once, at the start: a source file that is edited during the run has no part in what the run computes.
+    code_version = provenance.code_version()
+    inputs = {planned.cell: plan_inputs(planned, subject, code_version) for planned in plan}
     with results.lock(root):
         results.remove_leftovers(root)
         todo = []
         for planned in plan:
-            problem = results.cell_problem(places[planned.cell], planned.cell, wanted[planned.cell])
+            wanted = provenance.fingerprint(**inputs[planned.cell])
+            problem = results.cell_problem(places[planned.cell], planned.cell, wanted)
             if problem is None and not overwrite:
                 print(f"skip {planned.cell}: complete in {places[planned.cell]}")
             else:
@@ -120,7 +117,7 @@ def run_cells(
         with tqdm(todo, unit="cell", disable=not todo) as progress:
             for planned in progress:
                 progress.set_description(str(planned.cell))
-                _compute(root, planned, subject)
+                _compute(root, planned, subject, inputs[planned.cell])
     return places
 
 
@@ -136,10 +133,9 @@ def _check_plan(plan: Sequence[PlannedCell], subject: Subject) -> None:
         evaluation.controller_for(planned.config)
 
 
-def _compute(root: Path, planned: PlannedCell, subject: Subject) -> None:
+def _compute(root: Path, planned: PlannedCell, subject: Subject, inputs: dict) -> None:
     started = time.time()
     outcome = evaluation.evaluate(planned.config, subject.level, subject.policy, seed=planned.cell.seed)
-    inputs = plan_inputs(planned, subject, provenance.code_version())
     trace = episode_trace(outcome.records, interesting_episode(outcome), planned.cell, subject)
     timing = {"wall_s": outcome.wall_s, "slot_utilisation": outcome.utilisation}
     origin = {"checkpoint": str(subject.checkpoint), "level_path": subject.level_path}
