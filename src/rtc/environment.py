@@ -1,6 +1,6 @@
 """What the executor and the trainers need from an environment: a batched, pure step/reset pair."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from jaxtyping import Array, Bool, Float
 
@@ -52,6 +52,10 @@ class Environment(Protocol):
 
     def step(self, state: State, action: Float[Array, "b a"]) -> tuple[State, Transition]:
         """Advances every environment by one control tick."""
+        ...
+
+    def observing(self, entries: tuple[int, ...]) -> Self:
+        """The same environment, whose observations hold only these entries of the full one, in this order."""
         ...
 
     def select(self, mask: Bool[Array, " b"], on_true: State, on_false: State) -> State:

@@ -246,7 +246,11 @@ def _bound_actions(state: EnvState) -> np.ndarray:
     return bound
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["start"], meta_fields=["static_params", "env_params"])
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["start"],
+    meta_fields=["static_params", "env_params", "entries"],
+)
 @dataclass(frozen=True)
 class KinetixEnv:
     """A batch of one level under Kinetix's own physics.
@@ -257,10 +261,12 @@ class KinetixEnv:
     start: EnvState
     static_params: StaticParams
     env_params: Params
+    entries: tuple[int, ...] | None = None
 
     @property
     def obs_dim(self) -> int:
-        return self._simulator.observation_space(self.env_params).shape[0]
+        size = self._simulator.observation_space(self.env_params).shape[0]
+        return size if self.entries is None else len(self.entries)
 
     @property
     def action_dim(self) -> int:
@@ -277,7 +283,7 @@ class KinetixEnv:
     def reset(self, batch: int) -> tuple[EnvState, Float[Array, "b o"]]:
         """The level's start state, `batch` times."""
         state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), self.start)
-        return state, jax.vmap(self._simulator.get_obs)(state)
+        return state, self._observed(jax.vmap(self._simulator.get_obs)(state))
 
     def step(self, state: EnvState, action: Float[Array, "b a"]) -> tuple[EnvState, Transition]:
         """One control tick. Kinetix clips actions to their range; nothing is reset at an episode's end."""
@@ -286,7 +292,15 @@ class KinetixEnv:
             return self._simulator.step_env(None, state, action, self.env_params)
 
         obs, state, reward, done, info = jax.vmap(tick)(state, action)
-        return state, Transition(obs, reward, done, info["GoalR"] & done, is_finite(state), info["distance"])
+        solved = info["GoalR"] & done
+        return state, Transition(self._observed(obs), reward, done, solved, is_finite(state), info["distance"])
+
+    def observing(self, entries: tuple[int, ...]) -> "KinetixEnv":
+        """The same environment with only these entries in its observations."""
+        return dataclasses.replace(self, entries=tuple(int(entry) for entry in entries))
+
+    def _observed(self, obs: Float[Array, "b full"]) -> Float[Array, "b o"]:
+        return obs if self.entries is None else obs[:, np.asarray(self.entries)]
 
     def poses(self, state: EnvState) -> Poses:
         """Where the bodies are."""
