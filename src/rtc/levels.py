@@ -9,6 +9,8 @@ import dataclasses
 import functools
 import hashlib
 import json
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,8 @@ from kinetix.util.saving import BASE_DIR, expand_env_state
 
 from rtc import world_dump, world_scene, world_spec
 from rtc.environment import Environment, Transition
+from rtc.physics import FastEnv, Scene, Unsupported
+from rtc.physics import build as physics_scene
 from rtc.shapes import shapes as shapes
 from rtc.validation import require_choice, unknown
 from rtc.world_dump import Dump
@@ -371,9 +375,6 @@ def varying_observation_entries(level: Level) -> np.ndarray:
     return entries
 
 
-PHYSICS = {"stock": KinetixEnv}
-
-
 def at_poses(level: Level, poses: Poses) -> EnvState:
     """The level's start state with its bodies where `KinetixEnv.poses` found them, for one environment."""
     moved = [
@@ -383,12 +384,16 @@ def at_poses(level: Level, poses: Poses) -> EnvState:
     return level.start.replace(polygon=moved[0], circle=moved[1])
 
 
-def make_env(level: Level, physics: str = "stock") -> Environment:
+PHYSICS = ("fast", "stock")
+
+
+def make_env(level: Level, physics: str = "fast") -> Environment:
     """The level as a batched environment.
 
     Args:
         level: from `load`.
-        physics: "stock" for Kinetix's own step.
+        physics: "fast" for the step specialised to this level (`rtc.physics`), "stock" for Kinetix's own one. A level
+            that cannot be specialised runs on the stock engine, with a warning that says why.
 
     Raises:
         ValueError: unknown physics.
@@ -396,4 +401,28 @@ def make_env(level: Level, physics: str = "stock") -> Environment:
     require_choice("physics", physics, PHYSICS)
     # Made here and not on first use: inside a sharded program its tables would belong to that program's devices.
     _simulator(level.static_params, level.env_params)
-    return PHYSICS[physics](level.start, level.static_params, level.env_params)
+    if physics == "fast":
+        try:
+            return FastEnv(_scene(level))
+        except Unsupported as problem:
+            warnings.warn(f"level {level.name} runs on the stock engine, which is slower: {problem}", stacklevel=2)
+    return KinetixEnv(level.start, level.static_params, level.env_params)
+
+
+@functools.lru_cache(maxsize=64)
+def _scene(level: Level) -> Scene:
+    touching, obs = _start_facts(level.static_params, level.env_params)(level.start)
+    return physics_scene(level.start, level.static_params, level.env_params, touching, np.asarray(obs))
+
+
+@functools.lru_cache
+def _start_facts(static_params: StaticParams, env_params: Params) -> Callable:
+    """Compiled: which pairs of each kind touch in a state, and its observation."""
+    simulator = _simulator(static_params, env_params)
+
+    @jax.jit
+    def facts(state: EnvState) -> tuple:
+        rectangles, mixed, circles = simulator.physics_engine.calculate_collision_manifolds(state)
+        return (rectangles.active[:, 0], mixed.active, circles.active), simulator.get_obs(state)
+
+    return facts
