@@ -349,7 +349,7 @@ BATCH = 8
 
 
 def test_reset_gives_the_start_state_in_every_slot(grasp: levels.Level) -> None:
-    env = levels.make_env(grasp)
+    env = levels.make_env(grasp, "stock")
     state, obs = env.reset(BATCH)
     assert obs.shape == (BATCH, env.obs_dim) == (BATCH, 679)
     assert (env.action_dim, env.max_timesteps) == (6, 256)
@@ -358,7 +358,7 @@ def test_reset_gives_the_start_state_in_every_slot(grasp: levels.Level) -> None:
 
 
 def test_step_moves_only_what_the_action_drives(grasp: levels.Level, step: Any) -> None:
-    env = levels.make_env(grasp)
+    env = levels.make_env(grasp, "stock")
     start, _ = env.reset(BATCH)
     action = jnp.zeros((BATCH, 6)).at[1, 0].set(1.0).at[2, 4:].set(1.0)
     state, out = step(env, start, action)
@@ -385,16 +385,16 @@ def test_levels_share_one_compiled_step_and_time_limits_do_not(grasp: levels.Lev
         return env.start.gravity + env.max_timesteps
 
     for name in ("grasp_easy", "h17_unicycle"):
-        limit(levels.make_env(levels.load(name)))
+        limit(levels.make_env(levels.load(name), "stock"))
     assert limit._cache_size() == 1
     shorter = dataclasses.replace(grasp, env_params=grasp.env_params.replace(max_timesteps=3))
-    limit(levels.make_env(shorter))
+    limit(levels.make_env(shorter, "stock"))
     assert traces == [256, 3]
 
 
 def test_a_second_level_steps_without_recompiling(grasp: levels.Level, step: Any) -> None:
     for level in (grasp, levels.load("h17_unicycle")):
-        env = levels.make_env(level)
+        env = levels.make_env(level, "stock")
         state, _ = env.reset(BATCH)
         state, out = step(env, state, jnp.zeros((BATCH, 6)))
         state, out = step(env, state, jnp.zeros((BATCH, 6)))
@@ -404,7 +404,7 @@ def test_a_second_level_steps_without_recompiling(grasp: levels.Level, step: Any
 
 def test_a_simulator_first_used_inside_a_trace_can_be_used_again(grasp: levels.Level) -> None:
     level = dataclasses.replace(grasp, env_params=grasp.env_params.replace(max_timesteps=17))
-    env = levels.make_env(level)
+    env = levels.make_env(level, "stock")
     jax.jit(lambda env: env.reset(2)[1])(env)
     assert np.asarray(env._simulator.physics_engine.poly_poly_pairs).shape == (60, 2)
 
@@ -413,7 +413,7 @@ def test_gravity_of_the_level_acts(grasp: levels.Level, step: Any) -> None:
     heavy = dataclasses.replace(grasp, start=grasp.start.replace(gravity=jnp.array([0.0, -30.0])))
     drops = []
     for level in (grasp, heavy):
-        env = levels.make_env(level)
+        env = levels.make_env(level, "stock")
         state, _ = env.reset(BATCH)
         before = state.polygon.position[0, :, 1]
         state, _ = step(env, state, jnp.zeros((BATCH, 6)))
@@ -422,7 +422,7 @@ def test_gravity_of_the_level_acts(grasp: levels.Level, step: Any) -> None:
 
 
 def test_an_episode_ends_at_the_goal_and_at_the_time_limit(grasp: levels.Level, step: Any) -> None:
-    env = levels.make_env(grasp)
+    env = levels.make_env(grasp, "stock")
     state, _ = env.reset(BATCH)
     roles = np.asarray(grasp.start.polygon_shape_roles * grasp.start.polygon.active)
     ball, goal = np.flatnonzero(roles == 1)[0], np.flatnonzero(roles == 2)[0]
@@ -440,7 +440,7 @@ def test_an_episode_ends_at_the_goal_and_at_the_time_limit(grasp: levels.Level, 
 
 
 def test_non_finite_states_are_reported_and_end_the_episode(grasp: levels.Level, step: Any) -> None:
-    env = levels.make_env(grasp)
+    env = levels.make_env(grasp, "stock")
     state, _ = env.reset(BATCH)
     velocity = state.polygon.velocity.at[5, 4, 0].set(jnp.nan)
     _, out = step(env, state.replace(polygon=state.polygon.replace(velocity=velocity)), jnp.zeros((BATCH, 6)))
@@ -451,7 +451,7 @@ def test_non_finite_states_are_reported_and_end_the_episode(grasp: levels.Level,
 
 
 def test_select_chooses_per_environment(grasp: levels.Level) -> None:
-    env = levels.make_env(grasp)
+    env = levels.make_env(grasp, "stock")
     start, _ = env.reset(BATCH)
     moved = jax.tree.map(lambda leaf: leaf + 1 if leaf.dtype != bool else ~leaf, start)
     mask = jnp.arange(BATCH) % 2 == 0
@@ -467,7 +467,7 @@ def test_varying_entries_cover_what_stepping_changes(name: str, count: int, step
     entries = levels.varying_observation_entries(level)
     assert len(entries) == count
     assert (np.diff(entries) > 0).all()
-    env = levels.make_env(level)
+    env = levels.make_env(level, "stock")
     state, obs = env.reset(BATCH)
     action = jax.random.uniform(jax.random.key(0), (BATCH, 6), minval=-1.0)
     changed = np.zeros(679, bool)

@@ -1,4 +1,4 @@
-"""The benchmark's levels: world files to Kinetix start states, and Kinetix behind the Environment interface.
+"""The benchmark's levels: world files to Kinetix start states, and start states to environments.
 
 Kinetix (Matthews et al. 2025, arXiv 2410.23208) simulates rigid bodies with jax2d. One control tick is two
 physics steps of 1/60 s (33.3 ms); an episode lasts at most 256 ticks; the observation is Kinetix's flat
@@ -10,7 +10,6 @@ import functools
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax2d.engine import (
     calc_inverse_inertia_circle,
     calc_inverse_inertia_polygon,
@@ -26,17 +24,15 @@ from jax2d.engine import (
     calc_inverse_mass_polygon,
     recompute_global_joint_positions,
 )
-from jaxtyping import Array, Bool, Float
-from kinetix.environment import env as kinetix_env
-from kinetix.environment.env_state import EnvParams, EnvState, StaticEnvParams
-from kinetix.environment.spaces import ActionType, ObservationType
+from jaxtyping import Array
+from kinetix.environment.env_state import EnvState
 from kinetix.environment.utils import create_empty_env
 from kinetix.util.saving import BASE_DIR, expand_env_state
 
 from rtc import world_dump, world_scene, world_spec
-from rtc.environment import Environment, Transition
-from rtc.physics import FastEnv, Scene, Unsupported
-from rtc.physics import build as physics_scene
+from rtc.environment import Environment
+from rtc.physics import FastEnv, Scene, Unsupported, build_scene
+from rtc.physics.stock import KinetixEnv, Params, Poses, StaticParams, simulator, start_facts
 from rtc.shapes import shapes as shapes
 from rtc.validation import require_choice, unknown
 from rtc.world_dump import Dump
@@ -57,22 +53,6 @@ LEVEL_NAMES: tuple[str, ...] = (
     "trampoline",
     "car_launch",
 )
-# Position and rotation of the polygons, then of the circles.
-Poses = tuple[tuple[Array, Array], tuple[Array, Array]]
-
-
-# Kinetix's own classes compare only the fields of their jax2d base class, so two environments that differ in
-# max_timesteps would count as equal and share a compiled program; these compare every field.
-@struct.dataclass
-class StaticParams(StaticEnvParams):
-    """Kinetix's static parameters, compared by all fields."""
-
-
-@struct.dataclass
-class Params(EnvParams):
-    """Kinetix's parameters, compared by all fields."""
-
-
 LARGE = StaticParams(
     num_polygons=world_spec.NUM_POLYGONS,
     num_circles=world_spec.NUM_CIRCLES,
@@ -250,96 +230,6 @@ def _bound_actions(state: EnvState) -> np.ndarray:
     return bound
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["start"],
-    meta_fields=["static_params", "env_params", "entries"],
-)
-@dataclass(frozen=True)
-class KinetixEnv:
-    """A batch of one level under Kinetix's own physics.
-
-    Levels differ only in the leaves of `start`, so that they share compiled programs.
-    """
-
-    start: EnvState
-    static_params: StaticParams
-    env_params: Params
-    entries: tuple[int, ...] | None = None
-
-    @property
-    def obs_dim(self) -> int:
-        size = self._simulator.observation_space(self.env_params).shape[0]
-        return size if self.entries is None else len(self.entries)
-
-    @property
-    def action_dim(self) -> int:
-        return self.static_params.num_motor_bindings + self.static_params.num_thruster_bindings
-
-    @property
-    def max_timesteps(self) -> int:
-        return self.env_params.max_timesteps
-
-    @property
-    def _simulator(self) -> kinetix_env.KinetixEnv:
-        return _simulator(self.static_params, self.env_params)
-
-    def reset(self, batch: int) -> tuple[EnvState, Float[Array, "b o"]]:
-        """The level's start state, `batch` times."""
-        state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), self.start)
-        return state, self._observed(jax.vmap(self._simulator.get_obs)(state))
-
-    def step(self, state: EnvState, action: Float[Array, "b a"]) -> tuple[EnvState, Transition]:
-        """One control tick. Kinetix clips actions to their range; nothing is reset at an episode's end."""
-
-        def tick(state: EnvState, action: Float[Array, " a"]) -> tuple:
-            return self._simulator.step_env(None, state, action, self.env_params)
-
-        obs, state, reward, done, info = jax.vmap(tick)(state, action)
-        solved = info["GoalR"] & done
-        return state, Transition(self._observed(obs), reward, done, solved, is_finite(state), info["distance"])
-
-    def observing(self, entries: tuple[int, ...]) -> "KinetixEnv":
-        """The same environment with only these entries in its observations."""
-        return dataclasses.replace(self, entries=tuple(int(entry) for entry in entries))
-
-    def _observed(self, obs: Float[Array, "b full"]) -> Float[Array, "b o"]:
-        return obs if self.entries is None else obs[:, np.asarray(self.entries)]
-
-    def poses(self, state: EnvState) -> Poses:
-        """Where the bodies are."""
-        return tuple((bodies.position, bodies.rotation) for bodies in (state.polygon, state.circle))
-
-    def select(self, mask: Bool[Array, " b"], on_true: EnvState, on_false: EnvState) -> EnvState:
-        """`on_true` where `mask`, else `on_false`, per environment."""
-        return jax.tree.map(lambda x, y: jnp.where(mask.reshape(-1, *[1] * (jnp.ndim(x) - 1)), x, y), on_true, on_false)
-
-
-@functools.lru_cache
-def _simulator(static_params: StaticParams, env_params: Params) -> kinetix_env.KinetixEnv:
-    with jax.ensure_compile_time_eval():  # its index tables outlive the trace that may have asked for them
-        return kinetix_env.make_kinetix_env(
-            ActionType.CONTINUOUS,
-            ObservationType.SYMBOLIC_FLAT,
-            None,
-            env_params,
-            static_params,
-            auto_reset=False,
-        )
-
-
-def is_finite(state: EnvState) -> Bool[Array, " b"]:
-    """True where positions, rotations and velocities of all bodies are finite, for a batch of states."""
-    moving = [
-        getattr(bodies, name)
-        for bodies in (state.polygon, state.circle)
-        for name in ("position", "rotation", "velocity", "angular_velocity")
-    ]
-    return functools.reduce(
-        jnp.logical_and, [jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(axis=1) for leaf in moving]
-    )
-
-
 @functools.lru_cache(maxsize=64)
 def varying_observation_entries(level: Level) -> np.ndarray:
     """Sorted indices of the observation entries that can change in this level; the others are constant.
@@ -367,7 +257,7 @@ def varying_observation_entries(level: Level) -> np.ndarray:
     def observe(polygon: Any, circle: Any) -> Array:
         start = level.start
         state = start.replace(polygon=start.polygon.replace(**polygon), circle=start.circle.replace(**circle))
-        return _simulator(level.static_params, level.env_params).get_obs(state)
+        return simulator(level.static_params, level.env_params).get_obs(state)
 
     obs = np.asarray(jax.vmap(observe)(scatter(level.start.polygon), scatter(level.start.circle)))
     entries = np.flatnonzero((obs != obs[0]).any(axis=0))
@@ -400,7 +290,7 @@ def make_env(level: Level, physics: str = "fast") -> Environment:
     """
     require_choice("physics", physics, PHYSICS)
     # Made here and not on first use: inside a sharded program its tables would belong to that program's devices.
-    _simulator(level.static_params, level.env_params)
+    simulator(level.static_params, level.env_params)
     if physics == "fast":
         try:
             return FastEnv(_scene(level))
@@ -409,20 +299,6 @@ def make_env(level: Level, physics: str = "fast") -> Environment:
     return KinetixEnv(level.start, level.static_params, level.env_params)
 
 
-@functools.lru_cache(maxsize=64)
 def _scene(level: Level) -> Scene:
-    touching, obs = _start_facts(level.static_params, level.env_params)(level.start)
-    return physics_scene(level.start, level.static_params, level.env_params, touching, np.asarray(obs))
-
-
-@functools.lru_cache
-def _start_facts(static_params: StaticParams, env_params: Params) -> Callable:
-    """Compiled: which pairs of each kind touch in a state, and its observation."""
-    simulator = _simulator(static_params, env_params)
-
-    @jax.jit
-    def facts(state: EnvState) -> tuple:
-        rectangles, mixed, circles = simulator.physics_engine.calculate_collision_manifolds(state)
-        return (rectangles.active[:, 0], mixed.active, circles.active), simulator.get_obs(state)
-
-    return facts
+    touching, obs = start_facts(level.static_params, level.env_params)(level.start)
+    return build_scene(level.start, level.static_params, level.env_params, touching, np.asarray(obs))

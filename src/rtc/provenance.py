@@ -31,6 +31,19 @@ RESULT_MODULES = (
     "rtc/metrics.py",
     "rtc/mixer.py",
     "rtc/pickles.py",
+    "rtc/physics/__init__.py",
+    "rtc/physics/build.py",
+    "rtc/physics/contacts.py",
+    "rtc/physics/env.py",
+    "rtc/physics/geometry.py",
+    "rtc/physics/joints.py",
+    "rtc/physics/motion.py",
+    "rtc/physics/observation.py",
+    "rtc/physics/ordering.py",
+    "rtc/physics/scene.py",
+    "rtc/physics/step.py",
+    "rtc/physics/stock.py",
+    "rtc/runtime.py",
     "rtc/slots.py",
     "rtc/world_dump.py",
     "rtc/world_fields.py",
@@ -117,6 +130,18 @@ def provenance(started: float | None = None) -> dict[str, Any]:
         "start_time_utc": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "wall_s": round(now - started, 3),
     }
+
+
+def footer(started: float | None = None) -> str:
+    """A line for the end of a measured table: command, commit, machine and versions. Arguments as `provenance`."""
+    facts = provenance(started)
+    versions = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
+    changed = " with changes" if facts["git_dirty"] else ""
+    return (
+        f"Made by `{facts['command']}` at commit {facts['git_commit']}{changed}, {facts['start_time_utc']}, on "
+        f"{facts['device_count']} × {facts['device_kind']} ({os.cpu_count()} cores), Python {facts['python']}, "
+        f"{versions}; {facts['wall_s']:.0f} s.\n"
+    )
 
 
 def command_line() -> str:

@@ -7,7 +7,7 @@ are compacted. What the stock engine computes, and the order in which it solves 
 until rounding errors, which a chaotic system amplifies, set them apart.
 """
 
+from rtc.physics.build import Unsupported as Unsupported
+from rtc.physics.build import build_scene as build_scene
 from rtc.physics.env import FastEnv as FastEnv
 from rtc.physics.scene import Scene as Scene
-from rtc.physics.scene import Unsupported as Unsupported
-from rtc.physics.scene import build as build

@@ -58,8 +58,8 @@ class Contacts(NamedTuple):
     points_x: Float[Array, "g p m b"]
     points_y: Float[Array, "g p m b"]
     on: Float[Array, "g p m b"]
-    friction: Float[Array, "g #m #b"]
-    keeps: Float[Array, "g #m #b"]
+    friction: Float[Array, "g _ _"]
+    keeps: Float[Array, "g _ _"]
 
 
 class Jacobians(NamedTuple):
@@ -120,7 +120,7 @@ def gather(
     def fetch(values: Float[Array, "s b"]) -> Float[Array, "g m b"]:
         return _grouped(jnp.take_along_axis(values, pair, axis=0, mode="clip"), groups)
 
-    def fetch_constant(values: np.ndarray) -> Float[Array, "g #m #b"]:
+    def fetch_constant(values: np.ndarray) -> Float[Array, "g _ _"]:
         values = np.asarray(values, np.float32)
         if (values == values[0]).all():
             return jnp.full((groups, 1, 1), values[0])
@@ -306,9 +306,7 @@ def _apply(
     return motion._replace(vx=vx, vy=vy, spin=spin)
 
 
-def _normal_velocity(
-    pairs: Pairs, contacts: Contacts, jacobian: Jacobians, motion: Motion
-) -> Float[Array, "g p m b"]:
+def _normal_velocity(pairs: Pairs, contacts: Contacts, jacobian: Jacobians, motion: Motion) -> Float[Array, "g p m b"]:
     """Relative velocity along the normal at all contact points, m/s."""
     x = (contacts.difference * motion.vx[:, None]).sum(1)
     y = (contacts.difference * motion.vy[:, None]).sum(1)
@@ -318,7 +316,7 @@ def _normal_velocity(
     return linear + jacobian.b_n * turn_b - jacobian.a_n * turn_a
 
 
-def _read(one_hot: Float[Array, "g r m b"], values: Float[Array, "r #b"]) -> Float[Array, "g m b"]:
+def _read(one_hot: Float[Array, "g r m b"], values: Float[Array, "r _"]) -> Float[Array, "g m b"]:
     """The value of each slot's body."""
     return (one_hot * values[:, None]).sum(axis=1)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -74,6 +75,10 @@ class FastEnv:
         position = everywhere(bodies.position, jnp.stack([state.motion.x, state.motion.y], axis=-1).swapaxes(0, 1))
         rotation = everywhere(bodies.angle, state.angle.T)
         return (position[:, :split], rotation[:, :split]), (position[:, split:], rotation[:, split:])
+
+    def from_stock(self, state: Any) -> PhysicsState:
+        """The state of a batch of stock environments of this level, to go on from there."""
+        return step.from_stock(self.scene, state)
 
     def _observe(self, state: PhysicsState) -> Float[Array, "b o"]:
         motion = state.motion

@@ -168,7 +168,9 @@ def _least_penetration(bodies: Bodies, a: np.ndarray, b: np.ndarray, frame_a: Fr
     return jnp.maximum(of_a[0], of_b[0]), prefer_b.astype(jnp.float32), *normal
 
 
-def _best_face(x: Array, y: Array, reach_x: Array, reach_y: Array, first_face: np.ndarray) -> tuple[Array, Array, Array]:
+def _best_face(
+    x: Array, y: Array, reach_x: Array, reach_y: Array, first_face: np.ndarray
+) -> tuple[Array, Array, Array]:
     """Separation and normal of the face that the other rectangle, centred at (x, y), is furthest out of.
 
     Of equal faces the stock engine takes the first, clockwise from `first_face`.

@@ -52,7 +52,10 @@ def anchors(
 
 def _anchors(scene: Scene, joint: Joint, angle: Array, cos: Array, sin: Array) -> Anchors:
     def arm(body: int, offset: tuple[float, float]) -> tuple[Row, Row]:
-        c, s = _value(scene, body, cos, np.cos(scene.bodies.angle)), _value(scene, body, sin, np.sin(scene.bodies.angle))
+        c, s = (
+            _value(scene, body, cos, np.cos(scene.bodies.angle)),
+            _value(scene, body, sin, np.sin(scene.bodies.angle)),
+        )
         return c * offset[0] - s * offset[1], s * offset[0] + c * offset[1]
 
     relative, error, acts = relative_angle(scene, joint, angle), 0.0, 0.0
@@ -71,9 +74,7 @@ def relative_angle(scene: Scene, joint: Joint, angle: Float[Array, "n b"]) -> Ro
     return _value(scene, joint.b, angle, still) - _value(scene, joint.a, angle, still) - joint.rotation
 
 
-def warm_start(
-    scene: Scene, held: list[Anchors], impulses: Float[Array, "j 3 b"], motion: Motion
-) -> Motion:
+def warm_start(scene: Scene, held: list[Anchors], impulses: Float[Array, "j 3 b"], motion: Motion) -> Motion:
     """Applies the impulses that the joints have accumulated since the episode began, to all of them at once."""
     vx, vy, spin = (list(leaf) for leaf in (motion.vx, motion.vy, motion.spin))
     for joint, at, (x, y, turn) in zip(scene.joints, held, impulses, strict=True):
@@ -125,7 +126,13 @@ def _solve_joint(scene: Scene, joint: Joint, at: Anchors, bodies: Bodies) -> tup
     pull = params.baumgarte_coefficient_joints_p / (mass_a + mass_b)
     changes = {
         row_a: (gap_x * (mass_a * pull), gap_y * (mass_a * pull), mass_a * x, mass_a * y, turn_a + turn * inertia_a),
-        row_b: (gap_x * (-mass_b * pull), gap_y * (-mass_b * pull), -mass_b * x, -mass_b * y, turn_b - turn * inertia_b),
+        row_b: (
+            gap_x * (-mass_b * pull),
+            gap_y * (-mass_b * pull),
+            -mass_b * x,
+            -mass_b * y,
+            turn_b - turn * inertia_b,
+        ),
     }
     moving = [(row, change) for row, change in changes.items() if row >= 0]
     updated = boundary([[leaf[row] + d for leaf, d in zip(bodies, change, strict=True)] for row, change in moving])

@@ -1,7 +1,7 @@
 """The flat symbolic observation: a constant vector in which only the moving bodies' entries change.
 
 The stock engine lists, per polygon (all walls but the floor left out), circle, joint and thruster, a fixed number of
-features, then gravity. Of a body, seven features change: position, velocity, spin, and the sine and cosine of its angle.
+features, then gravity. Of a body, seven features change: position, velocity, spin, sine and cosine of its angle.
 """
 
 from dataclasses import dataclass
@@ -66,9 +66,7 @@ def varying(
     return jnp.nan_to_num(jnp.clip(features, -CLIP, CLIP)).reshape(-1, x.shape[-1])
 
 
-def assemble(
-    values: Float[Array, "v b"], layout: Layout, wanted: tuple[int, ...] | None
-) -> Float[Array, "b o"]:
+def assemble(values: Float[Array, "v b"], layout: Layout, wanted: tuple[int, ...] | None) -> Float[Array, "b o"]:
     """The observation: all of its entries, or the wanted ones.
 
     Args:

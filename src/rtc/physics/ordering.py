@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import optimization_barrier as boundary
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
 from rtc.physics.scene import Pairs
 
@@ -66,4 +66,3 @@ def occupants(places: Places, batches: int, capacity: int) -> Int[Array, "k b"]:
     slots = jnp.arange(batches * capacity)[:, None, None]
     numbers = jnp.arange(count, dtype=jnp.int32)[None, :, None]
     return jnp.max(jnp.where(slot[None] == slots, numbers, -1), axis=1)
-

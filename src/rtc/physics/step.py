@@ -1,6 +1,7 @@
 """One physics step and one control tick of a batch of environments."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +71,34 @@ def start(scene: Scene, batch: int) -> PhysicsState:
     )
 
 
+def from_stock(scene: Scene, state: Any) -> PhysicsState:
+    """The state of a batch of stock environments of the same level (a Kinetix EnvState, the batch axis first)."""
+    moving = scene.moving
+
+    def bodies(name: str) -> Array:
+        both = jnp.concatenate([getattr(state.polygon, name), getattr(state.circle, name)], axis=1)
+        return jnp.moveaxis(both[:, moving], 0, -1)
+
+    def impulses(manifolds: Any, pairs: Pairs, points: int) -> Float[Array, "p 2 s b"]:
+        numbers = pairs.live[pairs.solid]
+        both = jnp.stack([manifolds.acc_impulse_normal, manifolds.acc_impulse_tangent], axis=-1)
+        both = jnp.where(manifolds.active[..., None], both, 0.0)[:, numbers]
+        both = both.reshape(both.shape[0], len(numbers), points, 2)
+        return jnp.moveaxis(both, (2, 3, 1, 0), (0, 1, 2, 3))
+
+    position, velocity = bodies("position"), bodies("velocity")
+    joint = jnp.concatenate([state.joint.acc_impulse, state.joint.acc_r_impulse[..., None]], axis=-1)
+    manifolds = state.acc_rr_manifolds, state.acc_cr_manifolds, state.acc_cc_manifolds
+    return PhysicsState(
+        motion=Motion(position[:, 0], position[:, 1], velocity[:, 0], velocity[:, 1], bodies("angular_velocity")),
+        angle=bodies("rotation"),
+        joint_impulses=jnp.moveaxis(joint[:, np.array([j.number for j in scene.joints], int)], 0, -1),
+        contact_impulses=tuple(map(impulses, manifolds, scene.kinds, CONTACT_POINTS)),
+        tick=state.timestep,
+        distance=state.last_distance,
+    )
+
+
 def tick(
     scene: Scene, state: PhysicsState, action: Float[Array, "a b"]
 ) -> tuple[PhysicsState, Float[Array, " b"], Bool[Array, " b"], Bool[Array, " b"], Float[Array, " b"]]:
@@ -121,7 +150,7 @@ def step(scene: Scene, state: PhysicsState, action: Float[Array, "a b"]) -> tupl
     return new, Outcome(reward, _goal_distance(scene, moved))
 
 
-def _find(scene: Scene, pairs: Pairs, search, frames: geometry.Frames) -> tuple:
+def _find(scene: Scene, pairs: Pairs, search: Callable, frames: geometry.Frames) -> tuple:
     """Activity of the live pairs of a kind, the places and the contacts of the solid ones; None for no pairs."""
     if not len(pairs.live):
         return jnp.zeros((0, frames.x.shape[-1]), bool), None, None
@@ -138,7 +167,7 @@ def _resolve(
     largest = max((min(len(scene.kinds[k].solid), scene.kinds[k].batch_size) for k in touching), default=1)
     capacities = [c for c in CAPACITIES if c < largest] + [largest]
 
-    def branch(capacity: int):
+    def branch(capacity: int) -> Callable:
         def run(operands: tuple) -> tuple:
             found, held, motions, joint_impulses, contact_impulses = operands
             return _solve(scene, capacity, touching, found, held, *motions, joint_impulses, contact_impulses)

@@ -1,0 +1,221 @@
+"""How closely the specialised physics follows Kinetix's own step: the same states, the same actions, side by side.
+
+A system with contacts is chaotic: rounding errors grow until two runs have nothing in common but their statistics. So
+trajectories are judged against the stock engine's own divergence when velocities are nudged by 1e-7 m/s, and besides,
+the two engines are compared tick by tick from the same states, taken from whole episodes of the stock engine.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from rtc import levels, runtime, wrappers
+from rtc.environment import Environment, Transition
+from rtc.levels import Level
+from rtc.validation import require_int
+
+NUDGE = 1e-7  # m/s
+TOLERANCE = 1e-4  # metres
+
+
+@dataclasses.dataclass(frozen=True)
+class TickErrors:
+    """Differences after one tick from the same state, over all ticks of the stock engine's episodes.
+
+    Attributes:
+        position: largest difference of a body's coordinate, metres, per tick and environment; NaN after an episode.
+        nudged: the same between the stock engine and itself with velocities nudged.
+        observation: largest difference of an observation entry.
+        reward: largest difference of a reward.
+        flags: ticks at which `done` or `solved` differ.
+        ticks: ticks compared.
+    """
+
+    position: Float[np.ndarray, "t b"]
+    nudged: Float[np.ndarray, "t b"]
+    observation: float
+    reward: float
+    flags: int
+    ticks: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Episodes:
+    """What whole episodes came to: one entry per episode."""
+
+    returned: Float[np.ndarray, " n"]
+    length: Float[np.ndarray, " n"]
+    solved: Bool[np.ndarray, " n"]
+    failed: Bool[np.ndarray, " n"]
+
+
+def sticky_actions(seed: int, ticks: int, batch: int, hold: float = 0.85) -> Float[np.ndarray, "t b 6"]:
+    """Uniform random actions; each environment keeps its last action with probability `hold`."""
+    rng = np.random.default_rng(seed)
+    actions = rng.uniform(-1.0, 1.0, (ticks, batch, 6)).astype(np.float32)
+    held = rng.uniform(size=(ticks, batch)) < hold
+    for tick in range(1, ticks):
+        actions[tick] = np.where(held[tick][:, None], actions[tick - 1], actions[tick])
+    return actions
+
+
+def nudge(state: Any, amount: float) -> Any:
+    """A stock state whose moving bodies are faster by `amount` in x and y."""
+
+    def faster(bodies: Any) -> Any:
+        moves = (bodies.inverse_mass != 0)[..., None]
+        return bodies.replace(velocity=bodies.velocity + amount * moves)
+
+    return state.replace(polygon=faster(state.polygon), circle=faster(state.circle))
+
+
+@jax.jit
+def _stock_step(env: Environment, state: Any, action: Any) -> tuple[Any, Transition]:
+    return env.step(state, action)
+
+
+def _fast_step(env: Environment, state: Any, action: Any) -> tuple[Any, Transition]:
+    """One compiled tick of a specialised environment."""
+    return env.step(state, action)
+
+
+def _fast_step_from_stock(env: Environment, state: Any, action: Any) -> tuple[Any, Transition]:
+    new, outcome = env.step(env.from_stock(state), action)
+    return env.poses(new), outcome
+
+
+step = runtime.jit(_fast_step)
+_fast_from_stock = runtime.jit(_fast_step_from_stock)
+
+
+def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"]) -> tuple[TickErrors, Episodes]:
+    """Follows the stock engine through whole episodes; every tick is also made by the specialised step.
+
+    Args:
+        level: a level that can be specialised.
+        actions: one per tick and environment.
+
+    Returns:
+        The differences, and the stock engine's episodes.
+    """
+    ticks, batch, _ = actions.shape
+    require_int("batch", batch, low=2)
+    stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
+    state, _ = stock.reset(batch)
+    running = np.ones(batch, bool)
+    position, nudged = (np.full((ticks, batch), np.nan) for _ in range(2))
+    worst, flags, log = {"observation": 0.0, "reward": 0.0}, 0, _Log(batch)
+    for tick, action in enumerate(actions):
+        fast_poses, fast_outcome = _fast_from_stock(fast, state, action)
+        nudged_state, _ = _stock_step(stock, nudge(state, NUDGE), action)
+        state, outcome = _stock_step(stock, state, action)
+        poses = stock.poses(state)
+        position[tick, running] = _distance(level, poses, fast_poses)[running]
+        nudged[tick, running] = _distance(level, poses, stock.poses(nudged_state))[running]
+        for name, a, b in (
+            ("observation", outcome.obs, fast_outcome.obs),
+            ("reward", outcome.reward, fast_outcome.reward),
+        ):
+            worst[name] = max(worst[name], float(np.abs(np.asarray(a) - np.asarray(b))[running].max(initial=0.0)))
+        for a, b in ((outcome.done, fast_outcome.done), (outcome.solved, fast_outcome.solved)):
+            flags += int((np.asarray(a) != np.asarray(b))[running].sum())
+        running = log.add(outcome, running)
+        if not running.any():
+            break
+    compared = int(np.isfinite(position).sum())
+    return TickErrors(position, nudged, worst["observation"], worst["reward"], flags, compared), log.episodes()
+
+
+def run_episodes(level: Level, actions: Float[np.ndarray, "t b 6"], physics: str = "fast") -> Episodes:
+    """Whole episodes of one engine under given actions."""
+    env = levels.make_env(level, physics)
+    advance = step if physics == "fast" else _stock_step
+    state, _ = env.reset(actions.shape[1])
+    running, log = np.ones(actions.shape[1], bool), _Log(actions.shape[1])
+    for action in actions:
+        state, outcome = advance(env, state, action)
+        running = log.add(outcome, running)
+        if not running.any():
+            break
+    return log.episodes()
+
+
+def divergence(
+    level: Level, actions: Float[np.ndarray, "t b 6"]
+) -> tuple[Float[np.ndarray, "t b"], Float[np.ndarray, "t b"]]:
+    """How far open-loop runs from the start have come apart, metres: the largest difference up to each tick.
+
+    Returns:
+        Of the specialised step and the stock engine; and of the nudged stock engine and the stock engine. NaN after
+        an episode's end.
+    """
+    stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
+    batch = actions.shape[1]
+    state, fast_state = stock.reset(batch)[0], fast.reset(batch)[0]
+    other = nudge(state, NUDGE)
+    running, apart, nudged = np.ones(batch, bool), [], []
+    for action in actions:
+        state, outcome = _stock_step(stock, state, action)
+        other, _ = _stock_step(stock, other, action)
+        fast_state, _ = step(fast, fast_state, action)
+        for rows, poses in ((apart, fast.poses(fast_state)), (nudged, stock.poses(other))):
+            rows.append(np.where(running, _distance(level, stock.poses(state), poses), np.nan))
+        running = running & ~np.asarray(outcome.done)
+    return np.maximum.accumulate(apart), np.maximum.accumulate(nudged)
+
+
+class _Log:
+    """Sums up episodes tick by tick."""
+
+    def __init__(self, batch: int):
+        self.returned, self.length = np.zeros(batch), np.zeros(batch)
+        self.solved, self.failed = np.zeros(batch, bool), np.zeros(batch, bool)
+
+    def add(self, outcome: Transition, running: Bool[np.ndarray, " b"]) -> Bool[np.ndarray, " b"]:
+        """Adds a tick of the running episodes; returns which go on."""
+        reward, done, solved = (np.asarray(x) for x in (outcome.reward, outcome.done, outcome.solved))
+        self.returned[running] += reward[running]
+        self.length[running] += 1
+        self.solved |= running & solved
+        self.failed |= running & done & ~solved & (reward < -0.5)
+        return running & ~done
+
+    def episodes(self) -> Episodes:
+        return Episodes(self.returned, self.length, self.solved, self.failed)
+
+
+def _distance(level: Level, a: levels.Poses, b: levels.Poses) -> Float[np.ndarray, " b"]:
+    """Largest difference of a body's coordinate per environment, metres; of bodies that exist."""
+    active = np.concatenate([level.start.polygon.active, level.start.circle.active])
+    first, second = (np.concatenate([np.asarray(position) for position, _ in poses], axis=1) for poses in (a, b))
+    return np.abs(first - second)[:, active].max(axis=(1, 2))
+
+
+def policy_actions(
+    level: Level, chunk: Callable[[Array], Array], execute: int, ticks: int, batch: int, seed: int
+) -> Float[np.ndarray, "t b 6"]:
+    """Actions, with the benchmark's noise, of a policy in closed loop on the specialised step.
+
+    Args:
+        level: the level.
+        chunk: observations [b, 679] to action chunks [b, h, 6].
+        execute: actions to execute of every chunk.
+        ticks: length of the episodes; they go on after their end.
+        batch: environments.
+        seed: of the noise.
+    """
+    env, rng = levels.make_env(level, "fast"), np.random.default_rng(seed)
+    state, obs = env.reset(batch)
+    actions = []
+    for tick in range(ticks):
+        if tick % execute == 0:
+            planned = np.asarray(chunk(obs))
+        noise = rng.normal(0.0, wrappers.ACTION_NOISE_STD, (batch, planned.shape[-1])).astype(np.float32)
+        actions.append(planned[:, tick % execute] + noise)
+        state, outcome = step(env, state, actions[-1])
+        obs = outcome.obs
+    return np.stack(actions)
