@@ -23,8 +23,8 @@ from rtc import checkpoints, cloning, demonstrations, levels, ppo_training, trai
 from rtc.cloning import CloningConfig
 from rtc.demonstrations import DataConfig
 from rtc.environment import Transition
-from rtc.expert import Expert, ExpertConfig, gaussian, load_expert, save_expert, squash, squashed_log_prob
-from rtc.ppo import Minibatch, PPOConfig, generalised_advantages, loss
+from rtc.expert import Expert, ExpertConfig, load_expert, save_expert, squash
+from rtc.ppo import Minibatch, PPOConfig, correlated_noise, generalised_advantages, loss
 from rtc.ppo_training import TrainConfig
 
 DEVICES = jax.device_count()
@@ -37,18 +37,26 @@ SMALL_CLONING = CloningConfig(
 )
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["goal"], meta_fields=[])
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["goal"], meta_fields=["entries"])
 @dataclasses.dataclass(frozen=True)
 class ReachEnv:
     """Push a point to the goal within 12 ticks, with the first motor; entries 1 and 3 never vary."""
 
     goal: jax.Array
-    obs_dim = 5
+    entries: tuple[int, ...] = tuple(range(5))
     action_dim = 6
     max_timesteps = 12
 
+    @property
+    def obs_dim(self):
+        return len(self.entries)
+
+    def observing(self, entries):
+        return dataclasses.replace(self, entries=entries)
+
     def _obs(self, x, tick):
-        return jnp.stack([x, jnp.full_like(x, 7.0), self.goal - x, jnp.ones_like(x), tick / 12], axis=1)
+        full = [x, jnp.full_like(x, 7.0), self.goal - x, jnp.ones_like(x), tick / 12]
+        return jnp.stack([full[entry] for entry in self.entries], axis=1)
 
     def reset(self, batch):
         state = (jnp.zeros(batch), jnp.zeros(batch))
@@ -139,20 +147,12 @@ def test_advantages_match_the_definition():
 
 
 def reference_log_prob(mean, log_std, raw, num_motors):
-    """Log-density of the squashed action by change of variables, from the action alone."""
+    """Log-density of the bounded action by change of variables."""
     action = np.asarray(squash(jnp.asarray(raw), num_motors), np.float64)
     motor, thruster = action[..., :num_motors], action[..., num_motors:]
     inverse = np.concatenate([np.arctanh(motor), logit(thruster)], axis=-1)
     slope = np.concatenate([1 / (1 - motor**2), 1 / (thruster * (1 - thruster))], axis=-1)
     return (norm.logpdf(inverse, mean, np.exp(log_std)) + np.log(slope)).sum(-1)
-
-
-def test_squashed_log_prob_is_the_density_of_the_bounded_action():
-    rng = np.random.default_rng(1)
-    mean, raw = rng.normal(size=(2, 50, 3)).astype(np.float32)
-    log_std = np.array([-0.5, 0.0, 0.3], np.float32)
-    found = squashed_log_prob(gaussian(jnp.asarray(mean), jnp.asarray(log_std)), jnp.asarray(raw), 2)
-    np.testing.assert_allclose(found, reference_log_prob(mean, log_std, raw, 2), rtol=1e-3, atol=1e-3)
 
 
 def test_squash_maps_motors_and_thrusters_to_their_ranges():
@@ -166,13 +166,18 @@ def test_loss_is_the_clipped_surrogate_with_a_perturbed_mean():
     expert = Expert(ExpertConfig((0, 1), action_dim=3, num_motors=2, history=2, width=8), rngs=nnx.Rngs(0))
     rng = np.random.default_rng(2)
     features, raw = rng.normal(size=(32, 7)), rng.normal(size=(32, 3))
-    advantage, target, old = rng.normal(size=(3, 32))
+    advantage, target = rng.normal(size=(2, 32))
+    old_mean = 0.3 * rng.normal(size=(32, 3))
     policy, value = expert(jnp.asarray(features, jnp.float32))
     key = jax.random.key(3)
     shift = jax.random.uniform(key, (32, 3), minval=-0.3, maxval=0.3)
-    log_prob = reference_log_prob(np.asarray(policy.loc + shift), np.zeros(3), raw.astype(np.float32), 2)
-    old = log_prob + 0.4 * old
-    ratio = np.exp(log_prob - old)
+    # The ratio of the bounded actions' densities is that of the raw ones, which the batch holds.
+    new, old = (
+        reference_log_prob(np.asarray(mean), np.zeros(3), raw.astype(np.float32), 2)
+        for mean in (policy.loc + shift, old_mean)
+    )
+    ratio = np.exp(new - old)
+    old = norm.logpdf(raw, old_mean).sum(-1)
     surrogate = np.minimum(ratio * advantage, np.clip(ratio, 0.8, 1.2) * advantage)
     value_loss = 0.5 * np.square(np.asarray(value) - target).mean()
 
@@ -214,8 +219,8 @@ def test_killed_ppo_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
 
 def test_ppo_names_where_it_diverged(tmp_path, monkeypatch):
     class Diverging(ppo_training.PPO):
-        def update(self, env, learner, key):
-            learner, stats = super().update(env, learner, key)
+        def update(self, *args):
+            learner, stats = super().update(*args)
             return learner, {**stats, "value_loss": jnp.array(jnp.nan)}
 
     monkeypatch.setattr(ppo_training, "PPO", Diverging)
@@ -226,8 +231,8 @@ def test_ppo_names_where_it_diverged(tmp_path, monkeypatch):
 
 def test_an_expert_that_solves_nothing_is_given_up(tmp_path, monkeypatch):
     class Hopeless(ppo_training.PPO):
-        def update(self, env, learner, key):
-            learner, stats = super().update(env, learner, key)
+        def update(self, *args):
+            learner, stats = super().update(*args)
             return learner, {**stats, "solved": jnp.zeros(())}
 
     monkeypatch.setattr(ppo_training, "PPO", Hopeless)
@@ -248,6 +253,30 @@ def test_a_given_up_seed_is_replaced_by_the_next(monkeypatch, num_seeds, max_att
     config = dataclasses.replace(SMALL_PPO, seed=3, num_seeds=num_seeds, max_attempts=max_attempts)
     outcomes = ppo_training.train_seeds(None, None, config, level=SLUG, run_path=None, resume=True)
     assert list(outcomes) == [(seed, rates[seed]) for seed in tried]
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.8])
+def test_exploration_noise_is_standard_normal_with_the_asked_correlation(correlation):
+    previous = jax.random.normal(jax.random.key(0), (50_000,))
+    noise = correlated_noise(jax.random.key(1), previous, correlation)
+    assert float(noise.mean()) == pytest.approx(0.0, abs=0.02)
+    assert float(noise.std()) == pytest.approx(1.0, abs=0.02)
+    assert float(np.corrcoef(previous, noise)[0, 1]) == pytest.approx(correlation, abs=0.02)
+
+
+def test_exploration_becomes_independent_as_episodes_are_solved(tmp_path, monkeypatch):
+    told = []
+
+    class Listening(ppo_training.PPO):
+        def update(self, env, learner, key, correlation):
+            learner, stats = super().update(env, learner, key, correlation)
+            told.append(correlation)
+            return learner, {**stats, "episodes": jnp.array(4.0), "solved": jnp.array(min(len(told), 3.0))}
+
+    monkeypatch.setattr(ppo_training, "PPO", Listening)
+    config = dataclasses.replace(SMALL_PPO, num_updates=4, window=1, noise_correlation=0.8)
+    train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path))
+    assert told == pytest.approx([0.8, 0.6, 0.4, 0.2])
 
 
 # --- demonstrations -----------------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ from rtc.environment import Transition
 from stubs import HashEnv
 
 LIMIT = 256  # ticks per episode
-ENTRIES = np.array([0])  # HashEnv observes [tick, hash]
 
 
 def transition(*, reward=0.0, done=False, solved=False, finite=True, distance=3.0):
@@ -59,18 +58,18 @@ def test_a_broken_state_is_a_failure_with_a_finite_cost():
 def step_three_times(noise_std=0.0):
     """Two environments of which the second ends at its third tick."""
     env = HashEnv(end_every=jnp.array(0), max_timesteps=3)
-    start = wrappers.reset(env, 2, ENTRIES, history=3)
+    start = wrappers.reset(env, 2, history=3)
     late = start._replace(env=(jnp.array([-9, 0]), start.env[1]))
     state, actions = late, [jnp.full((2, 6), float(i)) for i in (1, 2, 3)]
     for i, action in enumerate(actions):
-        state, moved = wrappers.step_and_reset(env, state, start, jax.random.key(i), action, ENTRIES, noise_std)
+        state, moved = wrappers.step_and_reset(env, state, start, jax.random.key(i), action, noise_std)
     return start, state, moved
 
 
 def test_reset_fills_the_history_with_the_first_observation():
     env = HashEnv(end_every=jnp.array(0))
-    state = wrappers.reset(env, 2, np.array([1, 0]), history=3)
-    np.testing.assert_array_equal(state.history, np.broadcast_to([1.0, 0.0], (2, 3, 2)))
+    state = wrappers.reset(env, 2, history=3)
+    np.testing.assert_array_equal(state.history, np.broadcast_to([0.0, 1.0], (2, 3, 2)))
     np.testing.assert_array_equal(state.last_action, np.zeros((2, 6)))
     np.testing.assert_array_equal(state.tick, [0, 0])
 
@@ -97,4 +96,6 @@ def test_ended_episodes_start_again_and_others_go_on():
 
 def test_features_are_the_history_then_the_last_action():
     _, state, _ = step_three_times()
-    np.testing.assert_array_equal(wrappers.features(state)[0], [-8, -7, -6, *[3] * 6])
+    hashes = state.history[0, :, 1]
+    expected = [-8, hashes[0], -7, hashes[1], -6, hashes[2], *[3] * 6]
+    np.testing.assert_array_equal(wrappers.features(state)[0], expected)

@@ -30,7 +30,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from tqdm import tqdm
 
-from rtc import training, wrappers
+from rtc import runtime, training, wrappers
 from rtc.environment import Environment
 from rtc.expert import RELIABLE_SOLVE_RATE, Expert, load_expert
 from rtc.results import atomic_path
@@ -64,7 +64,7 @@ class DataConfig:
     min_solve_rate: float = RELIABLE_SOLVE_RATE
     sample_actions: bool = True
     action_noise_std: float = wrappers.ACTION_NOISE_STD
-    physics: str = "stock"
+    physics: str = "fast"
 
     def __post_init__(self):
         require_int("seed", self.seed, low=0)
@@ -174,8 +174,8 @@ class Collector:
         self.num_experts = len(experts)
         shared, split = PartitionSpec(), PartitionSpec(training.AXIS)
         on_devices = partial(jax.shard_map, mesh=mesh, check_vma=False)
-        self._start = jax.jit(on_devices(self._first_stream, in_specs=(shared, shared), out_specs=split))
-        self._collect = jax.jit(on_devices(self._part, in_specs=(shared, shared, split, shared), out_specs=split))
+        self._start = runtime.jit(on_devices(self._first_stream, in_specs=(shared, shared), out_specs=split))
+        self._collect = runtime.jit(on_devices(self._part, in_specs=(shared, shared, split, shared), out_specs=split))
 
     def start(self, env: Environment, key: PRNGKeyArray) -> Stream:
         """Fresh episodes; leaves have a leading device axis."""
@@ -190,7 +190,7 @@ class Collector:
         return training.with_device_axis(Stream(self._start_state(env), self._draw(key)))
 
     def _start_state(self, env: Environment) -> wrappers.TrackedState:
-        return wrappers.reset(env, self.local_envs, self.shape.entries, self.shape.history)
+        return wrappers.reset(env, self.local_envs, self.shape.history)
 
     def _draw(self, key: PRNGKeyArray) -> Int[Array, " b"]:
         return jax.random.randint(key, (self.local_envs,), 0, self.num_experts)
@@ -208,7 +208,7 @@ class Collector:
             proposals = jax.vmap(act, in_axes=(0, None, None))(params, action_key, features)
             action = proposals[stream.expert, jnp.arange(self.local_envs)]
             state, moved = wrappers.step_and_reset(
-                env, stream.state, start, noise_key, action, self.shape.entries, self.config.action_noise_std
+                env, stream.state, start, noise_key, action, self.config.action_noise_std
             )
             recorded = Transitions(
                 obs=stream.state.history[:, -1],
@@ -236,7 +236,7 @@ def generate(env: Environment, level: str, config: DataConfig, *, resume: bool) 
     part, device): on the same number of devices a killed and resumed recording ends with the same file.
 
     Args:
-        env: the environment.
+        env: the environment, observing everything.
         level: slug of the level.
         config: what to record.
         resume: continue from the parts found, or keep a complete file; False starts afresh.
@@ -260,8 +260,9 @@ def generate(env: Environment, level: str, config: DataConfig, *, resume: bool) 
         shutil.rmtree(parts, ignore_errors=True)
     if not path.exists():
         template = np.asarray(env.reset(1)[1][0])
-        _record_parts(env, experts, config, parts)
-        _merge_parts(parts, path, template, experts[0].config.entries, facts)
+        entries = experts[0].config.obs_entries
+        _record_parts(env.observing(entries), experts, config, parts)
+        _merge_parts(parts, path, template, np.asarray(entries, np.int32), facts)
     shutil.rmtree(parts, ignore_errors=True)
     return path
 

@@ -8,7 +8,6 @@ from typing import Any
 import distrax
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -32,8 +31,8 @@ class ExpertConfig:
     obs_entries: tuple[int, ...]
     action_dim: int = 6
     num_motors: int = 4
-    history: int = 4
-    width: int = 256
+    history: int = 1
+    width: int = 128
 
     def __post_init__(self):
         for name in ("action_dim", "history", "width"):
@@ -43,10 +42,6 @@ class ExpertConfig:
             raise ValueError(f"num_motors={self.num_motors} must lie between 0 and action_dim={self.action_dim}")
         if not self.obs_entries:
             raise ValueError("obs_entries is empty: the expert needs at least one observation entry")
-
-    @property
-    def entries(self) -> np.ndarray:
-        return np.asarray(self.obs_entries, np.int32)
 
     @property
     def feature_dim(self) -> int:
@@ -100,19 +95,6 @@ def squash(raw_action: Float[Array, "... a"], num_motors: int) -> Float[Array, "
     """Raw action to action bounds: tanh for the motors, sigmoid for the thrusters behind them."""
     motors, thrusters = raw_action[..., :num_motors], raw_action[..., num_motors:]
     return jnp.concatenate([jnp.tanh(motors), jax.nn.sigmoid(thrusters)], axis=-1)
-
-
-def squashed_log_prob(
-    raw_policy: distrax.MultivariateNormalDiag, raw_action: Float[Array, "... a"], num_motors: int
-) -> Float[Array, "..."]:
-    """Log-density of `squash(raw_action)`.
-
-    Working from the raw action avoids the inverse of a saturated tanh, which is infinite in float32.
-    """
-    motors, thrusters = raw_action[..., :num_motors], raw_action[..., num_motors:]
-    log_det = distrax.Tanh().forward_log_det_jacobian(motors).sum(-1)
-    log_det += distrax.Sigmoid().forward_log_det_jacobian(thrusters).sum(-1)
-    return raw_policy.log_prob(raw_action) - log_det
 
 
 def save_expert(path: Path, expert: Expert, metadata: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 The published benchmark's recipe: PPO (Schulman et al. 2017, arXiv 1707.06347) with generalised advantage estimation
 (arXiv 1506.02438) and robust policy optimisation (RPO; Rahman & Xue 2022, arXiv 2212.07536), which perturbs the
-Gaussian's mean. Every device rolls out its own environments; one device, which on a CPU uses all cores for its matrix
+Gaussian's mean. Exploration can be correlated over time (coloured noise; Hollenstein et al. 2024, arXiv 2312.11091):
+independent noise averages out before it moves a body far, so that some seeds never find the goal. Every device rolls out its own environments; one device, which on a CPU uses all cores for its matrix
 products, takes the gradient steps. So no program has to wait for another device: on CPU devices that can deadlock.
 """
 
@@ -17,9 +18,9 @@ from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from rtc import training, wrappers
+from rtc import runtime, training, wrappers
 from rtc.environment import Environment
-from rtc.expert import Expert, ExpertConfig, gaussian, squash, squashed_log_prob
+from rtc.expert import Expert, ExpertConfig, gaussian, squash
 from rtc.training import AXIS
 from rtc.validation import require_float, require_int
 
@@ -38,6 +39,8 @@ class PPOConfig:
         clip: PPO's bound on the probability ratio.
         value_coef: weight of the value loss.
         rpo_alpha: half-width of the uniform perturbation of the mean when log-probabilities are recomputed.
+        noise_correlation: correlation of the exploration noise of successive ticks while no episode is solved; it
+            falls in proportion to the share of solved episodes.
         max_grad_norm: bound on the gradient's global norm.
         learning_rate: Adam's step size.
         action_noise_std: standard deviation of the environment's action noise.
@@ -51,7 +54,8 @@ class PPOConfig:
     gae_lambda: float = 0.9
     clip: float = 0.2
     value_coef: float = 0.5
-    rpo_alpha: float = 0.3
+    rpo_alpha: float = 0.1
+    noise_correlation: float = 0.8
     max_grad_norm: float = 1.0
     learning_rate: float = 3e-4
     action_noise_std: float = wrappers.ACTION_NOISE_STD
@@ -59,7 +63,7 @@ class PPOConfig:
     def __post_init__(self):
         for name in ("num_envs", "num_steps", "num_minibatches", "num_epochs"):
             require_int(name, getattr(self, name), low=1)
-        for name in ("gamma", "gae_lambda"):
+        for name in ("gamma", "gae_lambda", "noise_correlation"):
             require_float(name, getattr(self, name), low=0.0, high=1.0)
         for name in ("clip", "value_coef", "rpo_alpha", "max_grad_norm", "learning_rate", "action_noise_std"):
             require_float(name, getattr(self, name), low=0.0)
@@ -83,14 +87,21 @@ class Learner(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """One device's environments between updates, and the running episodes' returns with dense penalty."""
+    """One device's environments between updates.
+
+    Attributes:
+        state: the environments and what the expert remembers.
+        noise: the exploration noise of the last tick, in standard deviations of the policy.
+        episode_return: return of the running episodes so far, with the dense penalty.
+    """
 
     state: wrappers.TrackedState
+    noise: Float[Array, "b a"]
     episode_return: Float[Array, " b"]
 
 
 class Sample(NamedTuple):
-    """What PPO keeps of a tick."""
+    """What PPO keeps of a tick; `log_prob` is the raw action's."""
 
     features: Float[Array, "... f"]
     raw_action: Float[Array, "... a"]
@@ -141,6 +152,14 @@ def generalised_advantages(
     return advantages
 
 
+def correlated_noise(
+    key: PRNGKeyArray, previous: Float[Array, "..."], correlation: float | Array
+) -> Float[Array, "..."]:
+    """The next tick of a first-order autoregressive process whose values are standard normal."""
+    fresh = jax.random.normal(key, previous.shape)
+    return correlation * previous + jnp.sqrt(1.0 - correlation**2) * fresh
+
+
 def loss(
     expert: Expert, key: PRNGKeyArray, batch: Minibatch, config: PPOConfig
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
@@ -148,7 +167,8 @@ def loss(
     policy, value = expert(batch.features)
     shift = jax.random.uniform(key, policy.loc.shape, minval=-config.rpo_alpha, maxval=config.rpo_alpha)
     perturbed = gaussian(policy.loc + shift, expert.log_std[...])
-    log_prob = squashed_log_prob(perturbed, batch.raw_action, expert.config.num_motors)
+    # Of the raw actions: squashing both densities leaves their ratio as it is.
+    log_prob = perturbed.log_prob(batch.raw_action)
     ratio = jnp.exp(log_prob - batch.log_prob)
     bounded = jnp.clip(ratio, 1.0 - config.clip, 1.0 + config.clip)
     policy_loss = -jnp.minimum(ratio * batch.advantage, bounded * batch.advantage).mean()
@@ -181,9 +201,9 @@ class PPO:
         self._first_device = mesh.devices[0]
         self._everywhere, self._split = NamedSharding(mesh, everywhere), NamedSharding(mesh, split)
         on_devices = partial(jax.shard_map, mesh=mesh, check_vma=False)
-        self._reset = jax.jit(on_devices(self._first_rollout, in_specs=everywhere, out_specs=split))
-        ins, outs = (everywhere, everywhere, split, everywhere), (split, split_ticks, split, split)
-        self._collect = jax.jit(on_devices(self._roll_out, in_specs=ins, out_specs=outs), donate_argnums=2)
+        self._reset = runtime.jit(on_devices(self._first_rollout, in_specs=everywhere, out_specs=split))
+        ins, outs = (everywhere, everywhere, split, everywhere, everywhere), (split, split_ticks, split, split)
+        self._collect = runtime.jit(on_devices(self._roll_out, in_specs=ins, out_specs=outs), donate_argnums=2)
         self._optimise = jax.jit(self._gradient_steps)
 
     def init(self, env: Environment, key: PRNGKeyArray) -> Learner:
@@ -197,9 +217,15 @@ class PPO:
         return Learner(params, optimizer, jax.device_put(learner.rollout, self._split))
 
     def update(
-        self, env: Environment, learner: Learner, key: PRNGKeyArray
+        self, env: Environment, learner: Learner, key: PRNGKeyArray, correlation: float = 0.0
     ) -> tuple[Learner, dict[str, Float[Array, ""]]]:
         """One rollout of `num_steps` ticks and its epochs of gradient steps. `learner.rollout` is consumed.
+
+        Args:
+            env: the environment, observing what the expert looks at.
+            learner: from `init` or the last update.
+            key: of everything random in this update.
+            correlation: of the exploration noise of successive ticks.
 
         Returns:
             The new learner; and sums over the episodes that finished (`episodes`, `solved`, `returns`, `lengths`,
@@ -207,7 +233,7 @@ class PPO:
         """
         rollout_key, optimise_key = jax.random.split(key)
         params = jax.device_put(learner.params, self._everywhere)
-        rollout, *collected, episodes = self._collect(env, params, learner.rollout, rollout_key)
+        rollout, *collected, episodes = self._collect(env, params, learner.rollout, rollout_key, correlation)
         samples, last_features = jax.device_put(collected, self._first_device)
         params, optimizer, stats = self._optimise(
             learner.params, learner.optimizer, samples, last_features, optimise_key
@@ -221,26 +247,33 @@ class PPO:
     # --- on every device, for its share of the environments ---
 
     def _start(self, env: Environment) -> wrappers.TrackedState:
-        return wrappers.reset(env, self.local_envs, self.expert_config.entries, self.expert_config.history)
+        return wrappers.reset(env, self.local_envs, self.expert_config.history)
 
     def _first_rollout(self, env: Environment) -> Rollout:
-        return training.with_device_axis(Rollout(self._start(env), jnp.zeros(self.local_envs)))
+        noise = jnp.zeros((self.local_envs, self.expert_config.action_dim))
+        return training.with_device_axis(Rollout(self._start(env), noise, jnp.zeros(self.local_envs)))
 
     def _roll_out(
-        self, env: Environment, params: Any, rollout: Rollout, key: PRNGKeyArray
+        self,
+        env: Environment,
+        params: Any,
+        rollout: Rollout,
+        key: PRNGKeyArray,
+        correlation: Float[Array, ""],
     ) -> tuple[Rollout, Sample, Float[Array, "b f"], dict[str, Float[Array, " 1"]]]:
         """The rollout's new state, its samples, the features after the last tick, sums over finished episodes."""
         expert, start = nnx.merge(self.graphdef, params), self._start(env)
-        num_motors, entries = self.expert_config.num_motors, self.expert_config.entries
+        num_motors = self.expert_config.num_motors
 
         def tick(rollout: Rollout, key: PRNGKeyArray):
-            action_key, noise_key = jax.random.split(key)
+            explore_key, noise_key = jax.random.split(key)
             features = wrappers.features(rollout.state)
             policy, value = expert(features)
-            raw_action = policy.sample(seed=action_key)
+            noise = correlated_noise(explore_key, rollout.noise, correlation)
+            raw_action = policy.loc + noise * policy.scale_diag
             action, noise_std = squash(raw_action, num_motors), self.config.action_noise_std
-            state, moved = wrappers.step_and_reset(env, rollout.state, start, noise_key, action, entries, noise_std)
-            log_prob = squashed_log_prob(policy, raw_action, num_motors)
+            state, moved = wrappers.step_and_reset(env, rollout.state, start, noise_key, action, noise_std)
+            log_prob = policy.log_prob(raw_action)
             sample = Sample(features, raw_action, log_prob, value, moved.reward, moved.done)
             earned = rollout.episode_return + moved.reward
             ended = {
@@ -250,7 +283,7 @@ class PPO:
                 "lengths": moved.done * (rollout.state.tick + 1),
                 "non_finite": ~moved.finite,
             }
-            return Rollout(state, jnp.where(moved.done, 0.0, earned)), (sample, ended)
+            return Rollout(state, noise, jnp.where(moved.done, 0.0, earned)), (sample, ended)
 
         key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
         keys = jax.random.split(key, self.config.num_steps)

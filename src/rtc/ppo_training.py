@@ -40,9 +40,9 @@ class TrainConfig(PPOConfig):
     num_updates: int = 400
     target_solve_rate: float = 0.98
     window: int = 8
-    history: int = 4
-    width: int = 256
-    physics: str = "stock"
+    history: int = 1
+    width: int = 128
+    physics: str = "fast"
     save_every: int = 10
     checkpoint_every: int = 100
     wandb: bool = False
@@ -82,6 +82,10 @@ PUBLISHED = TrainConfig(
     max_attempts=1,
     patience=1000,
     target_solve_rate=2.0,
+    history=4,
+    width=256,
+    rpo_alpha=0.3,
+    noise_correlation=0.0,
 )
 
 
@@ -102,7 +106,7 @@ def train(
     and resumed run ends with the same expert as an uninterrupted one.
 
     Args:
-        env: the environment.
+        env: the environment, observing everything.
         expert_config: shape of the actor-critic.
         config: hyper-parameters and schedule.
         seed: this expert's seed.
@@ -121,7 +125,7 @@ def train(
     state_path = run_path / "resume" / f"{name}.safetensors"
     if not resume:
         training.discard(run_path, name)
-    ppo = PPO(expert_config, config)
+    ppo, env = PPO(expert_config, config), env.observing(expert_config.obs_entries)
     init_key, update_key = jax.random.split(jax.random.key(seed))
     saved = training.restore(state_path, {"learner": ppo.init(env, init_key), "update": 0}, resume)
     learner, first = ppo.place(saved["learner"]), int(saved["update"])
@@ -133,7 +137,8 @@ def train(
         for update in range(first, config.num_updates):
             if rate >= config.target_solve_rate or _hopeless(recorder.rows, config):
                 break
-            learner, stats = ppo.update(env, learner, jax.random.fold_in(update_key, update))
+            correlation = config.noise_correlation * (1.0 - rate)
+            learner, stats = ppo.update(env, learner, jax.random.fold_in(update_key, update), correlation)
             row = _row(update, config, jax.tree.map(float, stats))
             training.require_finite(row, f"PPO update {update}, level {level}, seed {seed}", recorder.rows)
             rate = recent_solve_rate([*recorder.rows, row], config.window)

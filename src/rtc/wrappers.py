@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rtc.environment import Environment, State, Transition
@@ -22,7 +21,7 @@ class TrackedState(NamedTuple):
 
     Attributes:
         env: the environment's own state.
-        history: the last k observations, oldest first, at the entries the expert looks at.
+        history: the last k observations, oldest first.
         last_action: the last commanded action (before noise); zeros at the start.
         tick: control ticks since the episode's start.
     """
@@ -57,21 +56,19 @@ def dense_reward(transition: Transition, tick: Int[Array, " b"], max_timesteps: 
     return reward - charged_ticks * distance / DISTANCE_SCALE / max_timesteps
 
 
-def reset(env: Environment, batch: int, entries: np.ndarray, history: int) -> TrackedState:
+def reset(env: Environment, batch: int, history: int) -> TrackedState:
     """Start of `batch` episodes; the history holds the first observation `history` times.
 
     Args:
-        env: the environment.
+        env: the environment, observing what the expert looks at.
         batch: number of parallel episodes.
-        entries: indices of the observation entries to keep.
         history: number of observations to remember.
     """
     env_state, obs = env.reset(batch)
-    kept = obs[:, entries]
     return TrackedState(
         env=env_state,
-        history=jnp.repeat(kept[:, None], history, axis=1),
-        last_action=jnp.zeros((batch, env.action_dim), kept.dtype),
+        history=jnp.repeat(obs[:, None], history, axis=1),
+        last_action=jnp.zeros((batch, env.action_dim), obs.dtype),
         tick=jnp.zeros(batch, jnp.int32),
     )
 
@@ -81,16 +78,14 @@ def step(
     state: TrackedState,
     key: PRNGKeyArray,
     action: Float[Array, "b a"],
-    entries: np.ndarray,
     noise_std: float | Array = ACTION_NOISE_STD,
 ) -> tuple[TrackedState, Transition]:
     """One control tick with action noise. The returned transition carries the dense reward."""
     env_state, transition = env.step(state.env, noisy_action(key, action, noise_std))
-    newest = transition.obs[:, None, entries]
     tick = state.tick + 1
     tracked = TrackedState(
         env=env_state,
-        history=jnp.concatenate([state.history[:, 1:], newest], axis=1),
+        history=jnp.concatenate([state.history[:, 1:], transition.obs[:, None]], axis=1),
         last_action=action,
         tick=tick,
     )
@@ -113,11 +108,10 @@ def step_and_reset(
     start: TrackedState,
     key: PRNGKeyArray,
     action: Float[Array, "b a"],
-    entries: np.ndarray,
     noise_std: float | Array = ACTION_NOISE_STD,
 ) -> tuple[TrackedState, Transition]:
     """`step`, then episodes that ended continue from `start`, the batch that `reset` returned."""
-    state, transition = step(env, state, key, action, entries, noise_std)
+    state, transition = step(env, state, key, action, noise_std)
     return select(env, transition.done, start, state), transition
 
 

@@ -63,7 +63,7 @@ class KinetixEnv:
         return self.env_params.max_timesteps
 
     @property
-    def simulator(self) -> kinetix_env.KinetixEnv:
+    def _simulator(self) -> kinetix_env.KinetixEnv:
         return simulator(self.static_params, self.env_params)
 
     def reset(self, batch: int) -> tuple[EnvState, Float[Array, "b o"]]:
