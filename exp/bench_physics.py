@@ -6,18 +6,12 @@ those. They alternate in one process, so that a drift of the machine's speed hit
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import jax
-import numpy as np
 import pandas as pd
-from jax.sharding import Mesh, PartitionSpec
 
-from rtc import cli, levels, provenance, report, results, runtime
-from rtc.environment import Environment
+from rtc import cli, levels, provenance, report, results, throughput
 
 
 @dataclass(frozen=True)
@@ -43,66 +37,12 @@ class Arguments:
     output: Path = Path("exp_runs/bench_physics.md")
 
 
-def simulate(env: Environment, key: jax.Array, *, envs: int, ticks: int) -> tuple:
-    """Random actions for `ticks` control ticks; returns what nothing in a tick can be left out for."""
-    state, _ = env.reset(envs)
-    start = state
-
-    def tick(state, key):
-        action = jax.random.uniform(key, (envs, env.action_dim), minval=-1.0)
-        state, outcome = env.step(state, action)
-        return env.select(outcome.done, start, state), (outcome.reward, outcome.done, outcome.obs.sum(axis=1))
-
-    return jax.lax.scan(tick, state, jax.random.split(key.reshape(()), ticks))[1]
-
-
-def on_all_devices(function: Callable) -> Callable:
-    """The program once per device, each with its own key."""
-    mesh = Mesh(np.array(jax.local_devices()), ("device",))
-    split = PartitionSpec("device")
-    specs = {"in_specs": (PartitionSpec(), split), "out_specs": PartitionSpec(None, "device")}
-    return jax.shard_map(function, mesh=mesh, check_vma=False, **specs)
-
-
-def keys() -> jax.Array:
-    return jax.random.split(jax.random.key(0), jax.local_device_count())
-
-
-def measure(name: str, args: Arguments, stock: tuple[Callable, Callable]) -> dict:
-    """One row: environment steps per second of the three programs, and the ratios of their medians."""
-    level = levels.load(name)
-    stock_env, fast_env = levels.make_env(level, "stock"), levels.make_env(level)
-    program = runtime.jit(on_all_devices(partial(simulate, envs=args.envs, ticks=args.ticks)))
-    started = time.perf_counter()
-    compiled = program.lower(fast_env, keys()).compile()
-    compile_s = time.perf_counter() - started
-    stock_steps, steps = args.stock_envs * args.stock_ticks, args.envs * args.ticks * jax.local_device_count()
-    runs = {
-        "stock": (partial(stock[0], stock_env, jax.random.key(0)), stock_steps),
-        "stock, all cores": (partial(stock[1], stock_env, keys()), stock_steps),
-        "specialised": (partial(compiled, fast_env, keys()), steps),
-    }
-    rates = {label: [] for label in runs}
-    for _ in range(1 + args.repeats):
-        for label, (run, count) in runs.items():
-            started = time.perf_counter()
-            jax.block_until_ready(run())
-            rates[label].append(count / (time.perf_counter() - started))
-    medians = {label: float(np.median(values[1:])) for label, values in rates.items()}
-    row = {"level": name} | {f"{label} (steps/s)": round(rate) for label, rate in medians.items()}
-    row["× stock"] = medians["specialised"] / medians["stock"]
-    row["× stock, all cores"] = medians["specialised"] / medians["stock, all cores"]
-    return row | {"compile (s)": round(compile_s, 1)}
-
-
 def run(args: Arguments) -> None:
-    started = time.time()
-    whole = partial(simulate, envs=args.stock_envs, ticks=args.stock_ticks)
-    share = partial(simulate, envs=args.stock_envs // jax.local_device_count(), ticks=args.stock_ticks)
-    stock = jax.jit(whole), jax.jit(on_all_devices(share))
-    rows = []
+    started, rows = time.time(), []
+    stock = throughput.StockPrograms(args.stock_envs, args.stock_ticks)
     for name in args.levels:
-        rows.append(measure(name, args, stock))
+        level = levels.load(name)
+        rows.append({"level": name} | throughput.compare(level, stock, args.envs, args.ticks, args.repeats))
         print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     medians = table[[column for column in table if column.startswith("×")]].median()

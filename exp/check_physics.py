@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
 import numpy as np
 import pandas as pd
 
@@ -89,10 +88,7 @@ def check_level(name: str, args: Arguments) -> tuple[list[dict], dict, dict]:
     policy_file = policy_of(args.run_path, level)
     if policy_file is not None:
         policy = checkpoints.load_policy(policy_file)[0]
-        key = jax.random.key(args.seed)
-        chunk = jax.jit(lambda obs: policy.action(key, obs, 5))
-        batch = args.open_loop[0]
-        acted = equivalence.policy_actions(level, chunk, policy.action_chunk_size, args.ticks, batch, args.seed)
+        acted = equivalence.policy_actions(level, policy, args.ticks, args.open_loop[0], args.seed)
         ticks.append(tick_row(f"{name}, trained policy", equivalence.compare_ticks(level, acted)[0]))
     batch, length = args.open_loop
     apart = equivalence.divergence(level, equivalence.sticky_actions(args.seed + 1, length, batch))

@@ -6,19 +6,23 @@ the two engines are compared tick by tick from the same states, taken from whole
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Bool, Float
 
+from model import FlowPolicy
 from rtc import levels, runtime, wrappers
 from rtc.environment import Environment, Transition
 from rtc.levels import Level
-from rtc.validation import require_int
+from rtc.validation import require_multiple
 
 NUDGE = 1e-7  # m/s
+NUDGE_EVERY = 8  # ticks; the stock engine is slow
 TOLERANCE = 1e-4  # metres
 
 
@@ -28,7 +32,7 @@ class TickErrors:
 
     Attributes:
         position: largest difference of a body's coordinate, metres, per tick and environment; NaN after an episode.
-        nudged: the same between the stock engine and itself with velocities nudged.
+        nudged: the same between the stock engine and itself with velocities nudged, at every NUDGE_EVERY-th tick.
         observation: largest difference of an observation entry.
         reward: largest difference of a reward.
         flags: ticks at which `done` or `solved` differ.
@@ -73,7 +77,6 @@ def nudge(state: Any, amount: float) -> Any:
     return state.replace(polygon=faster(state.polygon), circle=faster(state.circle))
 
 
-@jax.jit
 def _stock_step(env: Environment, state: Any, action: Any) -> tuple[Any, Transition]:
     return env.step(state, action)
 
@@ -88,8 +91,20 @@ def _fast_step_from_stock(env: Environment, state: Any, action: Any) -> tuple[An
     return env.poses(new), outcome
 
 
+def _on_all_devices(function: Callable) -> Callable:
+    """The function of (env, stock state, action), with its environments divided over the devices."""
+    mesh, split = Mesh(np.array(jax.local_devices()), ("device",)), PartitionSpec("device")
+    specs = {"in_specs": (PartitionSpec(), split, split), "out_specs": split}
+    return jax.shard_map(function, mesh=mesh, check_vma=False, **specs)
+
+
+@functools.cache
+def _programs() -> tuple[Callable, Callable]:
+    """The stock engine's tick, and the specialised step's from a stock state."""
+    return jax.jit(_on_all_devices(_stock_step)), runtime.jit(_on_all_devices(_fast_step_from_stock))
+
+
 step = runtime.jit(_fast_step)
-_fast_from_stock = runtime.jit(_fast_step_from_stock)
 
 
 def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"]) -> tuple[TickErrors, Episodes]:
@@ -103,19 +118,21 @@ def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"]) -> tuple[Ti
         The differences, and the stock engine's episodes.
     """
     ticks, batch, _ = actions.shape
-    require_int("batch", batch, low=2)
+    require_multiple("environments", batch, jax.local_device_count())
+    stock_step, fast_step = _programs()
     stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
     state, _ = stock.reset(batch)
     running = np.ones(batch, bool)
     position, nudged = (np.full((ticks, batch), np.nan) for _ in range(2))
     worst, flags, log = {"observation": 0.0, "reward": 0.0}, 0, _Log(batch)
     for tick, action in enumerate(actions):
-        fast_poses, fast_outcome = _fast_from_stock(fast, state, action)
-        nudged_state, _ = _stock_step(stock, nudge(state, NUDGE), action)
-        state, outcome = _stock_step(stock, state, action)
+        fast_poses, fast_outcome = fast_step(fast, state, action)
+        other = stock_step(stock, nudge(state, NUDGE), action)[0] if tick % NUDGE_EVERY == 0 else None
+        state, outcome = stock_step(stock, state, action)
         poses = stock.poses(state)
         position[tick, running] = _distance(level, poses, fast_poses)[running]
-        nudged[tick, running] = _distance(level, poses, stock.poses(nudged_state))[running]
+        if other is not None:
+            nudged[tick, running] = _distance(level, poses, stock.poses(other))[running]
         for name, a, b in (
             ("observation", outcome.obs, fast_outcome.obs),
             ("reward", outcome.reward, fast_outcome.reward),
@@ -130,14 +147,13 @@ def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"]) -> tuple[Ti
     return TickErrors(position, nudged, worst["observation"], worst["reward"], flags, compared), log.episodes()
 
 
-def run_episodes(level: Level, actions: Float[np.ndarray, "t b 6"], physics: str = "fast") -> Episodes:
-    """Whole episodes of one engine under given actions."""
-    env = levels.make_env(level, physics)
-    advance = step if physics == "fast" else _stock_step
+def run_episodes(level: Level, actions: Float[np.ndarray, "t b 6"]) -> Episodes:
+    """Whole episodes of the specialised step under given actions."""
+    env = levels.make_env(level)
     state, _ = env.reset(actions.shape[1])
     running, log = np.ones(actions.shape[1], bool), _Log(actions.shape[1])
     for action in actions:
-        state, outcome = advance(env, state, action)
+        state, outcome = step(env, state, action)
         running = log.add(outcome, running)
         if not running.any():
             break
@@ -154,13 +170,13 @@ def divergence(
         an episode's end.
     """
     stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
-    batch = actions.shape[1]
+    batch, (stock_step, _) = actions.shape[1], _programs()
     state, fast_state = stock.reset(batch)[0], fast.reset(batch)[0]
     other = nudge(state, NUDGE)
     running, apart, nudged = np.ones(batch, bool), [], []
     for action in actions:
-        state, outcome = _stock_step(stock, state, action)
-        other, _ = _stock_step(stock, other, action)
+        state, outcome = stock_step(stock, state, action)
+        other, _ = stock_step(stock, other, action)
         fast_state, _ = step(fast, fast_state, action)
         for rows, poses in ((apart, fast.poses(fast_state)), (nudged, stock.poses(other))):
             rows.append(np.where(running, _distance(level, stock.poses(state), poses), np.nan))
@@ -195,27 +211,21 @@ def _distance(level: Level, a: levels.Poses, b: levels.Poses) -> Float[np.ndarra
     return np.abs(first - second)[:, active].max(axis=(1, 2))
 
 
-def policy_actions(
-    level: Level, chunk: Callable[[Array], Array], execute: int, ticks: int, batch: int, seed: int
-) -> Float[np.ndarray, "t b 6"]:
+def policy_actions(level: Level, policy: FlowPolicy, ticks: int, batch: int, seed: int) -> Float[np.ndarray, "t b 6"]:
     """Actions, with the benchmark's noise, of a policy in closed loop on the specialised step.
 
-    Args:
-        level: the level.
-        chunk: observations [b, 679] to action chunks [b, h, 6].
-        execute: actions to execute of every chunk.
-        ticks: length of the episodes; they go on after their end.
-        batch: environments.
-        seed: of the noise.
+    Chunks are executed whole, without delay; episodes go on after their end.
     """
-    env, rng = levels.make_env(level, "fast"), np.random.default_rng(seed)
+    env, rng, key = levels.make_env(level, "fast"), np.random.default_rng(seed), jax.random.key(seed)
+    chunk = jax.jit(lambda obs, tick: policy.action(jax.random.fold_in(key, tick), obs, 5))
     state, obs = env.reset(batch)
     actions = []
     for tick in range(ticks):
-        if tick % execute == 0:
-            planned = np.asarray(chunk(obs))
+        entry = tick % policy.action_chunk_size
+        if entry == 0:
+            planned = np.asarray(chunk(obs, tick))
         noise = rng.normal(0.0, wrappers.ACTION_NOISE_STD, (batch, planned.shape[-1])).astype(np.float32)
-        actions.append(planned[:, tick % execute] + noise)
+        actions.append(planned[:, entry] + noise)
         state, outcome = step(env, state, actions[-1])
         obs = outcome.obs
     return np.stack(actions)

@@ -33,3 +33,9 @@ def require_float(field: str, value: object, *, low: float, high: float = float(
     if not is_number or not low <= value <= high or value in (float("inf"), float("-inf")):
         limits = f"at least {low}" if high == float("inf") else f"between {low} and {high}"
         raise ValueError(f"{field}={value!r} must be a finite number, {limits}")
+
+
+def require_multiple(name: str, value: int, of: int) -> None:
+    """Raises ValueError unless the value divides evenly."""
+    if value % of:
+        raise ValueError(f"{name}={value} must be a multiple of {of}: choose {value - value % of or of}")
