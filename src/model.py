@@ -11,105 +11,24 @@ Gaussian noise at flow time 0 to a chunk at flow time 1. Four samplers share it:
 Delays and horizons are in control ticks: Python ints, traced scalars or one traced value per environment.
 """
 
-import dataclasses
-import math
-from collections.abc import Callable
-from functools import partial
-from typing import Literal, NamedTuple, Self, get_args
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from rtc.mixer import MixerBlock, embed_time, modulated_norm, zero_linear
-from rtc.validation import require_choice, require_int
+from rtc import guidance
+from rtc.guidance import PrefixAttentionSchedule, Ticks, get_prefix_weights
+from rtc.mixer import MixerBlock, ModelConfig, Modulation, embed_time, modulated_norm, select, zero_linear
+from rtc.validation import require_int
 
-PrefixAttentionSchedule = Literal["linear", "exp", "ones", "zeros"]
-Ticks = int | Int[Array, ""] | Int[Array, " b"]
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """Size of a FlowPolicy.
-
-    Attributes:
-        channel_dim: width of a token; even.
-        channel_hidden_dim: hidden width of the channel-mixing MLPs.
-        token_hidden_dim: hidden width of the token-mixing MLPs.
-        num_layers: number of mixer blocks.
-        action_chunk_size: H, the control ticks that one chunk covers.
-        simulated_delay: train with a ground-truth prefix of 0 … simulated_delay - 1 ticks (training-time
-            RTC), at most H; None trains without.
-
-    Raises:
-        ValueError: a field is out of range.
-    """
-
-    channel_dim: int = 256
-    channel_hidden_dim: int = 512
-    token_hidden_dim: int = 64
-    num_layers: int = 4
-    action_chunk_size: int = 8
-    simulated_delay: int | None = None
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if field.name != "simulated_delay":
-                require_int(f"ModelConfig.{field.name}", getattr(self, field.name), low=1)
-        if self.channel_dim % 2:
-            raise ValueError(
-                f"ModelConfig.channel_dim={self.channel_dim} must be even, for as many sines as cosines of "
-                f"the flow time; use {self.channel_dim + 1}"
-            )
-        if self.simulated_delay is not None:
-            # A longer prefix would leave no action of the chunk to learn.
-            limit = self.action_chunk_size
-            require_int("ModelConfig.simulated_delay", self.simulated_delay, low=1, high=limit)
-
-
-def get_prefix_weights(
-    start: Ticks, end: Ticks, total: int, schedule: PrefixAttentionSchedule
-) -> Float[Array, "*b total"]:
-    """How strongly each action of a new chunk is pulled towards the previous chunk (RTC, Eq. 5).
-
-    Args:
-        start: actions that will have been executed before the new chunk arrives (the inference delay).
-        end: first action without a counterpart in the previous chunk; the weights are 0 from there on.
-        total: chunk size H.
-        schedule: the weights between `start` and `end`: "linear" and "exp" decay, "ones" keeps all of the
-            overlap, "zeros" only the actions before `start`.
-
-    Returns:
-        Weights in [0, 1]; one row per environment where `start` or `end` is a vector.
-
-    Raises:
-        ValueError: unknown schedule.
-    """
-    require_choice("prefix_attention_schedule", schedule, get_args(PrefixAttentionSchedule))
-    index = jnp.arange(total)
-    start, end = (jnp.asarray(ticks)[..., None] for ticks in (start, end))
-    start = jnp.minimum(start, end)
-    if schedule == "ones":
-        weights = jnp.ones(total)
-    elif schedule == "zeros":
-        weights = jnp.where(index < start, 1.0, 0.0)
-    else:
-        weights = jnp.clip((start - 1 - index) / (end - start + 1) + 1, 0.0, 1.0)
-        if schedule == "exp":
-            weights = weights * jnp.expm1(weights) / (math.e - 1)
-    return jnp.where(index < end, weights, 0.0)
-
-
-class _Modulation(NamedTuple):
-    """Adaptive layer-norm parameters of the whole network at given flow times, each [b or 1, h or 1, k·c]."""
-
-    blocks: tuple[tuple[Array, Array], ...]
-    final: Array
-
+__all__ = ["FlowPolicy", "ModelConfig", "get_prefix_weights"]
 
 # Velocity of (x_t, flow time, modulation at that flow time).
-VelocityFn = Callable[[Array, Array, _Modulation], Array]
+VelocityFn = Callable[[Array, Array, Modulation], Array]
 
 
 class FlowPolicy(nnx.Module):
@@ -134,7 +53,7 @@ class FlowPolicy(nnx.Module):
         self.obs_dim, self.action_dim, self.config = obs_dim, action_dim, config
         channels = config.channel_dim
         self.in_proj = nnx.Linear(action_dim + obs_dim, channels, rngs=rngs)
-        self.mlp_stack = nnx.List([_block(config, rngs) for _ in range(config.num_layers)])
+        self.mlp_stack = nnx.List([MixerBlock(config, rngs) for _ in range(config.num_layers)])
         self.time_mlp = nnx.Sequential(
             nnx.Linear(channels, channels, rngs=rngs),
             nnx.swish,
@@ -148,6 +67,32 @@ class FlowPolicy(nnx.Module):
     def action_chunk_size(self) -> int:
         """H, in control ticks."""
         return self.config.action_chunk_size
+
+    def observing(self, entries: Sequence[int], constants: Float[np.ndarray, " o"]) -> "FlowPolicy":
+        """The same policy for observations that hold only some entries: the others are folded into a bias.
+
+        Args:
+            entries: entries of the full observation, in the order in which the new policy gets them.
+            constants: full observation; its other entries are what they are for ever.
+
+        Raises:
+            ValueError: `entries` is empty, holds an entry twice or one that the observation does not have, or
+                `constants` is not one observation.
+        """
+        entries, constants = np.asarray(entries, int), np.asarray(constants, np.float64)
+        _check_shape("constants", constants, (self.obs_dim,))
+        fixed = np.setdiff1d(np.arange(self.obs_dim), entries)
+        if not 0 < len(entries) == self.obs_dim - len(fixed):
+            raise ValueError(f"entries={entries.tolist()} must be distinct entries of {self.obs_dim}, at least one")
+        kernel = np.asarray(self.in_proj.kernel[...])
+        for_actions, for_obs = kernel[: self.action_dim], kernel[self.action_dim :]
+        bias = np.asarray(self.in_proj.bias[...], np.float64) + constants[fixed] @ for_obs[fixed].astype(np.float64)
+        folded = nnx.clone(self)
+        folded.obs_dim = len(entries)
+        folded.in_proj.in_features = self.action_dim + len(entries)
+        folded.in_proj.kernel = nnx.Param(jnp.asarray(np.concatenate([for_actions, for_obs[entries]])))
+        folded.in_proj.bias = nnx.Param(jnp.asarray(bias, jnp.float32))
+        return folded
 
     def __call__(
         self,
@@ -227,7 +172,7 @@ class FlowPolicy(nnx.Module):
         )[..., None]
         obs_term = self._project_obs(obs)
 
-        def guided_velocity(x_t: Array, time: Array, modulation: _Modulation) -> Array:
+        def guided_velocity(x_t: Array, time: Array, modulation: Modulation) -> Array:
             def denoise(x_t: Array) -> tuple[Array, Array]:
                 velocity = self._velocity(obs_term, x_t, modulation)
                 return x_t + (1 - time) * velocity, velocity
@@ -235,7 +180,7 @@ class FlowPolicy(nnx.Module):
             # Samples do not interact, so one vector-Jacobian product of the batch holds that of every sample.
             x_1, vjp, velocity = jax.vjp(denoise, x_t, has_aux=True)
             (correction,) = vjp((prev_action_chunk - x_1) * weights)
-            return velocity + _guidance_weight(time, max_guidance_weight) * correction
+            return velocity + guidance.guidance_weight(time, max_guidance_weight) * correction
 
         return self._integrate(guided_velocity, self._noise(rng, noise, obs.shape[0]), num_steps)
 
@@ -261,11 +206,11 @@ class FlowPolicy(nnx.Module):
         """
         self._check_inputs(obs, prev_action_chunk=prev_action_chunk)
         _check_not_negative("inference_delay", inference_delay)
-        is_prefix = _prefix_mask(inference_delay, self.action_chunk_size)
+        is_prefix = guidance.prefix_mask(inference_delay, self.action_chunk_size)
         obs_term, at_1 = self._project_obs(obs), self._modulation(jnp.ones((1, 1)))
 
-        def velocity(x_t: Array, _time: Array, modulation: _Modulation) -> Array:
-            return self._velocity(obs_term, x_t, _select(is_prefix, at_1, modulation))
+        def velocity(x_t: Array, _time: Array, modulation: Modulation) -> Array:
+            return self._velocity(obs_term, x_t, select(is_prefix, at_1, modulation))
 
         def commit_prefix(x_t: Array) -> Array:
             return jnp.where(is_prefix, prev_action_chunk, x_t)
@@ -315,12 +260,13 @@ class FlowPolicy(nnx.Module):
             policy._check_inputs(obs, prev_action_chunk=prev_action_chunk)
             obs_term = jnp.tile(policy._project_obs(obs), (n_samples, 1))
             chunks = policy._sample(obs_term, noise, num_steps).reshape(n_samples, batch, *chunk)
-            return chunks, jnp.sum(_distance(chunks, prev_action_chunk) * weights, axis=-1)
+            return chunks, jnp.sum(guidance.distance(chunks, prev_action_chunk) * weights, axis=-1)
 
         chunks, loss = sample(self)
         if bid_weak_policy is not None:
-            positives, negatives = _best(bid_k, chunks, loss), _best(bid_k, *sample(bid_weak_policy))
-            contrast = [jnp.sum(_distance(chunks[:, None], s), axis=(1, 3)) for s in (positives, negatives)]
+            candidates = (chunks, loss), sample(bid_weak_policy)
+            best = [guidance.best_chunks(bid_k, *candidate) for candidate in candidates]
+            contrast = [jnp.sum(guidance.distance(chunks[:, None], s), axis=(1, 3)) for s in best]
             loss = loss + (contrast[0] - contrast[1]) / n_samples
         return chunks[jnp.argmin(loss, axis=0), jnp.arange(batch)]
 
@@ -342,14 +288,14 @@ class FlowPolicy(nnx.Module):
         if self.config.simulated_delay is not None:
             logits = jnp.arange(self.config.simulated_delay, 0, -1.0)
             delay = jax.random.categorical(delay_rng, logits, shape=(obs.shape[0],))
-            is_prefix = _prefix_mask(delay, self.action_chunk_size)
+            is_prefix = guidance.prefix_mask(delay, self.action_chunk_size)
             x_t = jnp.where(is_prefix, action, x_t)
-            modulation = _select(is_prefix, self._modulation(jnp.ones((1, 1))), modulation)
+            modulation = select(is_prefix, self._modulation(jnp.ones((1, 1))), modulation)
         error = self._velocity(self._project_obs(obs), x_t, modulation) - (action - noise)
         return jnp.mean(jnp.square(error), where=~is_prefix)
 
     def _sample(self, obs_term: Array, noise: Array, num_steps: int) -> Array:
-        def velocity(x_t: Array, _time: Array, modulation: _Modulation) -> Array:
+        def velocity(x_t: Array, _time: Array, modulation: Modulation) -> Array:
             return self._velocity(obs_term, x_t, modulation)
 
         return self._integrate(velocity, noise, num_steps)
@@ -365,13 +311,13 @@ class FlowPolicy(nnx.Module):
         require_int("num_steps", num_steps, low=1)
         times = jnp.arange(num_steps, dtype=jnp.float32) / num_steps
 
-        def step(x_t: Array, inputs: tuple[Array, _Modulation]) -> tuple[Array, None]:
+        def step(x_t: Array, inputs: tuple[Array, Modulation]) -> tuple[Array, None]:
             x_t = constrain(x_t)
             return x_t + velocity(x_t, *inputs) / num_steps, None
 
         return jax.lax.scan(step, noise, (times, self._modulation(times[:, None, None])))[0]
 
-    def _velocity(self, obs_term: Array, x_t: Array, modulation: _Modulation) -> Array:
+    def _velocity(self, obs_term: Array, x_t: Array, modulation: Modulation) -> Array:
         """`__call__` from a projected observation and a modulation that are already there."""
         x = x_t @ self.in_proj.kernel[: self.action_dim] + obs_term[:, None]
         return self._mix(x, modulation)
@@ -380,12 +326,12 @@ class FlowPolicy(nnx.Module):
         """The observation's share of `in_proj`, bias included: the same for every token and flow step."""
         return obs @ self.in_proj.kernel[self.action_dim :] + self.in_proj.bias[...]
 
-    def _modulation(self, time: Array) -> _Modulation:
+    def _modulation(self, time: Array) -> Modulation:
         condition = self.time_mlp(embed_time(time, self.config.channel_dim))
         blocks = tuple(block.modulation(condition) for block in self.mlp_stack)
-        return _Modulation(blocks, self.final_adaln(condition))
+        return Modulation(blocks, self.final_adaln(condition))
 
-    def _mix(self, x: Array, modulation: _Modulation) -> Array:
+    def _mix(self, x: Array, modulation: Modulation) -> Array:
         for block, block_modulation in zip(self.mlp_stack, modulation.blocks, strict=True):
             x = block(x, block_modulation)
         return self.out_proj(modulated_norm(x, *jnp.split(modulation.final, 2, axis=-1)))
@@ -405,42 +351,6 @@ class FlowPolicy(nnx.Module):
         _check_shape("obs", obs, (batch, self.obs_dim))
         for name, chunk in chunks.items():
             _check_shape(name, chunk, (batch, self.action_chunk_size, self.action_dim))
-
-
-def _block(config: ModelConfig, rngs: nnx.Rngs) -> MixerBlock:
-    return MixerBlock(
-        tokens=config.action_chunk_size,
-        token_hidden=config.token_hidden_dim,
-        channels=config.channel_dim,
-        channel_hidden=config.channel_hidden_dim,
-        rngs=rngs,
-    )
-
-
-def _guidance_weight(time: Array, maximum: float | Array) -> Array:
-    """min(maximum, (1 - t)/t · (t² + (1 - t)²)/(1 - t)²), RTC Eq. 2 and 4; the maximum at t = 0."""
-    rest = 1 - time
-    return jnp.minimum(rest / time * (time**2 + rest**2) / rest**2, maximum)
-
-
-def _prefix_mask(delay: Ticks, chunk_size: int) -> Array:
-    """True for the tokens before `delay`, as [b or 1, h, 1]."""
-    return (jnp.arange(chunk_size) < jnp.asarray(delay).reshape(-1, 1))[..., None]
-
-
-def _select(is_prefix: Array, at_1: _Modulation, at_t: _Modulation) -> _Modulation:
-    """Modulation with the prefix tokens at flow time 1: per token a select, not a network evaluation."""
-    return jax.tree.map(partial(jnp.where, is_prefix), at_1, at_t)
-
-
-def _distance(a: Array, b: Array) -> Array:
-    return jnp.linalg.norm(a - b, axis=-1)
-
-
-def _best(k: int, chunks: Float[Array, "n b h a"], loss: Float[Array, "n b"]) -> Float[Array, "k b h a"]:
-    """The k chunks of least loss, for each observation."""
-    index = jax.lax.top_k(-loss.T, k)[1].T
-    return jnp.take_along_axis(chunks, index[..., None, None], axis=0)
 
 
 def _check_not_negative(name: str, value: float | Array) -> None:

@@ -93,3 +93,55 @@ class NoisePolicy:
 
     def action(self, rng, obs, num_steps, *, noise=None):
         return jnp.broadcast_to(noise[:, :1, :1], noise.shape)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SmoothEnv:
+    """A smooth system with three moving numbers, of whose seven observation entries four never change.
+
+    Attributes:
+        entries: the entries that are observed; None for all of them.
+    """
+
+    entries: tuple[int, ...] | None = field(default=None, metadata={"static": True})
+    max_timesteps: int = field(default=24, metadata={"static": True})
+    action_dim: int = field(default=6, metadata={"static": True})
+
+    @property
+    def obs_dim(self):
+        return 7 if self.entries is None else len(self.entries)
+
+    def reset(self, batch):
+        state = (jnp.zeros(batch, jnp.int32), jnp.broadcast_to(jnp.array([0.3, -0.2, 0.1]), (batch, 3)))
+        return state, self._observe(state)
+
+    def _observe(self, state):
+        x = state[1]
+        constant = jnp.broadcast_to(jnp.array([1.5, -0.7, 3.0, 0.4]), (len(x), 4))
+        obs = jnp.concatenate([constant[:, :2], x, constant[:, 2:]], axis=1)
+        return obs if self.entries is None else obs[:, jnp.array(self.entries)]
+
+    def observing(self, entries):
+        return SmoothEnv(tuple(entries), self.max_timesteps)
+
+    def step(self, state, action):
+        tick, x = state
+        x = jnp.sin(0.9 * x + 0.1 * action[:, :3] - 0.1 * action[:, 3:])
+        state = tick + 1, x
+        far = jnp.abs(x).max(axis=1) > 0.9
+        transition = Transition(
+            obs=self._observe(state),
+            reward=x[:, 0],
+            done=far | (tick + 1 >= self.max_timesteps),
+            solved=far,
+            finite=jnp.isfinite(x).all(axis=1),
+            distance=jnp.zeros(tick.shape),
+        )
+        return state, transition
+
+    def select(self, mask, on_true, on_false):
+        return jnp.where(mask, on_true[0], on_false[0]), jnp.where(mask[:, None], on_true[1], on_false[1])
+
+    def poses(self, state):
+        return state

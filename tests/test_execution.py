@@ -1,19 +1,23 @@
 """The asynchronous executor against a second one in plain Python, and the guarantees its users rely on."""
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model import FlowPolicy, ModelConfig
 from reference_executor import Rules, run_episode
 from rtc import delays, execution, methods, slots
 from rtc.controller import ExecutionConfig, make_controller
 from rtc.delays import DelayProfileConfig
 from rtc.estimators import EstimatorConfig
 from rtc.slots import NEVER
-from stubs import EchoPolicy, HashEnv, NoisePolicy
+from stubs import EchoPolicy, HashEnv, NoisePolicy, SmoothEnv
 
 SIZE, LIMIT = 4, 24
 
@@ -27,16 +31,47 @@ def controller_of(method="realtime", profile=None, estimator=None, **config):
     )
 
 
-def run(controller, *, end_every=0, seed=0, episodes=range(5), num_slots=4):
+def run(controller, *, end_every=0, seed=0, episodes=range(5), num_slots=4, policy=None, query_block=3):
+    """Five episodes in four slots, whose queries are answered three at a time."""
     return execution.rollout(
         HashEnv(jnp.int32(end_every)),
-        EchoPolicy(),
+        policy or EchoPolicy(),
         controller,
         seed=seed,
         episodes=np.array(episodes),
         num_steps=1,
         num_slots=num_slots,
+        query_block=query_block,
     )
+
+
+@cache
+def flow_policy():
+    """A small policy with random weights everywhere: a fresh one would ignore much of its input."""
+    config = ModelConfig(16, 24, 8, num_layers=2, action_chunk_size=SIZE)
+    empty = nnx.eval_shape(lambda: FlowPolicy(obs_dim=7, action_dim=6, config=config, rngs=nnx.Rngs(0)))
+    graph, state = nnx.split(empty)
+    rng = np.random.default_rng(0)
+    return nnx.merge(graph, jax.tree.map(lambda x: jnp.asarray(0.3 * rng.standard_normal(x.shape, np.float32)), state))
+
+
+def run_smooth(controller, env=None, policy=None, *, episodes=range(9), num_slots=4, query_block=None):
+    return execution.rollout(
+        env or SmoothEnv(),
+        policy or flow_policy(),
+        controller,
+        seed=0,
+        episodes=np.array(episodes),
+        num_steps=3,
+        num_slots=num_slots,
+        query_block=query_block,
+    )
+
+
+def assert_same(records, expected, compare=np.testing.assert_array_equal):
+    """Records are equal but for what tells how they were made."""
+    for name in set(expected._fields) - {"slot_ticks", "poses"}:
+        compare(getattr(records, name), getattr(expected, name), err_msg=name)
 
 
 def episode_delays(profile, seed, episode, count=LIMIT):
@@ -157,17 +192,57 @@ def test_permuted_episodes_permute_results():
     order = np.array([3, 0, 6, 2, 5, 1, 4])
     plain = run(controller, end_every=17, episodes=range(7))
     permuted = run(controller, end_every=17, episodes=order)
-    for name in set(plain._fields) - {"slot_ticks", "poses"}:
-        np.testing.assert_array_equal(getattr(permuted, name), getattr(plain, name)[order], err_msg=name)
+    assert_same(permuted, jax.tree.map(lambda x: x[order], plain))
 
 
 @pytest.mark.parametrize("num_slots", [1, 3, 16])
 def test_number_of_slots_does_not_change_results(num_slots):
     controller = controller_of(profile=delays.PROFILES["long_tail"])
     few = run(controller, end_every=17, episodes=range(9), num_slots=num_slots)
-    base = run(controller, end_every=17, episodes=range(9), num_slots=6)
-    for name in set(base._fields) - {"slot_ticks", "poses"}:
-        np.testing.assert_array_equal(getattr(few, name), getattr(base, name), err_msg=name)
+    assert_same(few, run(controller, end_every=17, episodes=range(9), num_slots=6))
+
+
+def test_number_of_slots_does_not_change_a_network_by_a_bit():
+    """The queries that share a block change with the number of slots; the program that answers them does not."""
+    controller = controller_of("realtime", delays.PROFILES["long_tail"], execute_horizon=2)
+    base = run_smooth(controller, num_slots=9)
+    assert 0 < base.solved.sum() < 9
+    assert_same(run_smooth(controller, num_slots=4), base)
+
+
+def test_asking_the_policy_in_blocks_equals_asking_for_all_slots():
+    for kind in ("fixed", "adaptive"):
+        controller = controller_of("realtime", delays.PROFILES["long_tail"], execute_horizon=2, horizon=kind)
+        plain = run_smooth(controller, query_block=9, num_slots=9)
+        blocks = run_smooth(controller, query_block=2)
+        assert_same(blocks, plain, partial(np.testing.assert_allclose, rtol=0, atol=1e-5))
+
+
+def test_constant_entries_can_be_folded_into_the_policy():
+    controller = controller_of("naive", delays.PROFILES["long_tail"])
+    env, policy, entries = SmoothEnv(), flow_policy(), (4, 2, 3)
+    folded = policy.observing(entries, env.reset(1)[1][0])
+    records = run_smooth(controller, env.observing(entries), folded)
+    assert_same(records, run_smooth(controller, env, policy), partial(np.testing.assert_allclose, rtol=0, atol=1e-5))
+
+
+def test_only_slots_that_launch_a_query_ask_the_policy():
+    """Eight episodes of 24 ticks in four slots, in blocks of four: two bootstrap blocks, then one per launch tick."""
+    answered = []
+
+    class Counting(EchoPolicy):
+        def action(self, rng, obs, *args, **kwargs):
+            jax.debug.callback(lambda _: answered.append(len(obs)), obs[0, 0])
+            return super().action(rng, obs, *args, **kwargs)
+
+    jax.tree_util.register_dataclass(Counting, data_fields=[], meta_fields=["action_chunk_size", "action_dim"])
+    devices = len(jax.local_devices())
+    for horizon in (1, 2, 4):
+        answered.clear()
+        controller = controller_of("naive", execute_horizon=horizon)
+        run(controller, policy=Counting(), episodes=range(8 * devices), query_block=4)
+        jax.effects_barrier()
+        assert answered == [4] * devices * (2 + 2 * LIMIT // horizon)
 
 
 def test_no_tick_after_the_end_and_slots_are_refilled():
@@ -184,16 +259,21 @@ def test_no_tick_after_the_end_and_slots_are_refilled():
 
 
 def test_one_compile_serves_profiles_seeds_and_horizons():
-    execution._run_sharded.clear_cache()
+    traced = []
+
+    class Traced(EchoPolicy):
+        def realtime_action(self, rng, obs, *args, **kwargs):
+            traced.append(obs.shape)
+            return super().realtime_action(rng, obs, *args, **kwargs)
+
+    jax.tree_util.register_dataclass(Traced, data_fields=[], meta_fields=["action_chunk_size", "action_dim"])
     for name in delays.PROFILES:
         for seed in (0, 1):
             for horizon in (1, 3):
                 for kind in ("fixed", "adaptive"):
                     controller = controller_of("realtime", delays.PROFILES[name], execute_horizon=horizon, horizon=kind)
-                    run(controller, seed=seed)
-    assert execution._run_sharded._cache_size() == 1
-    run(controller_of("naive"))
-    assert execution._run_sharded._cache_size() == 2
+                    run(controller, seed=seed, policy=Traced())
+    assert len(traced) == 1
 
 
 @pytest.mark.parametrize("method", ["naive", "realtime"])

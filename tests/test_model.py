@@ -243,6 +243,55 @@ def test_loss_and_gradient_equal_per_token_times(inputs, simulated_delay):
     jax.tree.map(very_close, gradient, expected_gradient)
 
 
+# --- constant observation entries --------------------------------------------------------------------------
+
+
+def test_folded_policy_equals_the_plain_one_in_every_sampler(inputs):
+    _, prev, noise = inputs
+    policy, entries = small_policy(), [30, 2, 3, 17]
+    constants = random(5, OBS_DIM)
+    obs = np.tile(constants, (BATCH, 1))
+    obs[:, entries] = random(6, BATCH, len(entries))
+    folded, bid_noise = policy.observing(entries, constants), random(4, 3 * BATCH, *noise.shape[1:])
+    assert (folded.obs_dim, policy.obs_dim) == (len(entries), OBS_DIM)
+
+    @jax.jit
+    def samples(policy, obs):
+        weak = (2, policy)
+        return (
+            policy(obs, prev, 0.4),
+            policy.action(None, obs, STEPS, noise=noise),
+            policy.realtime_action(None, obs, STEPS, prev, 1, 4, "exp", 5.0, noise=noise),
+            policy.prefix_action(None, obs, STEPS, prev, 2, noise=noise),
+            policy.bid_action(None, obs, STEPS, prev, 1, 4, 3, noise=bid_noise),
+            policy.bid_action(None, obs, STEPS, prev, 1, 4, 3, *weak, noise=bid_noise),
+        )
+
+    jax.tree.map(very_close, samples(folded, obs[:, entries]), samples(policy, obs))
+    # The same entries again give a policy of the same type: it shares compiled programs.
+    samples(policy.observing(entries, 2 * constants), obs[:, entries])
+    assert samples._cache_size() == 2
+
+
+def test_folding_nothing_reorders_the_observation(inputs):
+    obs, _, noise = inputs
+    policy, order = small_policy(), np.arange(OBS_DIM)[::-1]
+    folded = policy.observing(order, np.zeros(OBS_DIM))
+    sample = jax.jit(lambda policy, obs: policy.action(None, obs, STEPS, noise=noise))
+    very_close(sample(folded, obs[:, order]), sample(policy, obs))
+
+
+@pytest.mark.parametrize("entries", [[], [1, 1], [0, OBS_DIM], [-1]])
+def test_entries_that_an_observation_does_not_have_are_refused(entries):
+    with pytest.raises(ValueError, match="must be distinct entries of 37"):
+        small_policy().observing(entries, np.zeros(OBS_DIM))
+
+
+def test_constants_of_another_observation_are_refused():
+    with pytest.raises(ValueError, match=r"constants has shape \[36\]"):
+        small_policy().observing([0], np.zeros(OBS_DIM - 1))
+
+
 # --- what is computed how often ----------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Int, Key
 
-from rtc import slots
+from rtc import runtime, slots
 from rtc.controller import Controller
 from rtc.environment import Environment
 from rtc.methods import Policy
@@ -32,6 +32,8 @@ from rtc.validation import require_int
 
 # Per device, at least. With a single slot or episode XLA simplifies the program, and it rounds differently.
 MIN_SLOTS = 2
+# Queries that the policy answers at a time on a CPU, whose caches that many fill. Accelerators take all slots at once.
+QUERY_BLOCK = 16
 
 
 def _run_queue(
@@ -39,48 +41,46 @@ def _run_queue(
     policy: Policy,
     controller: Controller,
     seed_key: Key[Array, ""],
-    queue: Int[Array, "1 n"],
+    episodes: Int[Array, "1 n"],
     num_slots: int,
     num_steps: int,
+    query_block: int,
     record_poses: bool,
 ) -> Records:
     """Runs one device's queue of episodes; NEVER in the queue is padding."""
-    queue = queue[0]
-    rows = queue.shape[0]
-    idle = jnp.full(num_slots, rows, jnp.int32)
-    keys = jax.vmap(partial(jax.random.fold_in, seed_key))(idle)
-    empty = slots.new_slots(env, policy, controller, keys, idle)
-    pose = jax.eval_shape(env.poses, empty.env) if record_poses else ()
-    start = Carry(
-        slots=empty,
-        next_row=jnp.zeros((), jnp.int32),
-        records=slots.empty_records(rows, env.max_timesteps, policy.action_dim, pose),
-    )
-    last_row = (queue >= 0).sum()
+    queue = slots.make_queue(env, policy, controller, seed_key, episodes[0], num_steps, query_block)
+    rows = queue.episode.shape[0]
+    idle = slots.new_slots(env, controller, queue, jnp.full(num_slots, rows, jnp.int32))
+    pose = jax.eval_shape(env.poses, idle.env) if record_poses else ()
+    zero = jnp.zeros((), jnp.int32)
+    start = Carry(idle, zero, zero, slots.empty_records(rows, env.max_timesteps, policy.action_dim, pose))
+    last_row = (queue.episode >= 0).sum()
 
     def unfinished(carry: Carry) -> Bool[Array, ""]:
         return (carry.next_row < last_row) | (carry.slots.row < rows).any()
 
     def body(carry: Carry) -> Carry:
-        carry = slots.refill(env, policy, controller, carry, queue, seed_key, num_steps)
-        return slots.tick(env, policy, controller, carry, num_steps, rows)
+        carry = slots.refill(env, controller, carry, queue)
+        return slots.tick(env, policy, controller, carry, num_steps, query_block)
 
     records = jax.lax.while_loop(unfinished, body, start).records
     return jax.tree.map(lambda x: x[None], records)
 
 
-@partial(jax.jit, static_argnames=("num_slots", "num_steps", "record_poses", "mesh"))
-def _run_sharded(env, policy, controller, seed_key, queues, *, num_slots, num_steps, record_poses, mesh) -> Records:
+def _run(env, policy, controller, seed_key, queues, *, mesh, **sizes) -> Records:
     """One queue of episodes per device, each with its own loop: devices never wait for each other."""
     everywhere, per_device = PartitionSpec(), PartitionSpec("device")
     run = jax.shard_map(
-        partial(_run_queue, num_slots=num_slots, num_steps=num_steps, record_poses=record_poses),
+        partial(_run_queue, **sizes),
         mesh=mesh,
         in_specs=(everywhere, everywhere, everywhere, everywhere, per_device),
         out_specs=per_device,
         check_vma=False,
     )
     return run(env, policy, controller, seed_key, queues)
+
+
+_run_sharded = runtime.jit(_run, static_argnames=("num_slots", "num_steps", "query_block", "record_poses", "mesh"))
 
 
 def rollout(
@@ -92,6 +92,7 @@ def rollout(
     episodes: Int[np.ndarray, " n"],
     num_steps: int = 5,
     num_slots: int = 64,
+    query_block: int | None = None,
     record_poses: bool = False,
 ) -> Records:
     """Runs episodes to their ends.
@@ -103,7 +104,8 @@ def rollout(
         seed: seed of all randomness; with the episode's number it determines what happens in an episode.
         episodes: episode numbers, at least 0, in any order.
         num_steps: flow steps per query.
-        num_slots: episodes simulated at a time, over all devices together. Results do not depend on it.
+        num_slots: episodes simulated at a time, per device. Results do not depend on it.
+        query_block: queries that the policy answers at a time; by default what suits the device.
         record_poses: keep what pictures need after every tick; for a few episodes only.
 
     Returns:
@@ -126,14 +128,18 @@ def rollout(
     per_device = max(MIN_SLOTS, -(-episodes.size // len(devices)))
     padded = np.pad(episodes, (0, per_device * len(devices) - episodes.size), constant_values=NEVER)
     queues = padded.reshape(per_device, len(devices)).T
+    num_slots = max(MIN_SLOTS, min(per_device, num_slots))
+    if query_block is None:
+        query_block = QUERY_BLOCK if devices[0].platform == "cpu" else num_slots
     records = _run_sharded(
         env,
         policy,
         controller,
         jax.random.key(seed),
         queues,
-        num_slots=max(MIN_SLOTS, min(per_device, -(-num_slots // len(devices)))),
+        num_slots=num_slots,
         num_steps=num_steps,
+        query_block=query_block,
         record_poses=record_poses,
         mesh=Mesh(np.array(devices), ("device",)),
     )

@@ -142,7 +142,7 @@ def load(level: str | Path) -> Level:
 
 
 def _empty_scene() -> EnvState:
-    empty = jax.tree.map(np.array, create_empty_env(LARGE))
+    empty = jax.tree.map(np.array, _empty_env())
     empty.polygon.active[:] = False
     empty.collision_matrix[:] = True
     return empty
@@ -175,7 +175,7 @@ def _dump_scene(dump: Dump) -> tuple[EnvState, Params]:
         # A kind without slots still has its trailing axes.
         return type(template)(**{k: np.reshape(v, (len(v), *leaves[k].shape[1:])) for k, v in columns.items()})
 
-    empty = jax.tree.map(np.array, create_empty_env(LARGE))
+    empty = jax.tree.map(np.array, _empty_env())
     small = empty.replace(
         **{kind: stack(kind) for kind in dump.rows},
         gravity=np.array(dump.gravity, np.float32),
@@ -189,7 +189,7 @@ def _dump_scene(dump: Dump) -> tuple[EnvState, Params]:
         polygon_highlighted=column("polygon", "highlighted", bool, default=False),
         circle_highlighted=column("circle", "highlighted", bool, default=False),
     )
-    state = jax.tree.map(np.array, expand_env_state(small, LARGE))
+    state = jax.tree.map(np.array, _expand(small))
     state.collision_matrix[:] = True
     if dump.collision_matrix is not None:
         polygons, circles = len(small.polygon.active), len(small.circle.active)
@@ -212,6 +212,17 @@ def _polygon_inverse_mass(vertices: Array, n_vertices: Array, density: Array) ->
     return calc_inverse_mass_polygon(*polygon)[0], calc_inverse_inertia_polygon(*polygon)
 
 
+@jax.jit
+def _empty_env() -> EnvState:
+    return create_empty_env(LARGE)
+
+
+@jax.jit
+def _expand(state: EnvState) -> EnvState:
+    return expand_env_state(state, LARGE)
+
+
+@jax.jit
 def _complete(state: EnvState) -> EnvState:
     """Adds what follows from the rest: collisions of jointed bodies, contact impulses, cached positions."""
     state = jax.tree.map(jnp.asarray, state)
@@ -259,7 +270,7 @@ def varying_observation_entries(level: Level) -> np.ndarray:
         state = start.replace(polygon=start.polygon.replace(**polygon), circle=start.circle.replace(**circle))
         return simulator(level.static_params, level.env_params).get_obs(state)
 
-    obs = np.asarray(jax.vmap(observe)(scatter(level.start.polygon), scatter(level.start.circle)))
+    obs = np.asarray(jax.jit(jax.vmap(observe))(scatter(level.start.polygon), scatter(level.start.circle)))
     entries = np.flatnonzero((obs != obs[0]).any(axis=0))
     entries.flags.writeable = False
     return entries

@@ -1,13 +1,65 @@
-"""Layers of the flow policy: MLP-mixer blocks (arXiv 2105.01601) modulated by the flow time."""
+"""Sizes and layers of the flow policy: MLP-mixer blocks (arXiv 2105.01601) modulated by the flow time."""
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
+
+from rtc.validation import require_int
 
 # Periods of the flow-time embedding, in units of flow time.
 _MIN_PERIOD, _MAX_PERIOD = 4e-3, 4.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Size of a FlowPolicy.
+
+    Attributes:
+        channel_dim: width of a token; even.
+        channel_hidden_dim: hidden width of the channel-mixing MLPs.
+        token_hidden_dim: hidden width of the token-mixing MLPs.
+        num_layers: number of mixer blocks.
+        action_chunk_size: H, the control ticks that one chunk covers.
+        simulated_delay: train with a ground-truth prefix of 0 … simulated_delay - 1 ticks (training-time
+            RTC), at most H; None trains without.
+
+    Raises:
+        ValueError: a field is out of range.
+    """
+
+    channel_dim: int = 256
+    channel_hidden_dim: int = 512
+    token_hidden_dim: int = 64
+    num_layers: int = 4
+    action_chunk_size: int = 8
+    simulated_delay: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.name != "simulated_delay":
+                require_int(f"ModelConfig.{field.name}", getattr(self, field.name), low=1)
+        if self.channel_dim % 2:
+            raise ValueError(
+                f"ModelConfig.channel_dim={self.channel_dim} must be even, for as many sines as cosines of "
+                f"the flow time; use {self.channel_dim + 1}"
+            )
+        if self.simulated_delay is not None:
+            # A longer prefix would leave no action of the chunk to learn.
+            limit = self.action_chunk_size
+            require_int("ModelConfig.simulated_delay", self.simulated_delay, low=1, high=limit)
+
+
+class Modulation(NamedTuple):
+    """Adaptive layer-norm parameters of the whole network at given flow times, each [b or 1, h or 1, k·c]."""
+
+    blocks: tuple[tuple[Array, Array], ...]
+    final: Array
 
 
 def zero_linear(in_features: int, out_features: int, rngs: nnx.Rngs) -> nnx.Linear:
@@ -28,18 +80,22 @@ def embed_time(time: Float[Array, "*n"], dim: int) -> Float[Array, "*n dim"]:
     return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=-1)
 
 
+def select(is_prefix: Bool[Array, "b h 1"], at_1: Modulation, at_t: Modulation) -> Modulation:
+    """Modulation with the prefix tokens at flow time 1: per token a select, not a network evaluation."""
+    return jax.tree.map(partial(jnp.where, is_prefix), at_1, at_t)
+
+
 class MixerBlock(nnx.Module):
     """Token mixing, then channel mixing, gated and modulated by the flow time (adaLN, arXiv 2212.09748).
 
     Args:
-        tokens: number of tokens.
-        token_hidden: hidden width of the token mixing.
-        channels: width of a token.
-        channel_hidden: hidden width of the channel mixing.
+        config: size of the network.
         rngs: source of the initial weights.
     """
 
-    def __init__(self, *, tokens: int, token_hidden: int, channels: int, channel_hidden: int, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+        tokens, token_hidden = config.action_chunk_size, config.token_hidden_dim
+        channels, channel_hidden = config.channel_dim, config.channel_hidden_dim
         self.token_mix_in = nnx.Linear(tokens, token_hidden, use_bias=False, rngs=rngs)
         self.token_mix_out = nnx.Linear(token_hidden, tokens, use_bias=False, rngs=rngs)
         self.channel_mix_in = nnx.Linear(channels, channel_hidden, use_bias=False, rngs=rngs)

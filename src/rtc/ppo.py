@@ -2,9 +2,10 @@
 
 The published benchmark's recipe: PPO (Schulman et al. 2017, arXiv 1707.06347) with generalised advantage estimation
 (arXiv 1506.02438) and robust policy optimisation (RPO; Rahman & Xue 2022, arXiv 2212.07536), which perturbs the
-Gaussian's mean. Exploration can be correlated over time (coloured noise; Hollenstein et al. 2024, arXiv 2312.11091):
-independent noise averages out before it moves a body far, so that some seeds never find the goal. Every device rolls out its own environments; one device, which on a CPU uses all cores for its matrix
-products, takes the gradient steps. So no program has to wait for another device: on CPU devices that can deadlock.
+Gaussian's mean. The exploration noise can be correlated over time (Hollenstein et al. 2024, arXiv 2312.11091), which
+moves bodies further than independent noise. Every device rolls out its own environments; one device, which on a CPU
+uses all cores for its matrix products, takes the gradient steps. So no program has to wait for another device: on CPU
+devices that can deadlock.
 """
 
 import dataclasses
@@ -54,8 +55,8 @@ class PPOConfig:
     gae_lambda: float = 0.9
     clip: float = 0.2
     value_coef: float = 0.5
-    rpo_alpha: float = 0.1
-    noise_correlation: float = 0.8
+    rpo_alpha: float = 0.3
+    noise_correlation: float = 0.0
     max_grad_norm: float = 1.0
     learning_rate: float = 3e-4
     action_noise_std: float = wrappers.ACTION_NOISE_STD

@@ -21,7 +21,7 @@ class TrainConfig(PPOConfig):
         seed: seed of the first expert.
         num_seeds: experts per level, with seeds `seed`, `seed + 1`, …
         max_attempts: seeds that may be tried per expert: one that is given up is replaced by the next free seed.
-        patience: an expert that has solved no episode after so many updates is given up.
+        patience: an expert that has solved no episode in so many updates is given up.
         num_updates: updates after which training stops in any case.
         target_solve_rate: training stops once this share of recent episodes was solved; above 1, never.
         window: number of updates whose finished episodes count as recent.
@@ -35,8 +35,8 @@ class TrainConfig(PPOConfig):
 
     seed: int = 0
     num_seeds: int = 1
-    max_attempts: int = 4
-    patience: int = 100
+    max_attempts: int = 8
+    patience: int = 80
     num_updates: int = 400
     target_solve_rate: float = 0.98
     window: int = 8
@@ -84,8 +84,6 @@ PUBLISHED = TrainConfig(
     target_solve_rate=2.0,
     history=4,
     width=256,
-    rpo_alpha=0.3,
-    noise_correlation=0.0,
 )
 
 
@@ -178,7 +176,7 @@ def train_seeds(
 
 
 def _hopeless(rows: Sequence[Mapping[str, float]], config: TrainConfig) -> bool:
-    return len(rows) >= config.patience and not any(row["solved"] for row in rows)
+    return len(rows) >= config.patience and not any(row["solved"] for row in rows[-config.patience :])
 
 
 def recent_solve_rate(rows: Sequence[Mapping[str, float]], window: int) -> float:

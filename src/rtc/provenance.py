@@ -26,6 +26,7 @@ RESULT_MODULES = (
     "rtc/estimators.py",
     "rtc/evaluation.py",
     "rtc/execution.py",
+    "rtc/guidance.py",
     "rtc/levels.py",
     "rtc/methods.py",
     "rtc/metrics.py",

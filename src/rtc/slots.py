@@ -1,14 +1,17 @@
 """One control tick of a batch of episodes: launch queries, choose actions, step, record, refill.
 
-`rtc.execution` states the rules; this module is their vectorised form.
+`rtc.execution` states the rules; this module is their vectorised form. The policy is asked in blocks of a fixed
+number of queries, and only for the slots that launch one. So a tick costs in proportion to its queries, and a query
+goes through the same program whatever else is due.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from rtc import delays, methods
 from rtc.controller import Controller
@@ -87,10 +90,25 @@ class Slots(NamedTuple):
     history: History
 
 
+class Queue(NamedTuple):
+    """The episodes to run, one per row.
+
+    Attributes:
+        episode: number of the episode; NEVER in the padding at the end.
+        key: the episode's random key.
+        bootstrap: the chunk before its first query.
+    """
+
+    episode: Int[Array, " n"]
+    key: Key[Array, " n"]
+    bootstrap: Float[Array, "n h a"]
+
+
 class Carry(NamedTuple):
-    """Loop state: the slots, the next row of the queue, and the records so far."""
+    """Loop state: the slots, the number of ticks so far, the next row of the queue, and the records so far."""
 
     slots: Slots
+    now: Int[Array, ""]
     next_row: Int[Array, ""]
     records: Records
 
@@ -133,14 +151,62 @@ def empty_records(rows: int, ticks: int, action_dim: int, pose: Any) -> Records:
     )
 
 
-def new_slots(
-    env: Environment, policy: Policy, controller: Controller, key: Key[Array, " w"], row: Int[Array, " w"]
-) -> Slots:
-    """Slots at the start of their episodes, before the bootstrap chunk is known."""
+def in_blocks(
+    compute: Callable[[PyTree], Float[Array, "k h a"]],
+    due: Bool[Array, " w"],
+    inputs: PyTree,
+    otherwise: Float[Array, "w h a"],
+    size: int,
+) -> Float[Array, "w h a"]:
+    """`compute(inputs)` in the rows that are due, `size` of them at a time, and `otherwise` in the rest.
+
+    Args:
+        compute: maps the inputs of `size` rows to their outputs, each row for itself.
+        due: rows to compute.
+        inputs: arrays that lead with the row axis.
+        otherwise: output of the rows that are not due.
+        size: rows per call.
+    """
+    width = due.shape[0]
+    # At least two blocks: XLA would hoist the computation of a single one out of the loop and never skip it.
+    padding = max(-width % size, 2 * size - width)
+    rows = jnp.nonzero(due, size=width + padding, fill_value=width)[0].reshape(-1, size)
+
+    def block(i: Int[Array, ""], outputs: Float[Array, "w h a"]) -> Float[Array, "w h a"]:
+        gathered = jax.tree.map(lambda x: x[jnp.minimum(rows[i], width - 1)], inputs)
+        return outputs.at[rows[i]].set(compute(gathered), mode="drop")
+
+    return jax.lax.fori_loop(0, (due.sum() + size - 1) // size, block, otherwise)
+
+
+def make_queue(
+    env: Environment,
+    policy: Policy,
+    controller: Controller,
+    seed_key: Key[Array, ""],
+    episode: Int[Array, " n"],
+    num_steps: int,
+    block: int,
+) -> Queue:
+    """The queue with every episode's bootstrap chunk: a level has one start state, so they are known beforehand."""
+    start_obs = env.reset(block)[1]
+
+    def sample(key: Key[Array, " k"]) -> Float[Array, "k h a"]:
+        noise = methods.initial_noise(stream_keys(key, BOOTSTRAP), policy, controller.method.noise_scale)
+        return policy.action(None, start_obs, num_steps, noise=noise)
+
+    key = jax.vmap(jax.random.fold_in, (None, 0))(seed_key, episode)
+    nothing = jnp.zeros((*episode.shape, policy.action_chunk_size, policy.action_dim))
+    return Queue(episode, key, in_blocks(sample, episode >= 0, key, nothing, block))
+
+
+def new_slots(env: Environment, controller: Controller, queue: Queue, row: Int[Array, " w"]) -> Slots:
+    """Slots at the start of the episodes in these rows of the queue; beyond its end, idle ones."""
     width = row.shape[0]
     state, obs = env.reset(width)
     zeros = jnp.zeros(width, jnp.int32)
-    chunk = jnp.zeros((width, policy.action_chunk_size, policy.action_dim))
+    known = jnp.minimum(row, queue.episode.shape[0] - 1)
+    key, chunk = queue.key[known], queue.bootstrap[known]
     history = controller.estimator.init()
     return Slots(
         row=row,
@@ -148,9 +214,9 @@ def new_slots(
         key=key,
         env=state,
         obs=obs,
-        last_action=jnp.zeros((width, policy.action_dim)),
+        last_action=jnp.zeros((width, chunk.shape[-1])),
         chunk=chunk,
-        previous=chunk,
+        previous=jnp.zeros_like(chunk),
         launch=zeros,
         previous_launch=zeros,
         delay=zeros,
@@ -161,36 +227,30 @@ def new_slots(
     )
 
 
-def refill(
-    env: Environment,
-    policy: Policy,
-    controller: Controller,
-    carry: Carry,
-    queue: Int[Array, " n"],
-    seed_key: Key[Array, ""],
-    num_steps: int,
-) -> Carry:
-    """Gives idle slots the next episodes of the queue, each with its bootstrap chunk as the current one."""
-    slots, rows = carry.slots, queue.shape[0]
-    idle = slots.row == rows
+def refill(env: Environment, controller: Controller, carry: Carry, queue: Queue) -> Carry:
+    """Gives idle slots the next episodes of the queue.
+
+    Episodes start at multiples of the execute horizon, so that those on schedule query at the same ticks and fill
+    the policy's blocks.
+    """
+    slots, rows = carry.slots, queue.episode.shape[0]
+    idle = (slots.row == rows) & (carry.now % controller.execute_horizon == 0)
     candidate = carry.next_row + jnp.cumsum(idle) - 1
     fresh = idle & (candidate < rows)
-    fresh &= queue[jnp.minimum(candidate, rows - 1)] >= 0
-    row = jnp.where(fresh, candidate, rows)
-    key = jax.vmap(jax.random.fold_in, (None, 0))(seed_key, queue[jnp.minimum(row, rows - 1)])
+    fresh &= queue.episode[jnp.minimum(candidate, rows - 1)] >= 0
 
     def take(slots: Slots) -> Slots:
-        new = new_slots(env, policy, controller, key, row)
-        noise = methods.initial_noise(stream_keys(key, BOOTSTRAP), policy, controller.method.noise_scale)
-        bootstrap = policy.action(None, new.obs, num_steps, noise=noise)
-        merged = _where(fresh, new._replace(env=(), chunk=bootstrap), slots._replace(env=()))
+        new = new_slots(env, controller, queue, jnp.where(fresh, candidate, rows))
+        merged = _where(fresh, new._replace(env=()), slots._replace(env=()))
         return merged._replace(env=env.select(fresh, new.env, slots.env))
 
     slots = jax.lax.cond(fresh.any(), take, lambda slots: slots, slots)
     return carry._replace(slots=slots, next_row=carry.next_row + fresh.sum())
 
 
-def _launch(policy: Policy, controller: Controller, slots: Slots, due: Bool[Array, " w"], num_steps: int):
+def _launch(
+    policy: Policy, controller: Controller, slots: Slots, due: Bool[Array, " w"], num_steps: int, block: int
+) -> tuple[Slots, Int[Array, " w"], Int[Array, " w"]]:
     """Launches a query in every slot that is due.
 
     Returns:
@@ -210,8 +270,9 @@ def _launch(policy: Policy, controller: Controller, slots: Slots, due: Bool[Arra
         planned_delay=planned,
         overlap_end=jnp.maximum(size - jnp.maximum(horizon, slots.length), 0),
     )
+    method = partial(controller.method.next_chunk, policy, num_steps=num_steps)
     launched = slots._replace(
-        chunk=controller.method.next_chunk(policy, query, num_steps),
+        chunk=in_blocks(method, due, query, slots.chunk, block),
         previous=leftover,
         launch=slots.tick,
         previous_launch=slots.launch,
@@ -249,17 +310,12 @@ def _record_poses(recorded: Any, env: Environment, state: State, at: tuple[Array
     return jax.tree.map(lambda rows, pose: rows.at[at].set(pose, mode="drop"), recorded, env.poses(state))
 
 
-def tick(env: Environment, policy: Policy, controller: Controller, carry: Carry, num_steps: int, rows: int) -> Carry:
+def tick(env: Environment, policy: Policy, controller: Controller, carry: Carry, num_steps: int, block: int) -> Carry:
     """One control tick of every busy slot: launch what is due, act, step, record."""
+    rows = carry.records.length.shape[0]
     busy = carry.slots.row < rows
     due = busy & (carry.slots.tick == carry.slots.launch + carry.slots.length)
-    size = jnp.zeros(due.shape, jnp.int32)
-    slots, planned, horizon = jax.lax.cond(
-        due.any(),
-        lambda slots: _launch(policy, controller, slots, due, num_steps),
-        lambda slots: (slots, size, size),
-        carry.slots,
-    )
+    slots, planned, horizon = _launch(policy, controller, carry.slots, due, num_steps, block)
     action, age = _choose_action(slots, controller.hold)
     noise_key = jax.vmap(jax.random.fold_in)(stream_keys(slots.key, ACTION_NOISE), slots.tick)
     executed = jax.vmap(noisy_action, (0, 0, None))(noise_key, action, controller.action_noise)
@@ -289,4 +345,4 @@ def tick(env: Environment, policy: Policy, controller: Controller, carry: Carry,
         obs=outcome.obs,
         last_action=action,
     )
-    return carry._replace(slots=slots, records=records)
+    return carry._replace(slots=slots, now=carry.now + 1, records=records)
