@@ -19,7 +19,7 @@ class Arguments:
     """Command line of bench_slots.
 
     Attributes:
-        slots: numbers of slots to compare.
+        slots: numbers of slots per device to compare.
         methods: execution methods.
         num_evals: episodes per run.
         repeats: runs of each setting, after one that compiles.

@@ -67,8 +67,7 @@ def run_matrix(args: Arguments, name: str, folder: Path) -> dict[str, Any]:
     """Step D in a process of its own, with the compilation cache in `folder`."""
     output = folder / name
     flags = ["--run-path", args.run_path, "--level-path", args.level_path, "--output-root", str(output)]
-    if args.physics != "fast":
-        flags += ["--physics", args.physics]
+    flags += ["--physics", args.physics]
     wall_s, peak_mb = run_process(
         [sys.executable, str(STEP_D), *flags], {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     )

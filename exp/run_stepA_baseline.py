@@ -26,6 +26,7 @@ def run(args: Arguments) -> None:
     config = EvalConfig(
         num_evals=args.num_evals,
         num_flow_steps=args.num_flow_steps,
+        physics=args.physics,
         num_slots=args.num_slots,
         model=subject.policy.config,
     )

@@ -51,6 +51,7 @@ def run(args: Arguments) -> None:
         num_flow_steps=args.num_flow_steps,
         estimator=args.estimator,
         execution=args.execution,
+        physics=args.physics,
         num_slots=args.num_slots,
         model=subject.policy.config,
     )

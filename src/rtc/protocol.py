@@ -16,7 +16,8 @@ class TailArguments:
         num_flow_steps: Euler steps per chunk.
         run_path: directory of the policy's run.
         level_path: world file or level name.
-        num_slots: episodes simulated at a time; results do not depend on it.
+        physics: the simulator's step: "fast", or "stock" for Kinetix's own.
+        num_slots: episodes simulated at a time, per device; results do not depend on it.
         overwrite: compute cells again although they are there.
     """
 
@@ -25,5 +26,6 @@ class TailArguments:
     num_flow_steps: int = 5
     run_path: str = "logs-bc/grasp_easy_h4"
     level_path: str = "worlds/l/grasp_easy.json"
+    physics: str = "fast"
     num_slots: int = DEFAULT_SLOTS
     overwrite: bool = False

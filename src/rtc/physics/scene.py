@@ -180,6 +180,11 @@ class Scene:
         return self.rectangles, self.circle_rectangle, self.circles
 
     @property
+    def colliding(self) -> tuple[int, ...]:
+        """Positions within `kinds` of those with solid pairs."""
+        return tuple(k for k, pairs in enumerate(self.kinds) if len(pairs.solid))
+
+    @property
     def inverse_mass(self) -> np.ndarray:
         """By row, as a column; 1/kg."""
         return self.bodies.inverse_mass[self.moving][:, None].astype(np.float32)

@@ -27,7 +27,7 @@ class PhysicsState(NamedTuple):
         motion: positions and velocities of the moving bodies.
         angle: of the moving bodies, radians.
         joint_impulses: accumulated by each joint: x, y and angular.
-        contact_impulses: of every solid pair of each kind and its contact points, normal and tangential.
+        contact_impulses: of every solid pair and its contact points, normal and tangential; per kind that has some.
         tick: control ticks done.
         distance: goal distance after the last tick, metres; -1 before the first.
     """
@@ -63,11 +63,10 @@ def start(scene: Scene, batch: int) -> PhysicsState:
         angle=column(scene.bodies.angle[scene.moving]),
         joint_impulses=jnp.zeros((len(scene.joints), 3, batch)),
         contact_impulses=tuple(
-            jnp.zeros((points, 2, len(pairs.solid), batch))
-            for points, pairs in zip(CONTACT_POINTS, scene.kinds, strict=True)
+            jnp.zeros((CONTACT_POINTS[k], 2, len(scene.kinds[k].solid), batch)) for k in scene.colliding
         ),
         tick=jnp.zeros(batch, jnp.int32),
-        distance=jnp.full(batch, -1.0),
+        distance=jnp.full(batch, -1.0, jnp.float32),
     )
 
 
@@ -93,7 +92,7 @@ def from_stock(scene: Scene, state: Any) -> PhysicsState:
         motion=Motion(position[:, 0], position[:, 1], velocity[:, 0], velocity[:, 1], bodies("angular_velocity")),
         angle=bodies("rotation"),
         joint_impulses=jnp.moveaxis(joint[:, np.array([j.number for j in scene.joints], int)], 0, -1),
-        contact_impulses=tuple(map(impulses, manifolds, scene.kinds, CONTACT_POINTS)),
+        contact_impulses=tuple(impulses(manifolds[k], scene.kinds[k], CONTACT_POINTS[k]) for k in scene.colliding),
         tick=state.timestep,
         distance=state.last_distance,
     )
@@ -162,20 +161,19 @@ def _resolve(
     scene: Scene, state: PhysicsState, found: list, held: list[joints.Anchors], incoming: Motion, driven: Motion
 ) -> tuple[Motion, Float[Array, "j 3 b"], tuple[Float[Array, "p 2 s b"], ...]]:
     """Joint and contact impulses, with as many slots as the contacts of the fullest environment need."""
-    touching = [k for k, (_, places, _) in enumerate(found) if places is not None]
-    needed = jnp.max(jnp.stack([found[k][1].most() for k in touching])) if touching else jnp.int32(0)
-    largest = max((min(len(scene.kinds[k].solid), scene.kinds[k].batch_size) for k in touching), default=1)
+    needed = jnp.max(jnp.stack([jnp.int32(0), *(found[k][1].most() for k in scene.colliding)]))
+    largest = max((min(len(scene.kinds[k].solid), scene.kinds[k].batch_size) for k in scene.colliding), default=1)
     capacities = [c for c in CAPACITIES if c < largest] + [largest]
 
     def branch(capacity: int) -> Callable:
         def run(operands: tuple) -> tuple:
             found, held, motions, joint_impulses, contact_impulses = operands
-            return _solve(scene, capacity, touching, found, held, *motions, joint_impulses, contact_impulses)
+            return _solve(scene, capacity, found, held, *motions, joint_impulses, contact_impulses)
 
         return run
 
     operands = (
-        [(places, manifolds) for _, places, manifolds in found],
+        [found[k][1:] for k in scene.colliding],
         held,
         (incoming, driven),
         state.joint_impulses,
@@ -188,7 +186,6 @@ def _resolve(
 def _solve(
     scene: Scene,
     capacity: int,
-    touching: list[int],
     found: list[tuple[Places, geometry.Manifolds]],
     held: list[joints.Anchors],
     incoming: Motion,
@@ -198,11 +195,11 @@ def _solve(
 ) -> tuple[Motion, Float[Array, "j 3 b"], tuple[Float[Array, "p 2 s b"], ...]]:
     """`_resolve` with `capacity` slots per batch."""
     unrolled = capacity in CAPACITIES
-    kinds = [scene.kinds[k] for k in touching]
+    kinds = [scene.kinds[k] for k in scene.colliding]
     slots = [min(capacity, len(pairs.solid), pairs.batch_size) for pairs in kinds]
     gathered = [
-        contacts.gather(scene, pairs, found[k][0], m, found[k][1], contact_impulses[k], incoming)
-        for k, pairs, m in zip(touching, kinds, slots, strict=True)
+        contacts.gather(scene, pairs, places, m, manifolds, stored, incoming)
+        for pairs, m, (places, manifolds), stored in zip(kinds, slots, found, contact_impulses, strict=True)
     ]
     for pairs, (contact, accumulated) in zip(kinds, gathered, strict=True):
         motion = contacts.warm_start(scene, pairs, contact, accumulated, motion)
@@ -222,10 +219,11 @@ def _solve(
     (motion, joint_impulses, accumulated), _ = lax.scan(
         iteration, carry, None, length=scene.static_params.num_solver_iterations
     )
-    stored = list(contact_impulses)
-    for k, m, impulses in zip(touching, slots, accumulated, strict=True):
-        stored[k] = contacts.release(impulses, found[k][0], m)
-    return motion, joint_impulses, tuple(stored)
+    released = (
+        contacts.release(impulses, places, m)
+        for impulses, (places, _), m in zip(accumulated, found, slots, strict=True)
+    )
+    return motion, joint_impulses, tuple(released)
 
 
 def _integrate(scene: Scene, motion: Motion) -> Motion:
