@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import tyro
 
+import bench_physics
+import bench_tail_v1
+import check_physics
 import compare_groups
 import eval_flow
 import generate_data
@@ -28,6 +31,9 @@ ARGUMENTS = {
     "exp/run_stepA_baseline.py": run_stepA_baseline.Arguments,
     "exp/run_stepD_tail_v1.py": run_stepD_tail_v1.Arguments,
     "exp/summarize_tail_v1.py": summarize_tail_v1.Arguments,
+    "exp/bench_physics.py": bench_physics.Arguments,
+    "exp/bench_tail_v1.py": bench_tail_v1.Arguments,
+    "exp/check_physics.py": check_physics.Arguments,
     "exp/compare_groups.py": compare_groups.Arguments,
 }
 

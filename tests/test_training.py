@@ -243,6 +243,14 @@ def test_an_expert_that_solves_nothing_is_given_up(tmp_path, monkeypatch):
         assert len(training.read_rows(tmp_path / "stats" / f"{name}.csv")) == 2
 
 
+def test_one_lucky_episode_does_not_keep_an_expert_for_ever():
+    config = dataclasses.replace(SMALL_PPO, patience=3)
+    solved = [0, 2, 0, 0, 0]
+    rows = [{"solved": count} for count in solved]
+    given_up = [ppo_training._hopeless(rows[:length], config) for length in range(1, 6)]
+    assert given_up == [False, False, False, False, True]
+
+
 @pytest.mark.parametrize(
     ("num_seeds", "max_attempts", "tried"),
     [(1, 4, [3, 4, 5]), (2, 4, [3, 4, 5, 6]), (1, 2, [3, 4]), (3, 1, [3, 4, 5])],

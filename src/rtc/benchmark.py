@@ -14,12 +14,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from rtc import execution, methods, runtime, slots
 from rtc.controller import Controller, ExecutionConfig, make_controller
 from rtc.delays import DelayProfileConfig, make_process
+from rtc.devices import on_all_devices
 from rtc.environment import Environment, State, Transition
 from rtc.estimators import EstimatorConfig
 from rtc.methods import Policy, Query
@@ -186,11 +186,8 @@ def _plain_loop(setting: Setting, policy: Policy, method: Any, keys: Key[Array, 
 
 
 def _everywhere(function: Callable, replicated: int) -> Callable:
-    """The program on every device; all arguments but the first few are divided among them."""
-    split = PartitionSpec("device")
-    mesh = Mesh(np.array(jax.local_devices()), ("device",))
-    in_specs = (*[PartitionSpec()] * replicated, split)
-    return runtime.jit(jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=split, check_vma=False))
+    """The program on every device; its last argument is divided among them."""
+    return runtime.jit(on_all_devices(function, replicated=replicated))
 
 
 def programs(setting: Setting, names: tuple[str, ...], long_horizon: int) -> dict[str, Callable[[], Any]]:

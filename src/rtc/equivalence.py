@@ -12,11 +12,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Bool, Float
 
 from model import FlowPolicy
 from rtc import levels, runtime, wrappers
+from rtc.devices import on_all_devices
 from rtc.environment import Environment, Transition
 from rtc.levels import Level
 from rtc.validation import require_multiple
@@ -91,17 +91,11 @@ def _fast_step_from_stock(env: Environment, state: Any, action: Any) -> tuple[An
     return env.poses(new), outcome
 
 
-def _on_all_devices(function: Callable) -> Callable:
-    """The function of (env, stock state, action), with its environments divided over the devices."""
-    mesh, split = Mesh(np.array(jax.local_devices()), ("device",)), PartitionSpec("device")
-    specs = {"in_specs": (PartitionSpec(), split, split), "out_specs": split}
-    return jax.shard_map(function, mesh=mesh, check_vma=False, **specs)
-
-
 @functools.cache
 def _programs() -> tuple[Callable, Callable]:
     """The stock engine's tick, and the specialised step's from a stock state."""
-    return jax.jit(_on_all_devices(_stock_step)), runtime.jit(_on_all_devices(_fast_step_from_stock))
+    stock, fast = (on_all_devices(tick, replicated=1, divided=2) for tick in (_stock_step, _fast_step_from_stock))
+    return jax.jit(stock), runtime.jit(fast)
 
 
 step = runtime.jit(_fast_step)

@@ -6,9 +6,8 @@ from functools import partial
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 
-from rtc import levels, runtime
+from rtc import devices, levels, runtime
 from rtc.environment import Environment
 from rtc.levels import Level
 from rtc.validation import require_multiple
@@ -27,12 +26,9 @@ def simulate(env: Environment, key: jax.Array, *, envs: int, ticks: int) -> tupl
     return jax.lax.scan(tick, state, jax.random.split(key.reshape(()), ticks))[1]
 
 
-def on_all_devices(function: Callable) -> Callable:
-    """The program once per device, each with its own key."""
-    mesh = Mesh(np.array(jax.local_devices()), ("device",))
-    split = PartitionSpec("device")
-    specs = {"in_specs": (PartitionSpec(), split), "out_specs": PartitionSpec(None, "device")}
-    return jax.shard_map(function, mesh=mesh, check_vma=False, **specs)
+def on_all_devices(program: Callable) -> Callable:
+    """`simulate` on every device, each with its own key."""
+    return devices.on_all_devices(program, replicated=1, out_axis=1)
 
 
 def keys() -> jax.Array:
@@ -51,11 +47,11 @@ class StockPrograms:
     """
 
     def __init__(self, envs: int, ticks: int):
-        devices = jax.local_device_count()
-        require_multiple("stock_envs", envs, devices)
+        count = jax.local_device_count()
+        require_multiple("stock_envs", envs, count)
         self.steps = envs * ticks
         self.shipped = jax.jit(partial(simulate, envs=envs, ticks=ticks))
-        self.divided = jax.jit(on_all_devices(partial(simulate, envs=envs // devices, ticks=ticks)))
+        self.divided = jax.jit(on_all_devices(partial(simulate, envs=envs // count, ticks=ticks)))
 
 
 def compare(level: Level, stock: StockPrograms, envs: int, ticks: int, repeats: int) -> dict[str, float]:
