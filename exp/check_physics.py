@@ -24,6 +24,7 @@ class Arguments:
     Attributes:
         levels: levels to check.
         episodes: whole episodes per engine and level.
+        rounds: episodes that an environment of the stock engine runs one after the other.
         ticks: length of an episode at most.
         open_loop: environments, and ticks, of the runs from the start.
         seed: of the random actions.
@@ -33,6 +34,7 @@ class Arguments:
 
     levels: tuple[str, ...] = levels.LEVEL_NAMES
     episodes: int = 1000
+    rounds: int = 4
     ticks: int = 256
     open_loop: tuple[int, int] = (64, 100)
     seed: int = 0
@@ -82,8 +84,8 @@ def statistics_row(name: str, stock: Episodes, fast: Episodes) -> dict:
 
 def check_level(name: str, args: Arguments) -> tuple[list[dict], dict, dict]:
     level = levels.load(name)
-    actions = equivalence.sticky_actions(args.seed, args.ticks, args.episodes)
-    errors, stock = equivalence.compare_ticks(level, actions)
+    actions = equivalence.sticky_actions(args.seed, args.ticks * args.rounds, args.episodes // args.rounds)
+    errors, stock = equivalence.compare_ticks(level, actions, args.rounds)
     ticks = [tick_row(name, errors)]
     policy_file = policy_of(args.run_path, level)
     if policy_file is not None:

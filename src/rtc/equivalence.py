@@ -81,6 +81,10 @@ def _stock_step(env: Environment, state: Any, action: Any) -> tuple[Any, Transit
     return env.step(state, action)
 
 
+def _select(env: Environment, mask: Any, on_true: Any, on_false: Any) -> Any:
+    return env.select(mask, on_true, on_false)
+
+
 def _fast_step(env: Environment, state: Any, action: Any) -> tuple[Any, Transition]:
     """One compiled tick of a specialised environment."""
     return env.step(state, action)
@@ -92,33 +96,36 @@ def _fast_step_from_stock(env: Environment, state: Any, action: Any) -> tuple[An
 
 
 @functools.cache
-def _programs() -> tuple[Callable, Callable]:
-    """The stock engine's tick, and the specialised step's from a stock state."""
+def _programs() -> tuple[Callable, Callable, Callable]:
+    """The stock engine's tick, the specialised step's from a stock state, and the stock engine's choice of states."""
     stock, fast = (on_all_devices(tick, replicated=1, divided=2) for tick in (_stock_step, _fast_step_from_stock))
-    return jax.jit(stock), runtime.jit(fast)
+    choose = on_all_devices(_select, replicated=1, divided=3)
+    return jax.jit(stock), runtime.jit(fast), jax.jit(choose)
 
 
 step = runtime.jit(_fast_step)
 
 
-def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"]) -> tuple[TickErrors, Episodes]:
+def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"], rounds: int = 1) -> tuple[TickErrors, Episodes]:
     """Follows the stock engine through whole episodes; every tick is also made by the specialised step.
 
     Args:
         level: a level that can be specialised.
-        actions: one per tick and environment.
+        actions: one per tick and environment; where they end, unfinished episodes are cut.
+        rounds: episodes per environment, one after the other.
 
     Returns:
         The differences, and the stock engine's episodes.
     """
     ticks, batch, _ = actions.shape
     require_multiple("environments", batch, jax.local_device_count())
-    stock_step, fast_step = _programs()
+    stock_step, fast_step, restart = _programs()
     stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
     state, _ = stock.reset(batch)
-    running = np.ones(batch, bool)
+    start, log = state, _Log(batch, rounds)
+    running = log.running
     position, nudged = (np.full((ticks, batch), np.nan) for _ in range(2))
-    worst, flags, log = {"observation": 0.0, "reward": 0.0}, 0, _Log(batch)
+    worst, flags = {"observation": 0.0, "reward": 0.0}, 0
     for tick, action in enumerate(actions):
         fast_poses, fast_outcome = fast_step(fast, state, action)
         other = stock_step(stock, nudge(state, NUDGE), action)[0] if tick % NUDGE_EVERY == 0 else None
@@ -134,9 +141,11 @@ def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"]) -> tuple[Ti
             worst[name] = max(worst[name], float(np.abs(np.asarray(a) - np.asarray(b))[running].max(initial=0.0)))
         for a, b in ((outcome.done, fast_outcome.done), (outcome.solved, fast_outcome.solved)):
             flags += int((np.asarray(a) != np.asarray(b))[running].sum())
-        running = log.add(outcome, running)
+        running = log.add(outcome)
         if not running.any():
             break
+        if rounds > 1:
+            state = restart(stock, outcome.done, start, state)
     compared = int(np.isfinite(position).sum())
     return TickErrors(position, nudged, worst["observation"], worst["reward"], flags, compared), log.episodes()
 
@@ -145,11 +154,10 @@ def run_episodes(level: Level, actions: Float[np.ndarray, "t b 6"]) -> Episodes:
     """Whole episodes of the specialised step under given actions."""
     env = levels.make_env(level)
     state, _ = env.reset(actions.shape[1])
-    running, log = np.ones(actions.shape[1], bool), _Log(actions.shape[1])
+    log = _Log(actions.shape[1], 1)
     for action in actions:
         state, outcome = step(env, state, action)
-        running = log.add(outcome, running)
-        if not running.any():
+        if not log.add(outcome).any():
             break
     return log.episodes()
 
@@ -164,7 +172,7 @@ def divergence(
         an episode's end.
     """
     stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
-    batch, (stock_step, _) = actions.shape[1], _programs()
+    batch, (stock_step, *_) = actions.shape[1], _programs()
     state, fast_state = stock.reset(batch)[0], fast.reset(batch)[0]
     other = nudge(state, NUDGE)
     running, apart, nudged = np.ones(batch, bool), [], []
@@ -179,23 +187,32 @@ def divergence(
 
 
 class _Log:
-    """Sums up episodes tick by tick."""
+    """Sums up a fixed number of episodes per environment, tick by tick."""
 
-    def __init__(self, batch: int):
-        self.returned, self.length = np.zeros(batch), np.zeros(batch)
-        self.solved, self.failed = np.zeros(batch, bool), np.zeros(batch, bool)
+    def __init__(self, batch: int, rounds: int):
+        self.returned, self.length = np.zeros((rounds, batch)), np.zeros((rounds, batch))
+        self.solved, self.failed = np.zeros((rounds, batch), bool), np.zeros((rounds, batch), bool)
+        self.finished = np.zeros(batch, int)
 
-    def add(self, outcome: Transition, running: Bool[np.ndarray, " b"]) -> Bool[np.ndarray, " b"]:
-        """Adds a tick of the running episodes; returns which go on."""
+    @property
+    def running(self) -> Bool[np.ndarray, " b"]:
+        """Which environments have episodes left."""
+        return self.finished < len(self.returned)
+
+    def add(self, outcome: Transition) -> Bool[np.ndarray, " b"]:
+        """Adds a tick of the running episodes; returns which environments go on."""
         reward, done, solved = (np.asarray(x) for x in (outcome.reward, outcome.done, outcome.solved))
-        self.returned[running] += reward[running]
-        self.length[running] += 1
-        self.solved |= running & solved
-        self.failed |= running & done & ~solved & (reward < -0.5)
-        return running & ~done
+        here = self.finished[self.running], np.flatnonzero(self.running)
+        reward, done, solved = (x[self.running] for x in (reward, done, solved))
+        self.returned[here] += reward
+        self.length[here] += 1
+        self.solved[here] |= solved
+        self.failed[here] |= done & ~solved & (reward < -0.5)
+        self.finished[here[1]] += done
+        return self.running
 
     def episodes(self) -> Episodes:
-        return Episodes(self.returned, self.length, self.solved, self.failed)
+        return Episodes(self.returned.ravel(), self.length.ravel(), self.solved.ravel(), self.failed.ravel())
 
 
 def _distance(level: Level, a: levels.Poses, b: levels.Poses) -> Float[np.ndarray, " b"]:
