@@ -70,6 +70,16 @@ def test_observing_picks_entries_in_the_order_asked_for(grasp: levels.Level) -> 
     np.testing.assert_array_equal(few.reset(3)[1], full[:, np.array(some)])
 
 
+def test_programs_make_room_for_others_and_come_back() -> None:
+    add_one = jax.jit(lambda x: x + 1)
+    assert add_one(jnp.zeros(())) == 1
+    assert not runtime.make_room(limit=10**9)
+    assert add_one._cache_size() == 1
+    assert runtime.make_room(limit=0)
+    assert add_one._cache_size() == 0
+    assert add_one(jnp.zeros(())) == 1
+
+
 # A pile of bodies needs more slots than usual.
 
 

@@ -119,6 +119,7 @@ def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"], rounds: int
     """
     ticks, batch, _ = actions.shape
     require_multiple("environments", batch, jax.local_device_count())
+    runtime.make_room()
     stock_step, fast_step, restart = _programs()
     stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
     state, _ = stock.reset(batch)

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from model import FlowPolicy, ModelConfig
-from rtc import execution, levels, methods, metrics, provenance
+from rtc import execution, levels, methods, metrics, provenance, runtime
 from rtc.controller import Controller, ExecutionConfig, make_controller
 from rtc.delays import DelayProfileConfig, make_process
 from rtc.environment import Environment
@@ -148,6 +148,7 @@ def evaluate(config: EvalConfig, level: Level, policy: FlowPolicy, *, seed: int 
         NonFiniteError: a NaN or infinity appeared; the message says in which episode and tick.
     """
     check_policy(config, policy)
+    runtime.make_room()
     (env, folded), controller = observed(level, policy, config.physics), controller_for(config)
     episodes = np.arange(config.num_evals)
     start = time.perf_counter()

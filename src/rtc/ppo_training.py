@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from rtc import training
+from rtc import runtime, training
 from rtc.environment import Environment
 from rtc.expert import ExpertConfig, save_expert
 from rtc.ppo import PPO, PPOConfig
@@ -119,6 +119,7 @@ def train(
         FloatingPointError: if a loss or a parameter is no longer finite.
         ValueError: if the saved state does not fit the configuration.
     """
+    runtime.make_room()
     name = f"{level}_seed_{seed}"
     state_path = run_path / "resume" / f"{name}.safetensors"
     if not resume:

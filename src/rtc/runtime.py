@@ -79,3 +79,27 @@ def jit(function: Callable, **options: Any) -> Callable:
     call.lower = lambda *args, **kwargs: compiled().lower(*args, **kwargs)
     call._cache_size = lambda: compiled()._cache_size()
     return call
+
+
+def make_room(limit: int | None = None) -> bool:
+    """Drops compiled programs where their memory mappings near what Linux allows a process; they come back on demand.
+
+    XLA maps every function of a CPU program into memory by itself, thousands for a physics step, and the process dies
+    when it passes vm.max_map_count (65,530 by default). What goes through many levels calls this before each.
+
+    Args:
+        limit: mappings beyond which programs are dropped; default half of what the system allows.
+
+    Returns:
+        Whether programs were dropped.
+    """
+    try:
+        with open("/proc/self/maps") as maps:
+            used = sum(1 for _ in maps)
+        allowed = int(Path("/proc/sys/vm/max_map_count").read_text())
+    except OSError:  # not Linux: no such limit
+        return False
+    full = used > (allowed // 2 if limit is None else limit)
+    if full:
+        jax.clear_caches()
+    return full

@@ -69,6 +69,7 @@ def compare(level: Level, stock: StockPrograms, envs: int, ticks: int, repeats: 
     Returns:
         Rates, ratios of the rates, and seconds that the specialised step took to compile.
     """
+    runtime.make_room()
     stock_env, fast_env = levels.make_env(level, "stock"), levels.make_env(level)
     program = runtime.jit(on_all_devices(partial(simulate, envs=envs, ticks=ticks)))
     started = time.perf_counter()
