@@ -2,12 +2,15 @@
 
 A system with contacts is chaotic: rounding errors grow until two runs have nothing in common but their statistics. So
 trajectories are judged against the stock engine's own divergence when velocities are nudged by 1e-7 m/s, and besides,
-the two engines are compared tick by tick from the same states, taken from whole episodes of the stock engine.
+the two engines are compared tick by tick from the same states, taken from whole episodes of the stock engine. Where a
+single tick differs by more than a tolerance, the same tick of the stock engine is repeated from states displaced by
+1e-6 m: if that moves a body as far, the state stands on an edge from which rounding decides where it falls.
 """
 
 import dataclasses
 import functools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,29 +25,53 @@ from rtc.levels import Level
 from rtc.validation import require_multiple
 
 NUDGE = 1e-7  # m/s
+EDGE = 1e-6  # metres and radians
+EDGE_TRIES = 12
 NUDGE_EVERY = 8  # ticks; the stock engine is slow
 TOLERANCE = 1e-4  # metres
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class TickErrors:
     """Differences after one tick from the same state, over all ticks of the stock engine's episodes.
 
     Attributes:
         position: largest difference of a body's coordinate, metres, per tick and environment; NaN after an episode.
         nudged: the same between the stock engine and itself with velocities nudged, at every NUDGE_EVERY-th tick.
-        observation: largest difference of an observation entry.
+        observation: largest difference of an observation entry, at ticks whose positions agree to TOLERANCE.
         reward: largest difference of a reward.
         flags: ticks at which `done` or `solved` differ.
+        apart: ticks at which a position differs by more than TOLERANCE.
+        on_edge: those of them at which displacing the state by EDGE moves the stock engine at least half as far.
         ticks: ticks compared.
     """
 
     position: Float[np.ndarray, "t b"]
     nudged: Float[np.ndarray, "t b"]
-    observation: float
-    reward: float
-    flags: int
-    ticks: int
+    observation: float = 0.0
+    reward: float = 0.0
+    flags: int = 0
+    apart: int = 0
+    on_edge: int = 0
+    ticks: int = 0
+
+    @classmethod
+    def none(cls, ticks: int, batch: int) -> "TickErrors":
+        return cls(*(np.full((ticks, batch), np.nan) for _ in range(2)))
+
+    def add(self, tick: int, ours: Transition, theirs: Transition) -> None:
+        """Adds a tick's outcomes; its positions must be there."""
+        running, close = np.isfinite(self.position[tick]), self.position[tick] <= TOLERANCE
+
+        for name, a, b, among in (
+            ("observation", ours.obs, theirs.obs, close),
+            ("reward", ours.reward, theirs.reward, running),
+        ):
+            difference = np.abs(np.asarray(a) - np.asarray(b))[among]
+            setattr(self, name, float(difference.max(initial=getattr(self, name))))
+        for a, b in ((ours.done, theirs.done), (ours.solved, theirs.solved)):
+            self.flags += int((np.asarray(a) != np.asarray(b))[running].sum())
+        self.ticks += int(running.sum())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,14 +94,32 @@ def sticky_actions(seed: int, ticks: int, batch: int, hold: float = 0.85) -> Flo
     return actions
 
 
-def nudge(state: Any, amount: float) -> Any:
-    """A stock state whose moving bodies are faster by `amount` in x and y."""
+def _noisy(bodies: Any, rng: np.random.Generator, **amounts: float) -> Any:
+    """Bodies of which those that can move have normal noise of these standard deviations added to the fields."""
+    moves = np.asarray(bodies.inverse_mass) != 0
 
-    def faster(bodies: Any) -> Any:
-        moves = (bodies.inverse_mass != 0)[..., None]
-        return bodies.replace(velocity=bodies.velocity + amount * moves)
+    def noise(values: Any, amount: float) -> np.ndarray:
+        draw = (amount * rng.normal(size=values.shape)).astype(np.float32)
+        return draw * moves.reshape(moves.shape + (1,) * (values.ndim - moves.ndim))
 
-    return state.replace(polygon=faster(state.polygon), circle=faster(state.circle))
+    fields = {name: getattr(bodies, name) for name in amounts}
+    return bodies.replace(**{name: fields[name] + noise(fields[name], amounts[name]) for name in amounts})
+
+
+def nudged(state: Any, amount: float = NUDGE) -> Any:
+    """A stock state with noise in its velocities, m/s and rad/s."""
+    return _noisy_state(state, 0, velocity=amount, angular_velocity=amount)
+
+
+def displaced(state: Any, seed: int, amount: float = EDGE) -> Any:
+    """A stock state with noise in its positions, metres, and rotations, radians."""
+    return _noisy_state(state, seed, position=amount, rotation=amount)
+
+
+def _noisy_state(state: Any, seed: int, **amounts: float) -> Any:
+    rng = np.random.default_rng(seed)
+    polygon, circle = _noisy(state.polygon, rng, **amounts), _noisy(state.circle, rng, **amounts)
+    return state.replace(polygon=polygon, circle=circle)
 
 
 def _stock_step(env: Environment, state: Any, action: Any) -> tuple[Any, Transition]:
@@ -120,35 +165,49 @@ def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"], rounds: int
     ticks, batch, _ = actions.shape
     require_multiple("environments", batch, jax.local_device_count())
     runtime.make_room()
-    stock_step, fast_step, restart = _programs()
+    _, fast_step, restart = _programs()
     stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
     state, _ = stock.reset(batch)
     start, log = state, _Log(batch, rounds)
-    running = log.running
-    position, nudged = (np.full((ticks, batch), np.nan) for _ in range(2))
-    worst, flags = {"observation": 0.0, "reward": 0.0}, 0
+    errors = TickErrors.none(ticks, batch)
     for tick, action in enumerate(actions):
+        running = log.running
         fast_poses, fast_outcome = fast_step(fast, state, action)
-        other = stock_step(stock, nudge(state, NUDGE), action)[0] if tick % NUDGE_EVERY == 0 else None
-        state, outcome = stock_step(stock, state, action)
-        poses = stock.poses(state)
-        position[tick, running] = _distance(level, poses, fast_poses)[running]
-        if other is not None:
-            nudged[tick, running] = _distance(level, poses, stock.poses(other))[running]
-        for name, a, b in (
-            ("observation", outcome.obs, fast_outcome.obs),
-            ("reward", outcome.reward, fast_outcome.reward),
-        ):
-            worst[name] = max(worst[name], float(np.abs(np.asarray(a) - np.asarray(b))[running].max(initial=0.0)))
-        for a, b in ((outcome.done, fast_outcome.done), (outcome.solved, fast_outcome.solved)):
-            flags += int((np.asarray(a) != np.asarray(b))[running].sum())
-        running = log.add(outcome)
-        if not running.any():
+        again = _Repeated(level, stock, state, action)
+        state, outcome = again.state, again.outcome
+        position = np.where(running, again.distance(fast_poses), np.nan)
+        errors.position[tick] = position
+        if tick % NUDGE_EVERY == 0:
+            errors.nudged[tick] = np.where(running, again.moved(nudged), np.nan)
+        if (far := position > TOLERANCE).any():
+            errors.apart += int(far.sum())
+            errors.on_edge += int((far & (again.edge() > position / 2)).sum())
+        errors.add(tick, fast_outcome, outcome)
+        if not log.add(outcome).any():
             break
         if rounds > 1:
             state = restart(stock, outcome.done, start, state)
-    compared = int(np.isfinite(position).sum())
-    return TickErrors(position, nudged, worst["observation"], worst["reward"], flags, compared), log.episodes()
+    return errors, log.episodes()
+
+
+class _Repeated:
+    """A tick of the stock engine that can be made again from states nearby."""
+
+    def __init__(self, level: Level, stock: Environment, state: Any, action: Any):
+        self.level, self.stock, self.before, self.action = level, stock, state, action
+        self.state, self.outcome = _programs()[0](stock, state, action)
+
+    def distance(self, poses: levels.Poses) -> Float[np.ndarray, " b"]:
+        """Largest difference from this tick's poses, metres."""
+        return _distance(self.level, self.stock.poses(self.state), poses)
+
+    def moved(self, change: Callable[[Any], Any]) -> Float[np.ndarray, " b"]:
+        """The difference that a change of the state before this tick makes."""
+        return self.distance(self.stock.poses(_programs()[0](self.stock, change(self.before), self.action)[0]))
+
+    def edge(self) -> Float[np.ndarray, " b"]:
+        """The largest difference that some tiny displacements make."""
+        return np.max([self.moved(partial(displaced, seed=seed)) for seed in range(EDGE_TRIES)], axis=0)
 
 
 def run_episodes(level: Level, actions: Float[np.ndarray, "t b 6"]) -> Episodes:
@@ -175,16 +234,16 @@ def divergence(
     stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
     batch, (stock_step, *_) = actions.shape[1], _programs()
     state, fast_state = stock.reset(batch)[0], fast.reset(batch)[0]
-    other = nudge(state, NUDGE)
-    running, apart, nudged = np.ones(batch, bool), [], []
+    other = nudged(state)
+    running, ours, theirs = np.ones(batch, bool), [], []
     for action in actions:
         state, outcome = stock_step(stock, state, action)
         other, _ = stock_step(stock, other, action)
         fast_state, _ = step(fast, fast_state, action)
-        for rows, poses in ((apart, fast.poses(fast_state)), (nudged, stock.poses(other))):
+        for rows, poses in ((ours, fast.poses(fast_state)), (theirs, stock.poses(other))):
             rows.append(np.where(running, _distance(level, stock.poses(state), poses), np.nan))
         running = running & ~np.asarray(outcome.done)
-    return np.maximum.accumulate(apart), np.maximum.accumulate(nudged)
+    return np.maximum.accumulate(ours), np.maximum.accumulate(theirs)
 
 
 class _Log:
