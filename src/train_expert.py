@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from rtc import cli, levels, ppo_training, training
+from rtc import cli, levels, ppo_training, recipe, training
 from rtc.expert import ExpertConfig
 from rtc.ppo_training import TrainConfig
 
@@ -22,6 +22,8 @@ class Arguments:
     """Levels to train on, one after the other: paths, names, or "all" for the benchmark's 12."""
     run_path: Path = Path("logs-expert/default")
     """Folder of the run."""
+    recipe: Path | None = levels.ROOT / "worlds/training.toml"
+    """What single levels need that differs from the defaults; flags win over it. None trains all levels alike."""
     resume: bool = True
     """Continue a run found in the folder; --no-resume starts afresh."""
     preset: Literal["cpu", "published"] = "cpu"
@@ -30,19 +32,25 @@ class Arguments:
 
 PRESETS = {
     "cpu": Arguments(),
-    "published": Arguments(ppo_training.PUBLISHED, ("all",), Path("logs-expert/published"), preset="published"),
+    "published": Arguments(
+        ppo_training.PUBLISHED, ("all",), Path("logs-expert/published"), recipe=None, preset="published"
+    ),
 }
 
 
 def train(args: Arguments) -> dict[str, float]:
     """Trains what the arguments ask for; returns the solve rate by expert name."""
-    config = args.config
-    config.check_devices(training.device_mesh().size)
+    config, preset = args.config, PRESETS[args.preset].config
     paths = training.expand_levels(args.level_paths, levels.LEVEL_NAMES)
     loaded = {levels.level_slug(path): levels.load(path) for path in paths}
+    configs = {slug: recipe.for_level(args.recipe, level.name, config, preset) for slug, level in loaded.items()}
+    for of_level in configs.values():
+        of_level.check_devices(training.device_mesh().size)
     solve_rates = {}
     with training.claim(args.run_path, training.as_dict(config), args.resume, ppo_training.FREE_FIELDS):
         for slug, level in loaded.items():
+            config, facts_path = configs[slug], args.run_path / "levels" / f"{slug}.json"
+            training.keep_facts(facts_path, training.as_dict(config), args.resume, ppo_training.FREE_FIELDS)
             env = levels.make_env(level, config.physics)
             entries = tuple(levels.varying_observation_entries(level).tolist())
             shape = ExpertConfig(entries, env.action_dim, history=config.history, width=config.width)

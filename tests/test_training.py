@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import hashlib
 import json
+import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +83,7 @@ ENV = ReachEnv(jnp.float32(1.0))
 def simple_levels():
     """Every level is the line world."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(levels, "load", lambda path: path)
+        patch.setattr(levels, "load", lambda path: types.SimpleNamespace(name=Path(path).stem))
         patch.setattr(levels, "make_env", lambda level, physics: ENV)
         patch.setattr(levels, "varying_observation_entries", lambda level: np.array(ENTRIES))
         yield
@@ -91,7 +93,7 @@ def simple_levels():
 def expert_run(tmp_path_factory):
     """A run with one good expert."""
     run_path = tmp_path_factory.mktemp("experts") / "run"
-    rates = train_expert.train(train_expert.Arguments(SMALL_PPO, (LEVEL,), run_path))
+    rates = train_expert.train(train_expert.Arguments(SMALL_PPO, (LEVEL,), run_path, recipe=None))
     return run_path, rates[f"{SLUG}_seed_0"]
 
 

@@ -17,8 +17,9 @@ def transition(*, reward=0.0, done=False, solved=False, finite=True, distance=3.
     return Transition(obs=jnp.zeros((1, 2)), **{name: jnp.array([value]) for name, value in values.items()})
 
 
-def rewarded(tick, **fields):
-    return float(wrappers.dense_reward(transition(**fields), jnp.array([tick]), LIMIT)[0])
+def rewarded(tick, before=3.0, shaping=wrappers.PUBLISHED_SHAPING, **fields):
+    args = jnp.array([tick]), LIMIT, jnp.array([before]), shaping
+    return float(wrappers.dense_reward(transition(**fields), *args)[0])
 
 
 PER_TICK = 3.0 / 6 / LIMIT
@@ -47,6 +48,20 @@ def test_failing_costs_as_much_at_any_tick(tick):
     before = (tick - 1) * PER_TICK
     last = rewarded(tick, reward=-1.0, done=True)
     assert before - last == pytest.approx(1.0 + LIMIT * PER_TICK)
+
+
+def test_progress_is_paid_per_metre_and_not_at_the_start():
+    shaping = wrappers.Shaping(distance_cost=0.0, progress=2.0)
+    assert rewarded(10, before=3.5, shaping=shaping) == pytest.approx(1.0)
+    assert rewarded(1, before=float("nan"), shaping=shaping) == 0.0
+
+
+@pytest.mark.parametrize("finite", [True, False])
+def test_failing_can_be_made_cheaper_but_running_out_of_time_costs_the_same(finite):
+    shaping = wrappers.Shaping(distance_cost=0.0, failure_relief=0.75)
+    fields = {"done": True, "finite": finite, "distance": 3.0}
+    assert rewarded(10, shaping=shaping, reward=-1.0, **fields) == pytest.approx(-0.25 if finite else 0.0)
+    assert rewarded(LIMIT, shaping=shaping, **fields) == 0.0
 
 
 def test_a_broken_state_is_a_failure_with_a_finite_cost():

@@ -18,7 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from model import FlowPolicy, ModelConfig
-from rtc import checkpoints, training
+from rtc import checkpoints, provenance, training
 from rtc.demonstrations import Demonstrations
 from rtc.validation import require_float, require_int
 
@@ -43,6 +43,7 @@ class CloningConfig:
         max_grad_norm: bound on the gradient's global norm.
         seed: seed of initial weights, batches and flow noise.
         save_every: epochs between two policy checkpoints (the last epoch is always kept).
+        also_save: further epochs whose checkpoints are kept, for instance an early, weak policy for BID.
         wandb: log to Weights & Biases too; needs WANDB_MODE=online or offline, as it is disabled by default.
         model: size of the policy.
     """
@@ -57,6 +58,7 @@ class CloningConfig:
     max_grad_norm: float = 10.0
     seed: int = 0
     save_every: int = 8
+    also_save: tuple[int, ...] = ()
     wandb: bool = False
     model: ModelConfig = SMALL_MODEL
 
@@ -65,13 +67,15 @@ class CloningConfig:
             require_int(name, getattr(self, name), low=0)
         for name in ("num_epochs", "batch_size", "save_every"):
             require_int(name, getattr(self, name), low=1)
+        for epoch in self.also_save:
+            require_int("also_save", epoch, low=1)
         for name in ("learning_rate", "weight_decay", "max_grad_norm"):
             require_float(name, getattr(self, name), low=0.0)
 
 
 PUBLISHED = CloningConfig(run_path=Path("logs-expert/published"), num_epochs=32, model=ModelConfig())
 # Fields that may change between a run and its continuation.
-FREE_FIELDS = ("num_epochs", "save_every", "wandb")
+FREE_FIELDS = ("num_epochs", "save_every", "also_save", "wandb")
 
 
 class Dataset(NamedTuple):
@@ -242,7 +246,7 @@ def train(
 
     dataset = make_dataset(data)
     updates = trainer.updates_per_epoch(dataset)
-    wandb_config = training.as_dict(config) if config.wandb else None
+    wandb_config, origin = training.as_dict(config) if config.wandb else None, provenance.origin()
     stats_path = output_path / "stats" / f"{level}.csv"
     with training.Recorder(stats_path, "epoch", first, config.num_epochs, level, wandb_config) as recorder:
         for epoch in range(first, config.num_epochs):
@@ -252,8 +256,8 @@ def train(
             done = epoch + 1
             row = {"epoch": epoch, "updates": done * updates, **stats}
             recorder.log(row, {"loss": f"{stats['loss']:.4f}"})
-            if done == config.num_epochs or done % config.save_every == 0:
-                progress = {**row, "epoch": done, "seconds": recorder.seconds}
+            if done == config.num_epochs or done % config.save_every == 0 or done in config.also_save:
+                progress = {**row, "epoch": done, "seconds": recorder.seconds, **origin}
                 metadata = {**facts, "training": training.as_dict(config), **progress}
                 checkpoints.save_policy(policy_path(output_path, done, level), trainer.policy(learner), metadata)
             # Last, so that a run killed in between writes its checkpoint again.

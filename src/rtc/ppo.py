@@ -45,6 +45,9 @@ class PPOConfig:
         max_grad_norm: bound on the gradient's global norm.
         learning_rate: Adam's step size.
         action_noise_std: standard deviation of the environment's action noise.
+        distance_cost: factor of the published penalty for ticks spent away from the goal.
+        progress_reward: reward per metre that a tick comes closer to the goal.
+        failure_relief: share of the environment's penalty for failing that is paid back.
     """
 
     num_envs: int = 128
@@ -60,6 +63,9 @@ class PPOConfig:
     max_grad_norm: float = 1.0
     learning_rate: float = 3e-4
     action_noise_std: float = wrappers.ACTION_NOISE_STD
+    distance_cost: float = 1.0
+    progress_reward: float = 0.0
+    failure_relief: float = 0.0
 
     def __post_init__(self):
         for name in ("num_envs", "num_steps", "num_minibatches", "num_epochs"):
@@ -68,6 +74,12 @@ class PPOConfig:
             require_float(name, getattr(self, name), low=0.0, high=1.0)
         for name in ("clip", "value_coef", "rpo_alpha", "max_grad_norm", "learning_rate", "action_noise_std"):
             require_float(name, getattr(self, name), low=0.0)
+        for name in ("distance_cost", "progress_reward", "failure_relief"):
+            require_float(name, getattr(self, name), low=0.0)
+
+    @property
+    def shaping(self) -> wrappers.Shaping:
+        return wrappers.Shaping(self.distance_cost, self.progress_reward, self.failure_relief)
 
     def check_devices(self, devices: int) -> None:
         """Raises ValueError unless environments and minibatches come out even."""
@@ -272,8 +284,10 @@ class PPO:
             policy, value = expert(features)
             noise = correlated_noise(explore_key, rollout.noise, correlation)
             raw_action = policy.loc + noise * policy.scale_diag
-            action, noise_std = squash(raw_action, num_motors), self.config.action_noise_std
-            state, moved = wrappers.step_and_reset(env, rollout.state, start, noise_key, action, noise_std)
+            action = squash(raw_action, num_motors)
+            state, moved = wrappers.step_and_reset(
+                env, rollout.state, start, noise_key, action, self.config.action_noise_std, self.config.shaping
+            )
             log_prob = policy.log_prob(raw_action)
             sample = Sample(features, raw_action, log_prob, value, moved.reward, moved.done)
             earned = rollout.episode_return + moved.reward

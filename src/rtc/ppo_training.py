@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from rtc import runtime, training
+from rtc import provenance, runtime, training
 from rtc.environment import Environment
 from rtc.expert import ExpertConfig, save_expert
 from rtc.ppo import PPO, PPOConfig
@@ -129,7 +129,7 @@ def train(
     saved = training.restore(state_path, {"learner": ppo.init(env, init_key), "update": 0}, resume)
     learner, first = ppo.place(saved["learner"]), int(saved["update"])
 
-    wandb_config = training.as_dict(config) if config.wandb else None
+    wandb_config, origin = training.as_dict(config) if config.wandb else None, provenance.origin()
     stats_path = run_path / "stats" / f"{name}.csv"
     with training.Recorder(stats_path, "update", first, config.num_updates, name, wandb_config) as recorder:
         rate = recent_solve_rate(recorder.rows, config.window)
@@ -152,7 +152,7 @@ def train(
                     "solve_rate": rate,
                     "training": training.as_dict(config),
                 }
-                facts |= {"update": done, "env_steps": row["env_steps"], "seconds": recorder.seconds}
+                facts |= {"update": done, "env_steps": row["env_steps"], "seconds": recorder.seconds} | origin
                 save_expert(run_path / str(done) / "policies" / name, ppo.expert(learner), facts)
             # Last, so that a run killed in between writes its checkpoint again.
             if finished or done % config.save_every == 0:

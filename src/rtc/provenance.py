@@ -145,6 +145,12 @@ def footer(started: float | None = None) -> str:
     )
 
 
+def origin() -> dict[str, Any]:
+    """Commit and command, for the facts that go with a trained network."""
+    commit, dirty = git_state()
+    return {"git_commit": commit, "git_dirty": dirty, "command": command_line()}
+
+
 def command_line() -> str:
     """This process's command, with paths below the working directory made relative to it."""
     here = os.getcwd() + os.sep

@@ -16,6 +16,23 @@ ACTION_NOISE_STD = 0.1  # standard deviation of the benchmark's action noise
 DISTANCE_SCALE = 6.0  # metres of goal distance that cost a full reward unit over a whole episode
 
 
+class Shaping(NamedTuple):
+    """What the expert is paid for besides the environment's own reward; the defaults are the published ones.
+
+    Attributes:
+        distance_cost: factor of the penalty for ticks spent away from the goal.
+        progress: reward per metre that a tick comes closer to the goal.
+        failure_relief: share of the environment's penalty for failing, 1, that is paid back.
+    """
+
+    distance_cost: float = 1.0
+    progress: float = 0.0
+    failure_relief: float = 0.0
+
+
+PUBLISHED_SHAPING = Shaping()
+
+
 class TrackedState(NamedTuple):
     """An environment batch together with what the expert remembers of the episode.
 
@@ -24,12 +41,14 @@ class TrackedState(NamedTuple):
         history: the last k observations, oldest first.
         last_action: the last commanded action (before noise); zeros at the start.
         tick: control ticks since the episode's start.
+        distance: distance to the goal after the last tick, metres; NaN at the start.
     """
 
     env: State
     history: Float[Array, "b k n"]
     last_action: Float[Array, "b a"]
     tick: Int[Array, " b"]
+    distance: Float[Array, " b"]
 
 
 def noisy_action(key: PRNGKeyArray, action: Float[Array, "..."], std: float | Array) -> Float[Array, "..."]:
@@ -37,8 +56,14 @@ def noisy_action(key: PRNGKeyArray, action: Float[Array, "..."], std: float | Ar
     return action + std * jax.random.normal(key, action.shape, action.dtype)
 
 
-def dense_reward(transition: Transition, tick: Int[Array, " b"], max_timesteps: int) -> Float[Array, " b"]:
-    """The environment's reward less a penalty for every tick spent away from the goal.
+def dense_reward(
+    transition: Transition,
+    tick: Int[Array, " b"],
+    max_timesteps: int,
+    distance_before: Float[Array, " b"],
+    shaping: Shaping,
+) -> Float[Array, " b"]:
+    """The environment's reward less a penalty for every tick spent away from the goal, plus what `shaping` adds.
 
     A tick costs `distance / DISTANCE_SCALE / max_timesteps`. An episode that ends without the goal pays this
     for all the ticks that remained, so failing early never saves anything. A non-finite state counts as a
@@ -48,12 +73,17 @@ def dense_reward(transition: Transition, tick: Int[Array, " b"], max_timesteps: 
         transition: outcome of this tick.
         tick: ticks done in this episode, this one included.
         max_timesteps: time limit of an episode in ticks.
+        distance_before: distance to the goal before this tick; NaN counts as no progress.
+        shaping: factors.
     """
     distance = jnp.where(transition.finite, transition.distance, DISTANCE_SCALE)
     reward = jnp.where(transition.finite, transition.reward, 0.0)
     failed = transition.done & ~transition.solved
     charged_ticks = jnp.where(failed, 1 + max_timesteps - tick, 1)
-    return reward - charged_ticks * distance / DISTANCE_SCALE / max_timesteps
+    cost = shaping.distance_cost * charged_ticks * distance / DISTANCE_SCALE / max_timesteps
+    progress = shaping.progress * jnp.nan_to_num(distance_before - distance, nan=0.0)
+    relief = shaping.failure_relief * (failed & (reward < -0.5))
+    return reward - cost + progress + relief
 
 
 def reset(env: Environment, batch: int, history: int) -> TrackedState:
@@ -70,6 +100,7 @@ def reset(env: Environment, batch: int, history: int) -> TrackedState:
         history=jnp.repeat(obs[:, None], history, axis=1),
         last_action=jnp.zeros((batch, env.action_dim), obs.dtype),
         tick=jnp.zeros(batch, jnp.int32),
+        distance=jnp.full(batch, jnp.nan),
     )
 
 
@@ -79,6 +110,7 @@ def step(
     key: PRNGKeyArray,
     action: Float[Array, "b a"],
     noise_std: float | Array = ACTION_NOISE_STD,
+    shaping: Shaping = PUBLISHED_SHAPING,
 ) -> tuple[TrackedState, Transition]:
     """One control tick with action noise. The returned transition carries the dense reward."""
     env_state, transition = env.step(state.env, noisy_action(key, action, noise_std))
@@ -88,8 +120,10 @@ def step(
         history=jnp.concatenate([state.history[:, 1:], transition.obs[:, None]], axis=1),
         last_action=action,
         tick=tick,
+        distance=transition.distance,
     )
-    return tracked, transition._replace(reward=dense_reward(transition, tick, env.max_timesteps))
+    reward = dense_reward(transition, tick, env.max_timesteps, state.distance, shaping)
+    return tracked, transition._replace(reward=reward)
 
 
 def select(env: Environment, mask: Bool[Array, " b"], on_true: TrackedState, on_false: TrackedState) -> TrackedState:
@@ -109,9 +143,10 @@ def step_and_reset(
     key: PRNGKeyArray,
     action: Float[Array, "b a"],
     noise_std: float | Array = ACTION_NOISE_STD,
+    shaping: Shaping = PUBLISHED_SHAPING,
 ) -> tuple[TrackedState, Transition]:
     """`step`, then episodes that ended continue from `start`, the batch that `reset` returned."""
-    state, transition = step(env, state, key, action, noise_std)
+    state, transition = step(env, state, key, action, noise_std, shaping)
     return select(env, transition.done, start, state), transition
 
 

@@ -1,0 +1,51 @@
+"""Per-level settings of the expert trainer."""
+
+import dataclasses
+
+import pytest
+
+import train_expert
+from rtc import levels, recipe
+from rtc.ppo_training import TrainConfig
+
+
+def written(tmp_path, text):
+    path = tmp_path / "training.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_table_changes_its_level_only(tmp_path):
+    path = written(tmp_path, "[catapult]\nnum_updates = 900\nprogress_reward = 0.5\n")
+    changed = recipe.for_level(path, "catapult", TrainConfig(), TrainConfig())
+    assert changed == TrainConfig(num_updates=900, progress_reward=0.5)
+    assert recipe.for_level(path, "trampoline", TrainConfig(), TrainConfig()) == TrainConfig()
+    assert recipe.for_level(None, "catapult", TrainConfig(), TrainConfig()) == TrainConfig()
+
+
+def test_what_the_user_sets_wins(tmp_path):
+    path = written(tmp_path, "[catapult]\nnum_updates = 900\nnum_envs = 64\n")
+    mine = TrainConfig(num_updates=30)
+    changed = recipe.for_level(path, "catapult", mine, TrainConfig())
+    assert changed == dataclasses.replace(mine, num_envs=64)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[catapult]\nnum_update = 9\n", "did you mean 'num_updates'"),
+        ("[catapult]\nnum_updates = 0\n", r"\[catapult\]: num_updates=0"),
+        ("num_updates = 9\n", "outside a table"),
+        ("[catapult\n", "not valid TOML"),
+    ],
+)
+def test_faulty_recipes_are_explained(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        recipe.for_level(written(tmp_path, text), "catapult", TrainConfig(), TrainConfig())
+
+
+def test_the_shipped_recipe_fits_the_trainer_and_names_levels():
+    path = train_expert.PRESETS["cpu"].recipe
+    assert set(recipe.read(path)) <= set(levels.LEVEL_NAMES)
+    for name in levels.LEVEL_NAMES:
+        recipe.for_level(path, name, TrainConfig(), TrainConfig())
