@@ -24,7 +24,7 @@ PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
 GREY, LIGHT = "#6B6B6B", "#D9D9D9"
 METHOD_COLORS = {"naive": ORANGE, "realtime": BLUE}
 _FURTHER_COLORS = (GREEN, PURPLE, SKY, VERMILLION, BLACK)
-_STYLE = {
+STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -45,7 +45,7 @@ def save(figure: Figure, stem: PathLike) -> list[Path]:
     paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
     for path in paths:
         metadata = {"Date": None} if path.suffix == ".svg" else {}
-        with atomic_path(path) as temporary, matplotlib.rc_context(_STYLE):
+        with atomic_path(path) as temporary, matplotlib.rc_context(STYLE):
             figure.savefig(temporary, dpi=150, metadata=metadata, facecolor="white")
     return paths
 
@@ -73,7 +73,7 @@ def delay_distributions(
         counts: profile -> delay in ticks -> number of queries.
         limit: H - s; delays above it count as violations and are drawn in vermillion.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _subplots(1, len(counts), (0.8 + 3.2 * len(counts), 2.9), sharex=True, sharey=True)
         longest = max([max(histogram) for histogram in counts.values()] + [limit or 0])
         for ax, (profile, histogram) in zip(axes[0], counts.items(), strict=True):
@@ -149,7 +149,7 @@ def outcomes(
     """
     panels = [panel for panel in panels if panel.metric in summary.columns]
     methods = list(dict.fromkeys(summary["method"]))
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _subplots(1, len(panels), (0.4 + (1.3 + 0.33 * len(summary)) * len(panels), 3.4))
         for ax, panel in zip(axes[0], panels, strict=True):
             _outcome_panel(ax, panel, summary, per_seed, methods)
@@ -237,7 +237,7 @@ def timeline(trace: EpisodeTrace, window: tuple[int, int] | None = None) -> Figu
         window: first and last tick (exclusive) to draw; default 48 ticks around the first starved tick.
     """
     first, last = window or _busy_window(trace)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, axes = _subplots(4, 1, (9.5, 7.6), sharex=True, height_ratios=(3.4, 1.1, 1.1, 1.4))
         chunks, delays, age, action = axes[:, 0]
         _draw_chunks(chunks, trace, first, last)

@@ -93,6 +93,24 @@ def paired_difference(candidate: Vector, reference: Vector, **options: Any) -> I
     return bootstrap_mean(candidate - reference, **options)
 
 
+def mean_over_strata(strata: Sequence[Vector], confidence: float = CONFIDENCE) -> Interval:
+    """Mean over strata (levels) of the mean of each, with a normal interval for strata that are given, not drawn.
+
+    Its variance is that of the strata's means, divided by the squared number of strata; it says how far more
+    episodes on the same levels could move the mean, and nothing on other levels.
+
+    Raises:
+        ValueError: no strata, or one with fewer than two values or some that are not finite.
+    """
+    strata = [_finite(values, "stratum") for values in strata]
+    if not strata or min(values.size for values in strata) < 2:
+        raise ValueError("strata needs at least one stratum, and each at least two values")
+    mean = float(np.mean([values.mean() for values in strata]))
+    error = math.sqrt(sum(values.var(ddof=1) / values.size for values in strata)) / len(strata)
+    reach = float(scipy.stats.norm.ppf((1 + confidence) / 2)) * error
+    return Interval(mean, mean - reach, mean + reach)
+
+
 def seed_std(per_seed: Sequence[float] | Vector) -> float:
     """Standard deviation (ddof=1) of one mean per seed; NaN for fewer than two seeds."""
     per_seed = _finite(per_seed, "per_seed")

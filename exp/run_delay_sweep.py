@@ -1,0 +1,84 @@
+"""The published delay curve: 12 levels, constant delays d = 0 ... 4, s = max(d, 1), every execution method.
+
+Finished cells are kept in <output-root>/cells/ and not computed again; tables and figure cover what is there.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtc import cli, delay_sweep, delay_sweep_report, experiment
+from rtc.delay_sweep import TRAINED_PREFIX, Sweep
+from rtc.evaluation import DEFAULT_SLOTS, EvalConfig
+from rtc.experiment import Subject
+from rtc.levels import LEVEL_NAMES
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Command line of run_delay_sweep; the defaults are the protocol.
+
+    Attributes:
+        levels: levels to evaluate.
+        delays: inference delays d in control ticks, constant and known to the controller.
+        methods: execution methods.
+        grid: evaluate `grid_methods` at every s from max(d, 1) to H - d too.
+        grid_methods: methods of the grid.
+        num_evals: episodes per point.
+        num_flow_steps: Euler steps per chunk.
+        run_path: run of the policies.
+        prefix_run_path: run of the policies trained with simulated delay, for trained_prefix.
+        num_slots: episodes simulated at a time, per device; results do not depend on it.
+        output_root: where cells, tables and the figure go.
+        report_only: write tables and figure of the cells that are there.
+    """
+
+    levels: tuple[str, ...] = LEVEL_NAMES
+    delays: tuple[int, ...] = (0, 1, 2, 3, 4)
+    methods: tuple[str, ...] = ("naive", "realtime", "hard_masking", "trained_prefix", "bid")
+    grid: bool = False
+    grid_methods: tuple[str, ...] = ("naive", "realtime")
+    num_evals: int = 2048
+    num_flow_steps: int = 5
+    run_path: str = "logs-bc/h8"
+    prefix_run_path: str = "logs-bc/h8_prefix"
+    num_slots: int = DEFAULT_SLOTS
+    output_root: str = "exp_runs/delay_sweep"
+    report_only: bool = False
+
+
+def load(args: Arguments, level: str, method: str) -> Subject:
+    """The level and the policy that this method executes."""
+    run_path = args.prefix_run_path if method == TRAINED_PREFIX else args.run_path
+    return experiment.load_subject(run_path, f"worlds/l/{level}.json")
+
+
+def run_level(args: Arguments, level: str) -> None:
+    """All cells of one level that are not there yet."""
+    for method in args.methods:
+        subject = load(args, level, method)
+        chunk = subject.policy.action_chunk_size
+        points = set(delay_sweep.curve(args.delays, chunk))
+        if args.grid and method in args.grid_methods:
+            points |= set(delay_sweep.grid(args.delays, chunk))
+        base = EvalConfig(
+            num_evals=args.num_evals,
+            num_flow_steps=args.num_flow_steps,
+            num_slots=args.num_slots,
+            model=subject.policy.config,
+        )
+        cells = delay_sweep.plan(level, (method,), sorted(points), base)
+        experiment.run_cells(Path(args.output_root) / "cells" / level, cells, subject)
+
+
+def run(args: Arguments) -> None:
+    if not args.report_only:
+        for level in args.levels:
+            run_level(args, level)
+    chunk = load(args, args.levels[0], args.methods[0]).policy.action_chunk_size
+    curve, grid = delay_sweep.curve(args.delays, chunk), delay_sweep.grid(args.delays, chunk)
+    sweep = Sweep.read(Path(args.output_root) / "cells", args.levels, args.methods, grid)
+    delay_sweep_report.write(sweep, curve, grid if args.grid else [], Path(args.output_root))
+
+
+if __name__ == "__main__":
+    cli.start(Arguments, run, __doc__)
