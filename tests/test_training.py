@@ -303,7 +303,8 @@ def test_only_the_newest_and_reliable_experts_are_used(tmp_path):
     save_random_expert(tmp_path, 10, seed=0, solve_rate=0.8)
     save_random_expert(tmp_path, 20, seed=1, solve_rate=0.6)
     found = demonstrations.find_experts(tmp_path, SLUG, min_solve_rate=0.65)
-    assert list(found) == [str(tmp_path / "10" / "policies" / f"{SLUG}_seed_0")]
+    assert list(found.used) == [str(tmp_path / "10" / "policies" / f"{SLUG}_seed_0")]
+    assert list(found.masked) == [str(tmp_path / "20" / "policies" / f"{SLUG}_seed_1")]
     with pytest.raises(ValueError, match=r"min_solve_rate=0.9 \(best: 0.800\)"):
         demonstrations.find_experts(tmp_path, SLUG, min_solve_rate=0.9)
     with pytest.raises(FileNotFoundError, match="no expert for worlds_l_other"):
@@ -337,7 +338,7 @@ def test_recorded_actions_are_commanded_not_noisy(data):
 def test_killed_recording_ends_as_an_uninterrupted_one(expert_run, data, tmp_path, monkeypatch):
     run_path = tmp_path / "copy"
     experts = demonstrations.find_experts(expert_run[0], SLUG, 0.65)
-    for name, (expert, facts) in experts.items():
+    for name, (expert, facts) in experts.used.items():
         save_expert(run_path / name.removeprefix(f"{expert_run[0]}/"), expert, facts)
     config = DataConfig(run_path=run_path, num_transitions=2000, num_envs=4 * DEVICES, ticks_per_part=64)
     arguments = generate_data.Arguments(config, (LEVEL,))

@@ -37,7 +37,7 @@ from rtc.results import atomic_path
 from rtc.validation import require_float, require_int
 
 _FIELDS = ("obs", "action", "done", "solved", "finite", "expert")
-_EXPERT_FACTS = ("seed", "solve_rate", "update", "env_steps", "seconds")
+_EXPERT_FACTS = ("seed", "solve_rate", "update", "env_steps", "seconds", "git_commit", "command")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,16 +119,20 @@ class Demonstrations(NamedTuple):
 # --- experts ------------------------------------------------------------------------------------------------
 
 
-def find_experts(run_path: Path, level: str, min_solve_rate: float) -> dict[str, tuple[Expert, dict[str, Any]]]:
-    """The newest checkpoint of each seed's expert, without those that solve the level too rarely.
+class Experts(NamedTuple):
+    """Experts and their training facts, by path: those to imitate and those that solve the level too rarely."""
+
+    used: dict[str, tuple[Expert, dict[str, Any]]]
+    masked: dict[str, tuple[Expert, dict[str, Any]]]
+
+
+def find_experts(run_path: Path, level: str, min_solve_rate: float) -> Experts:
+    """The newest checkpoint of each seed's expert.
 
     Args:
         run_path: the experts' run.
         level: slug of the level.
-        min_solve_rate: experts below this are left out.
-
-    Returns:
-        Experts and their training facts, by path.
+        min_solve_rate: experts below this are masked.
 
     Raises:
         FileNotFoundError: if the run holds no expert for the level.
@@ -141,13 +145,14 @@ def find_experts(run_path: Path, level: str, min_solve_rate: float) -> dict[str,
         raise FileNotFoundError(f"no expert for {level} in {run_path}; train one with src/train_expert.py first")
     loaded = {str(path.with_suffix("")): load_expert(path) for _, path in sorted(newest.items())}
     good = {path: found for path, found in loaded.items() if found[1]["solve_rate"] >= min_solve_rate}
+    masked = {path: found for path, found in loaded.items() if path not in good}
     if not good:
         best = max(facts["solve_rate"] for _, facts in loaded.values())
         fix = "train longer or lower min_solve_rate"
         raise ValueError(f"no expert for {level} reaches min_solve_rate={min_solve_rate} (best: {best:.3f}); {fix}")
     if len({expert.config for expert, _ in good.values()}) > 1:
         raise ValueError(f"the experts for {level} in {run_path} differ in shape; keep one shape per run")
-    return good
+    return Experts(good, masked)
 
 
 # --- rollouts -----------------------------------------------------------------------------------------------
@@ -251,9 +256,12 @@ def generate(env: Environment, level: str, config: DataConfig, *, resume: bool) 
     folder = config.run_path / "data"
     path, parts = folder / f"{level}.npz", folder / f"{level}.parts"
     found = find_experts(config.run_path, level, config.min_solve_rate)
-    experts = [expert for expert, _ in found.values()]
-    about = {name: {fact: facts[fact] for fact in _EXPERT_FACTS} for name, (_, facts) in found.items()}
-    facts = {"level": level, "experts": about, **training.as_dict(config)}
+    experts = [expert for expert, _ in found.used.values()]
+    used, masked = (
+        {name: {fact: about.get(fact) for fact in _EXPERT_FACTS} for name, (_, about) in group.items()}
+        for group in found
+    )
+    facts = {"level": level, "experts": used, "masked_experts": masked, **training.as_dict(config)}
     training.keep_facts(folder / f"{level}.json", facts, resume)
     if not resume:
         path.unlink(missing_ok=True)
