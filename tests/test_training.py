@@ -223,7 +223,7 @@ def test_ppo_names_where_it_diverged(tmp_path, monkeypatch):
     class Diverging(ppo_training.PPO):
         def update(self, *args):
             learner, stats = super().update(*args)
-            return learner, {**stats, "value_loss": jnp.array(jnp.nan)}
+            return learner, {**stats, "value_loss": jnp.full(1, jnp.nan)}
 
     monkeypatch.setattr(ppo_training, "PPO", Diverging)
     message = rf"PPO update 0, level {SLUG}, seed 3: value_loss not finite; last finite step: none"
@@ -231,11 +231,36 @@ def test_ppo_names_where_it_diverged(tmp_path, monkeypatch):
         train_expert.train(train_expert.Arguments(dataclasses.replace(SMALL_PPO, seed=3), (LEVEL,), tmp_path))
 
 
+def test_experts_that_learn_side_by_side_are_those_that_learn_alone(tmp_path):
+    config = dataclasses.replace(SMALL_PPO, num_updates=6, num_seeds=2, max_attempts=1, noise_correlation=0.5)
+    for at_a_time, folder in ((1, "alone"), (2, "together")):
+        of_run = dataclasses.replace(config, seeds_at_a_time=at_a_time)
+        train_expert.train(train_expert.Arguments(of_run, (LEVEL,), tmp_path / folder, recipe=None))
+    for seed in (0, 1):
+        name = f"6/policies/{SLUG}_seed_{seed}"
+        (alone, facts), (together, others) = (load_expert(tmp_path / f / name) for f in ("alone", "together"))
+        assert facts["solve_rate"] == pytest.approx(others["solve_rate"])
+        for a, b in zip(jax.tree.leaves(nnx.state(alone)), jax.tree.leaves(nnx.state(together)), strict=True):
+            np.testing.assert_allclose(a, b, atol=2e-3)
+    assert not np.allclose(jax.tree.leaves(nnx.state(together))[0], 0.0)
+
+
+def test_a_finished_expert_waits_for_the_others_and_is_not_changed(tmp_path, monkeypatch):
+    """The first reaches the target at the third update, the second never: both are what they were then."""
+    rates = {0: 1.0, 1: 0.5}
+    monkeypatch.setattr(ppo_training._Run, "rate", property(lambda run: rates[run.seed] * (len(run.recorder.rows) > 2)))
+    config = dataclasses.replace(SMALL_PPO, num_updates=5, num_seeds=2, seeds_at_a_time=2, checkpoint_every=99)
+    found = train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path, recipe=None))
+    assert found == {f"{SLUG}_seed_0": 1.0, f"{SLUG}_seed_1": 0.5}
+    rows = [len(training.read_rows(tmp_path / "stats" / f"{SLUG}_seed_{seed}.csv")) for seed in (0, 1)]
+    assert rows == [3, 5]
+
+
 def test_an_expert_that_solves_nothing_is_given_up(tmp_path, monkeypatch):
     class Hopeless(ppo_training.PPO):
         def update(self, *args):
             learner, stats = super().update(*args)
-            return learner, {**stats, "solved": jnp.zeros(())}
+            return learner, {**stats, "solved": jnp.zeros(1)}
 
     monkeypatch.setattr(ppo_training, "PPO", Hopeless)
     config = dataclasses.replace(SMALL_PPO, num_updates=6, patience=2, max_attempts=2)
@@ -259,7 +284,7 @@ def test_one_lucky_episode_does_not_keep_an_expert_for_ever():
 )
 def test_a_given_up_seed_is_replaced_by_the_next(monkeypatch, num_seeds, max_attempts, tried):
     rates = {3: 0.0, 4: 0.0, 5: 0.9, 6: 0.8}
-    monkeypatch.setattr(ppo_training, "train", lambda *args, seed, **options: rates[seed])
+    monkeypatch.setattr(ppo_training, "train", lambda *args, seeds, **options: {seed: rates[seed] for seed in seeds})
     config = dataclasses.replace(SMALL_PPO, seed=3, num_seeds=num_seeds, max_attempts=max_attempts)
     outcomes = ppo_training.train_seeds(None, None, config, level=SLUG, run_path=None, resume=True)
     assert list(outcomes) == [(seed, rates[seed]) for seed in tried]
@@ -280,8 +305,8 @@ def test_exploration_becomes_independent_as_episodes_are_solved(tmp_path, monkey
     class Listening(ppo_training.PPO):
         def update(self, env, learner, key, correlation):
             learner, stats = super().update(env, learner, key, correlation)
-            told.append(correlation)
-            return learner, {**stats, "episodes": jnp.array(4.0), "solved": jnp.array(min(len(told), 3.0))}
+            told.append(float(correlation[0]))
+            return learner, {**stats, "episodes": jnp.full(1, 4.0), "solved": jnp.full(1, min(len(told), 3.0))}
 
     monkeypatch.setattr(ppo_training, "PPO", Listening)
     config = dataclasses.replace(SMALL_PPO, num_updates=4, window=1, noise_correlation=0.8)

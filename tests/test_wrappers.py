@@ -77,7 +77,8 @@ def step_three_times(noise_std=0.0):
     late = start._replace(env=(jnp.array([-9, 0]), start.env[1]))
     state, actions = late, [jnp.full((2, 6), float(i)) for i in (1, 2, 3)]
     for i, action in enumerate(actions):
-        state, moved = wrappers.step_and_reset(env, state, start, jax.random.key(i), action, noise_std)
+        executed = wrappers.noisy_action(jax.random.key(i), action, noise_std)
+        state, moved = wrappers.step_and_reset(env, state, start, action, executed)
     return start, state, moved
 
 

@@ -212,9 +212,8 @@ class Collector:
             features = wrappers.features(stream.state)
             proposals = jax.vmap(act, in_axes=(0, None, None))(params, action_key, features)
             action = proposals[stream.expert, jnp.arange(self.local_envs)]
-            state, moved = wrappers.step_and_reset(
-                env, stream.state, start, noise_key, action, self.config.action_noise_std
-            )
+            executed = wrappers.noisy_action(noise_key, action, self.config.action_noise_std)
+            state, moved = wrappers.step_and_reset(env, stream.state, start, action, executed)
             recorded = Transitions(
                 obs=stream.state.history[:, -1],
                 action=action,

@@ -6,6 +6,9 @@ Gaussian's mean. The exploration noise can be correlated over time (Hollenstein 
 moves bodies further than independent noise. Every device rolls out its own environments; one device, which on a CPU
 uses all cores for its matrix products, takes the gradient steps. So no program has to wait for another device: on CPU
 devices that can deadlock.
+
+Several experts with different seeds can learn at a time, which fills an accelerator: their environments form one batch,
+their networks are stacked along a leading axis. Each learns what it would learn alone, up to rounding.
 """
 
 import dataclasses
@@ -92,7 +95,10 @@ class PPOConfig:
 
 
 class Learner(NamedTuple):
-    """Everything that changes during training. Leaves of `rollout` hold one slice per device along axis 0."""
+    """Everything that changes during training.
+
+    Leaves of `params` and `optimizer` hold one slice per expert along axis 0, those of `rollout` one per device.
+    """
 
     params: Any
     optimizer: Any
@@ -100,7 +106,7 @@ class Learner(NamedTuple):
 
 
 class Rollout(NamedTuple):
-    """One device's environments between updates.
+    """One device's environments between updates, expert after expert (n = experts · environments of each).
 
     Attributes:
         state: the environments and what the expert remembers.
@@ -109,8 +115,8 @@ class Rollout(NamedTuple):
     """
 
     state: wrappers.TrackedState
-    noise: Float[Array, "b a"]
-    episode_return: Float[Array, " b"]
+    noise: Float[Array, "n a"]
+    episode_return: Float[Array, " n"]
 
 
 class Sample(NamedTuple):
@@ -196,33 +202,36 @@ class PPO:
     Args:
         expert_config: shape of the actor-critic.
         config: hyper-parameters.
+        experts: experts that learn at a time, each in environments of its own.
 
     Raises:
         ValueError: if environments do not divide evenly over the devices.
     """
 
-    def __init__(self, expert_config: ExpertConfig, config: PPOConfig):
+    def __init__(self, expert_config: ExpertConfig, config: PPOConfig, experts: int = 1):
         mesh = training.device_mesh()
         config.check_devices(mesh.size)
-        self.expert_config, self.config = expert_config, config
+        self.expert_config, self.config, self.experts = expert_config, config, experts
         self.local_envs = config.num_envs // mesh.size
         self.optimizer = optax.chain(
             optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate, eps=1e-5)
         )
         self.graphdef, _ = nnx.split(Expert(expert_config, rngs=nnx.Rngs(0)))
-        everywhere, split, split_ticks = PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(None, AXIS)
+        everywhere, split, split_samples = PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(None, None, AXIS)
         self._first_device = mesh.devices[0]
         self._everywhere, self._split = NamedSharding(mesh, everywhere), NamedSharding(mesh, split)
         on_devices = partial(jax.shard_map, mesh=mesh, check_vma=False)
         self._reset = runtime.jit(on_devices(self._first_rollout, in_specs=everywhere, out_specs=split))
-        ins, outs = (everywhere, everywhere, split, everywhere, everywhere), (split, split_ticks, split, split)
+        ins = (everywhere, everywhere, split, everywhere, everywhere)
+        outs = (split, split_samples, PartitionSpec(None, AXIS), split)
         self._collect = runtime.jit(on_devices(self._roll_out, in_specs=ins, out_specs=outs), donate_argnums=2)
-        self._optimise = jax.jit(self._gradient_steps)
+        self._optimise = jax.jit(jax.vmap(self._gradient_steps, in_axes=(0, 0, 1, 0, 0)))
 
-    def init(self, env: Environment, key: PRNGKeyArray) -> Learner:
-        """Fresh parameters, optimiser and episodes."""
-        params = nnx.state(Expert(self.expert_config, rngs=nnx.Rngs(key)))
-        return self.place(Learner(params, self.optimizer.init(params), self._reset(env)))
+    def init(self, env: Environment, keys: PRNGKeyArray) -> Learner:
+        """Fresh parameters, optimisers and episodes; `keys` holds one key per expert."""
+        each = [nnx.state(Expert(self.expert_config, rngs=nnx.Rngs(key))) for key in keys]
+        params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+        return self.place(Learner(params, jax.vmap(self.optimizer.init)(params), self._reset(env)))
 
     def place(self, learner: Learner) -> Learner:
         """Puts a learner where `update` expects it: the rollout split over the devices, the rest on the first."""
@@ -230,66 +239,70 @@ class PPO:
         return Learner(params, optimizer, jax.device_put(learner.rollout, self._split))
 
     def update(
-        self, env: Environment, learner: Learner, key: PRNGKeyArray, correlation: float = 0.0
-    ) -> tuple[Learner, dict[str, Float[Array, ""]]]:
+        self, env: Environment, learner: Learner, keys: PRNGKeyArray, correlation: Float[Array, " s"]
+    ) -> tuple[Learner, dict[str, Float[Array, " s"]]]:
         """One rollout of `num_steps` ticks and its epochs of gradient steps. `learner.rollout` is consumed.
 
         Args:
             env: the environment, observing what the expert looks at.
             learner: from `init` or the last update.
-            key: of everything random in this update.
-            correlation: of the exploration noise of successive ticks.
+            keys: of everything random in this update, one per expert.
+            correlation: of the exploration noise of successive ticks, per expert.
 
         Returns:
-            The new learner; and sums over the episodes that finished (`episodes`, `solved`, `returns`, `lengths`,
-            `non_finite`), mean losses, the mean action standard deviation and the norm of the parameters.
+            The new learner; and per expert sums over the episodes that finished (`episodes`, `solved`, `returns`,
+            `lengths`, `non_finite`), mean losses, the mean action standard deviation and the norm of the parameters.
         """
-        rollout_key, optimise_key = jax.random.split(key)
+        rollout_keys, optimise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
         params = jax.device_put(learner.params, self._everywhere)
-        rollout, *collected, episodes = self._collect(env, params, learner.rollout, rollout_key, correlation)
+        rollout, *collected, episodes = self._collect(env, params, learner.rollout, rollout_keys, correlation)
         samples, last_features = jax.device_put(collected, self._first_device)
         params, optimizer, stats = self._optimise(
-            learner.params, learner.optimizer, samples, last_features, optimise_key
+            learner.params, learner.optimizer, samples, last_features, optimise_keys
         )
-        return Learner(params, optimizer, rollout), stats | {name: x.sum() for name, x in episodes.items()}
+        return Learner(params, optimizer, rollout), stats | {name: x.sum(axis=0) for name, x in episodes.items()}
 
-    def expert(self, learner: Learner) -> Expert:
-        """The actor-critic that a learner holds."""
-        return nnx.merge(self.graphdef, learner.params)
+    def expert(self, learner: Learner, number: int = 0) -> Expert:
+        """One of the actor-critics that a learner holds."""
+        return nnx.merge(self.graphdef, jax.tree.map(lambda leaf: leaf[number], learner.params))
 
     # --- on every device, for its share of the environments ---
 
     def _start(self, env: Environment) -> wrappers.TrackedState:
-        return wrappers.reset(env, self.local_envs, self.expert_config.history)
+        return wrappers.reset(env, self.experts * self.local_envs, self.expert_config.history)
 
     def _first_rollout(self, env: Environment) -> Rollout:
-        noise = jnp.zeros((self.local_envs, self.expert_config.action_dim))
-        return training.with_device_axis(Rollout(self._start(env), noise, jnp.zeros(self.local_envs)))
+        batch = self.experts * self.local_envs
+        noise = jnp.zeros((batch, self.expert_config.action_dim))
+        return training.with_device_axis(Rollout(self._start(env), noise, jnp.zeros(batch)))
+
+    def _per_expert(self, batch: Array) -> Array:
+        """Divides the environments of a batch [n, ...] among the experts: [s, b, ...]."""
+        return batch.reshape(self.experts, self.local_envs, *batch.shape[1:])
 
     def _roll_out(
         self,
         env: Environment,
         params: Any,
         rollout: Rollout,
-        key: PRNGKeyArray,
-        correlation: Float[Array, ""],
-    ) -> tuple[Rollout, Sample, Float[Array, "b f"], dict[str, Float[Array, " 1"]]]:
-        """The rollout's new state, its samples, the features after the last tick, sums over finished episodes."""
-        expert, start = nnx.merge(self.graphdef, params), self._start(env)
-        num_motors = self.expert_config.num_motors
+        keys: PRNGKeyArray,
+        correlation: Float[Array, " s"],
+    ) -> tuple[Rollout, Sample, Float[Array, "s b f"], dict[str, Float[Array, "1 s"]]]:
+        """The rollout's new state, its samples [t, s, b, ...], the last features, sums over finished episodes."""
+        start = self._start(env)
 
-        def tick(rollout: Rollout, key: PRNGKeyArray):
-            explore_key, noise_key = jax.random.split(key)
-            features = wrappers.features(rollout.state)
-            policy, value = expert(features)
-            noise = correlated_noise(explore_key, rollout.noise, correlation)
-            raw_action = policy.loc + noise * policy.scale_diag
-            action = squash(raw_action, num_motors)
+        def tick(rollout: Rollout, keys: PRNGKeyArray):
+            explore_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+            features, before = (self._per_expert(x) for x in (wrappers.features(rollout.state), rollout.noise))
+            noise = jax.vmap(correlated_noise)(explore_keys, before, correlation)
+            raw_action, log_prob, value = jax.vmap(self._act)(params, features, noise)
+            action = squash(raw_action, self.expert_config.num_motors)
+            noisy = jax.vmap(wrappers.noisy_action, (0, 0, None))(noise_keys, action, self.config.action_noise_std)
             state, moved = wrappers.step_and_reset(
-                env, rollout.state, start, noise_key, action, self.config.action_noise_std, self.config.shaping
+                env, rollout.state, start, _joined(action), _joined(noisy), self.config.shaping
             )
-            log_prob = policy.log_prob(raw_action)
-            sample = Sample(features, raw_action, log_prob, value, moved.reward, moved.done)
+            reward, done = self._per_expert(moved.reward), self._per_expert(moved.done)
+            sample = Sample(features, raw_action, log_prob, value, reward, done)
             earned = rollout.episode_return + moved.reward
             ended = {
                 "episodes": moved.done,
@@ -298,20 +311,30 @@ class PPO:
                 "lengths": moved.done * (rollout.state.tick + 1),
                 "non_finite": ~moved.finite,
             }
-            return Rollout(state, noise, jnp.where(moved.done, 0.0, earned)), (sample, ended)
+            sums = {name: self._per_expert(x).sum(axis=1) for name, x in ended.items()}
+            return Rollout(state, _joined(noise), jnp.where(moved.done, 0.0, earned)), (sample, sums)
 
-        key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
-        keys = jax.random.split(key, self.config.num_steps)
-        rollout, (samples, ended) = jax.lax.scan(tick, training.without_device_axis(rollout), keys)
-        sums = training.with_device_axis(jax.tree.map(jnp.sum, ended))
-        return training.with_device_axis(rollout), samples, wrappers.features(rollout.state), sums
+        keys = jax.vmap(jax.random.fold_in, (0, None))(keys, jax.lax.axis_index(AXIS))
+        keys = jax.vmap(lambda key: jax.random.split(key, self.config.num_steps), out_axes=1)(keys)
+        rollout, (samples, sums) = jax.lax.scan(tick, training.without_device_axis(rollout), keys)
+        sums = training.with_device_axis({name: x.sum(axis=0) for name, x in sums.items()})
+        last_features = self._per_expert(wrappers.features(rollout.state))
+        return training.with_device_axis(rollout), samples, last_features, sums
+
+    def _act(
+        self, params: Any, features: Float[Array, "b f"], noise: Float[Array, "b a"]
+    ) -> tuple[Float[Array, "b a"], Float[Array, " b"], Float[Array, " b"]]:
+        """One expert's raw actions, their log-probabilities and the states' values."""
+        policy, value = nnx.merge(self.graphdef, params)(features)
+        raw_action = policy.loc + noise * policy.scale_diag
+        return raw_action, policy.log_prob(raw_action), value
 
     # --- on the first device ---
 
     def _gradient_steps(
         self, params: Any, optimizer: Any, samples: Sample, last_features: Float[Array, "b f"], key: PRNGKeyArray
     ) -> tuple[Any, Any, dict[str, Float[Array, ""]]]:
-        """All epochs over the samples of one rollout."""
+        """All epochs of one expert over the samples of one rollout."""
         config = self.config
         _, last_value = nnx.merge(self.graphdef, params)(last_features)
         advantage = generalised_advantages(
@@ -345,6 +368,11 @@ class PPO:
         stats["action_std"] = jnp.exp(nnx.merge(self.graphdef, params).log_std[...]).mean()
         stats["param_norm"] = optax.tree.norm(params)
         return params, optimizer, stats
+
+
+def _joined(per_expert: Float[Array, "s b a"]) -> Float[Array, "n a"]:
+    """The experts' environments one after the other."""
+    return per_expert.reshape(-1, per_expert.shape[-1])
 
 
 def _normalised(advantage: Float[Array, " n"]) -> Float[Array, " n"]:

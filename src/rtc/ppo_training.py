@@ -1,14 +1,18 @@
 """A whole PPO run: schedule, resume, statistics, checkpoints and the rule that ends it."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from rtc import provenance, runtime, training
 from rtc.environment import Environment
-from rtc.expert import ExpertConfig, save_expert
+from rtc.expert import Expert, ExpertConfig, save_expert
 from rtc.ppo import PPO, PPOConfig
 from rtc.validation import require_float, require_int
 
@@ -20,6 +24,7 @@ class TrainConfig(PPOConfig):
     Attributes:
         seed: seed of the first expert.
         num_seeds: experts per level, with seeds `seed`, `seed + 1`, …
+        seeds_at_a_time: experts that learn side by side in one program; None: one on a CPU, all on an accelerator.
         max_attempts: seeds that may be tried per expert: one that is given up is replaced by the next free seed.
         patience: an expert that has solved no episode in so many updates is given up.
         num_updates: updates after which training stops in any case.
@@ -35,6 +40,7 @@ class TrainConfig(PPOConfig):
 
     seed: int = 0
     num_seeds: int = 1
+    seeds_at_a_time: int | None = None
     max_attempts: int = 8
     patience: int = 80
     num_updates: int = 400
@@ -60,6 +66,8 @@ class TrainConfig(PPOConfig):
             "checkpoint_every",
         ):
             require_int(name, getattr(self, name), low=1)
+        if self.seeds_at_a_time is not None:
+            require_int("seeds_at_a_time", self.seeds_at_a_time, low=1)
         require_float("target_solve_rate", self.target_solve_rate, low=0.0)
 
 
@@ -87,77 +95,119 @@ PUBLISHED = TrainConfig(
 )
 
 
+class _Run:
+    """One expert's records, and whether it still learns.
+
+    Args:
+        config: hyper-parameters and schedule.
+        seed: the expert's seed.
+        level: slug of the level.
+        run_path: folder of the run.
+        first: update that the run starts with.
+    """
+
+    def __init__(self, config: TrainConfig, seed: int, level: str, run_path: Path, first: int):
+        self.config, self.seed, self.level, self.run_path = config, seed, level, run_path
+        self.name = expert_name(level, seed)
+        wandb_config = training.as_dict(config) if config.wandb else None
+        stats_path = run_path / "stats" / f"{self.name}.csv"
+        self.recorder = training.Recorder(stats_path, "update", first, config.num_updates, self.name, wandb_config)
+        self.origin = provenance.origin()
+
+    @property
+    def rate(self) -> float:
+        return recent_solve_rate(self.recorder.rows, self.config.window)
+
+    @property
+    def finished(self) -> bool:
+        rows, config = self.recorder.rows, self.config
+        return self.rate >= config.target_solve_rate or len(rows) >= config.num_updates or _hopeless(rows, config)
+
+    def add(self, update: int, stats: Mapping[str, float], expert: Callable[[], Expert]) -> None:
+        """Records an update and, where one is due, writes a checkpoint."""
+        row = _row(update, self.config, stats)
+        where = f"PPO update {update}, level {self.level}, seed {self.seed}"
+        training.require_finite(row, where, self.recorder.rows)
+        rate = recent_solve_rate([*self.recorder.rows, row], self.config.window)
+        self.recorder.log(row, {"solved": f"{rate:.3f}", "env_steps": row["env_steps"]})
+        done = update + 1
+        reached = rate >= self.config.target_solve_rate
+        if reached or done == self.config.num_updates or done % self.config.checkpoint_every == 0:
+            facts = {"level": self.level, "seed": self.seed, "solve_rate": rate}
+            facts |= {"training": training.as_dict(self.config), "update": done, "env_steps": row["env_steps"]}
+            facts |= {"seconds": self.recorder.seconds} | self.origin
+            save_expert(self.run_path / str(done) / "policies" / self.name, expert(), facts)
+
+
+def expert_name(level: str, seed: int) -> str:
+    """Name of an expert's files."""
+    return f"{level}_seed_{seed}"
+
+
 def train(
     env: Environment,
     expert_config: ExpertConfig,
     config: TrainConfig,
     *,
-    seed: int,
+    seeds: Sequence[int],
     level: str,
     run_path: Path,
     resume: bool,
-) -> float:
-    """Trains one expert; writes `<run_path>/<update>/policies/<level>_seed_<seed>.safetensors` and `.json`.
+) -> dict[int, float]:
+    """Trains experts side by side; writes `<run_path>/<update>/policies/<level>_seed_<seed>.safetensors` and `.json`.
 
-    The complete state (parameters, optimiser, environments, update index) is saved every `save_every`
+    The complete state (parameters, optimisers, environments, update index) is saved every `save_every`
     updates, and all random numbers derive from (seed, update, device): on the same number of devices a killed
-    and resumed run ends with the same expert as an uninterrupted one.
+    and resumed run ends with the same experts as an uninterrupted one.
 
     Args:
         env: the environment, observing everything.
         expert_config: shape of the actor-critic.
         config: hyper-parameters and schedule.
-        seed: this expert's seed.
+        seeds: the experts' seeds; they learn until the last of them is finished.
         level: slug of the level, for file names.
         run_path: folder of the run.
         resume: continue from the saved state if there is one.
 
     Returns:
-        The solve rate over the last `window` updates (sampled actions, with action noise); 0 if it was given up.
+        By seed, the solve rate over the last `window` updates (sampled actions, with action noise); 0 if it was
+        given up.
 
     Raises:
         FloatingPointError: if a loss or a parameter is no longer finite.
         ValueError: if the saved state does not fit the configuration.
     """
     runtime.make_room()
-    name = f"{level}_seed_{seed}"
-    state_path = run_path / "resume" / f"{name}.safetensors"
+    state_path = run_path / "resume" / f"{expert_name(level, seeds[0])}.safetensors"
+    if len(seeds) > 1:
+        state_path = state_path.with_stem(f"{level}_seeds_{seeds[0]}-{seeds[-1]}")
     if not resume:
-        training.discard(run_path, name)
-    ppo, env = PPO(expert_config, config), env.observing(expert_config.obs_entries)
-    init_key, update_key = jax.random.split(jax.random.key(seed))
-    saved = training.restore(state_path, {"learner": ppo.init(env, init_key), "update": 0}, resume)
+        for seed in seeds:
+            training.discard(run_path, expert_name(level, seed))
+    ppo, env = PPO(expert_config, config, len(seeds)), env.observing(expert_config.obs_entries)
+    init_keys, update_keys = jax.vmap(jax.random.split, out_axes=1)(jnp.stack([jax.random.key(s) for s in seeds]))
+    saved = training.restore(state_path, {"learner": ppo.init(env, init_keys), "update": 0}, resume)
     learner, first = ppo.place(saved["learner"]), int(saved["update"])
 
-    wandb_config, origin = training.as_dict(config) if config.wandb else None, provenance.origin()
-    stats_path = run_path / "stats" / f"{name}.csv"
-    with training.Recorder(stats_path, "update", first, config.num_updates, name, wandb_config) as recorder:
-        rate = recent_solve_rate(recorder.rows, config.window)
+    with ExitStack() as stack:
+        runs = [_Run(config, seed, level, run_path, first) for seed in seeds]
+        for run in runs:
+            stack.enter_context(run.recorder)
         for update in range(first, config.num_updates):
-            if rate >= config.target_solve_rate or _hopeless(recorder.rows, config):
+            if all(run.finished for run in runs):
                 break
-            correlation = config.noise_correlation * (1.0 - rate)
-            learner, stats = ppo.update(env, learner, jax.random.fold_in(update_key, update), correlation)
-            row = _row(update, config, jax.tree.map(float, stats))
-            training.require_finite(row, f"PPO update {update}, level {level}, seed {seed}", recorder.rows)
-            rate = recent_solve_rate([*recorder.rows, row], config.window)
-            recorder.log(row, {"solved": f"{rate:.3f}", "env_steps": row["env_steps"]})
-
-            done = update + 1
-            finished = done == config.num_updates or rate >= config.target_solve_rate
-            if finished or done % config.checkpoint_every == 0:
-                facts = {
-                    "level": level,
-                    "seed": seed,
-                    "solve_rate": rate,
-                    "training": training.as_dict(config),
-                }
-                facts |= {"update": done, "env_steps": row["env_steps"], "seconds": recorder.seconds} | origin
-                save_expert(run_path / str(done) / "policies" / name, ppo.expert(learner), facts)
-            # Last, so that a run killed in between writes its checkpoint again.
-            if finished or done % config.save_every == 0:
-                training.save_tree(state_path, {"learner": learner, "update": done})
-    return rate
+            correlation = jnp.array([config.noise_correlation * (1.0 - run.rate) for run in runs])
+            keys = jax.vmap(jax.random.fold_in, (0, None))(update_keys, update)
+            learner, stats = ppo.update(env, learner, keys, correlation)
+            stats = jax.tree.map(np.asarray, stats)
+            for number, run in enumerate(runs):
+                if not run.finished:
+                    of_run = {name: float(values[number]) for name, values in stats.items()}
+                    run.add(update, of_run, partial(ppo.expert, learner, number))
+            # Last, so that a run killed in between writes its checkpoints again.
+            if all(run.finished for run in runs) or (update + 1) % config.save_every == 0:
+                training.save_tree(state_path, {"learner": learner, "update": update + 1})
+    return {run.seed: run.rate for run in runs}
 
 
 def train_seeds(
@@ -167,13 +217,16 @@ def train_seeds(
 
     Arguments as for `train`.
     """
-    trained = 0
-    for seed in range(config.seed, config.seed + config.num_seeds * config.max_attempts):
-        rate = train(env, expert_config, config, seed=seed, level=level, run_path=run_path, resume=resume)
-        yield seed, rate
-        trained += rate > 0 or config.max_attempts == 1
-        if trained == config.num_seeds:
-            return
+    trained, tried, limit = 0, 0, config.num_seeds * config.max_attempts
+    at_a_time = config.seeds_at_a_time or (1 if jax.default_backend() == "cpu" else config.num_seeds)
+    while trained < config.num_seeds and tried < limit:
+        first, size = config.seed + tried, min(at_a_time, config.num_seeds - trained, limit - tried)
+        seeds = range(first, first + size)
+        options = {"level": level, "run_path": run_path, "resume": resume}
+        rates = train(env, expert_config, config, seeds=seeds, **options)
+        yield from rates.items()
+        tried += size
+        trained += sum(rate > 0 or config.max_attempts == 1 for rate in rates.values())
 
 
 def _hopeless(rows: Sequence[Mapping[str, float]], config: TrainConfig) -> bool:

@@ -107,13 +107,20 @@ def reset(env: Environment, batch: int, history: int) -> TrackedState:
 def step(
     env: Environment,
     state: TrackedState,
-    key: PRNGKeyArray,
     action: Float[Array, "b a"],
-    noise_std: float | Array = ACTION_NOISE_STD,
+    executed: Float[Array, "b a"],
     shaping: Shaping = PUBLISHED_SHAPING,
 ) -> tuple[TrackedState, Transition]:
-    """One control tick with action noise. The returned transition carries the dense reward."""
-    env_state, transition = env.step(state.env, noisy_action(key, action, noise_std))
+    """One control tick. The returned transition carries the dense reward.
+
+    Args:
+        env: the environment.
+        state: its state.
+        action: the commanded action, which the expert remembers.
+        executed: the action that is executed: the commanded one with noise.
+        shaping: factors of the dense reward.
+    """
+    env_state, transition = env.step(state.env, executed)
     tick = state.tick + 1
     tracked = TrackedState(
         env=env_state,
@@ -140,13 +147,12 @@ def step_and_reset(
     env: Environment,
     state: TrackedState,
     start: TrackedState,
-    key: PRNGKeyArray,
     action: Float[Array, "b a"],
-    noise_std: float | Array = ACTION_NOISE_STD,
+    executed: Float[Array, "b a"],
     shaping: Shaping = PUBLISHED_SHAPING,
 ) -> tuple[TrackedState, Transition]:
     """`step`, then episodes that ended continue from `start`, the batch that `reset` returned."""
-    state, transition = step(env, state, key, action, noise_std, shaping)
+    state, transition = step(env, state, action, executed, shaping)
     return select(env, transition.done, start, state), transition
 
 
