@@ -53,7 +53,8 @@ def train(args: Arguments) -> dict[str, float]:
             training.keep_facts(facts_path, training.as_dict(config), args.resume, ppo_training.FREE_FIELDS)
             env = levels.make_env(level, config.physics)
             entries = tuple(levels.varying_observation_entries(level).tolist())
-            shape = ExpertConfig(entries, env.action_dim, history=config.history, width=config.width)
+            sizes = {"history": config.history, "width": config.width, "initial_std": config.initial_std}
+            shape = ExpertConfig(entries, env.action_dim, **sizes)
             options = {"level": slug, "run_path": args.run_path, "resume": args.resume}
             for seed, rate in ppo_training.train_seeds(env, shape, config, **options):
                 solve_rates[f"{slug}_seed_{seed}"] = rate

@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtc import training
+from rtc.validation import require_float
 
 RELIABLE_SOLVE_RATE = 0.65  # experts below this are not imitated
 
@@ -26,6 +27,7 @@ class ExpertConfig:
         num_motors: actions in [-1, 1] (tanh); the remaining ones are thrusters in [0, 1] (sigmoid).
         history: observations in the input.
         width: units in each of the two hidden layers.
+        initial_std: standard deviation of the raw actions before training.
     """
 
     obs_entries: tuple[int, ...]
@@ -33,8 +35,10 @@ class ExpertConfig:
     num_motors: int = 4
     history: int = 1
     width: int = 128
+    initial_std: float = 1.0
 
     def __post_init__(self):
+        require_float("initial_std", self.initial_std, low=1e-3)
         for name in ("action_dim", "history", "width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
@@ -55,7 +59,7 @@ class Expert(nnx.Module):
         self.config = config
         self.actor = _mlp(config.feature_dim, config.width, config.action_dim, 0.01, rngs)
         self.critic = _mlp(config.feature_dim, config.width, 1, 1.0, rngs)
-        self.log_std = nnx.Param(jnp.zeros(config.action_dim))
+        self.log_std = nnx.Param(jnp.full(config.action_dim, jnp.log(config.initial_std)))
 
     def __call__(self, features: Float[Array, "b f"]) -> tuple[distrax.MultivariateNormalDiag, Float[Array, " b"]]:
         """Distribution of the raw (unsquashed) action, and the state's value."""

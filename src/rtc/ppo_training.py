@@ -32,6 +32,7 @@ class TrainConfig(PPOConfig):
         window: number of updates whose finished episodes count as recent.
         history: observations in the expert's input.
         width: units in each hidden layer.
+        initial_std: standard deviation of the raw actions before training; above 1 most are close to a bound.
         physics: which physics step simulates the level.
         save_every: updates between two saves of the complete state, from which a killed run resumes.
         checkpoint_every: updates between two expert checkpoints (the last one is always kept).
@@ -48,6 +49,7 @@ class TrainConfig(PPOConfig):
     window: int = 8
     history: int = 1
     width: int = 128
+    initial_std: float = 1.0
     physics: str = "fast"
     save_every: int = 10
     checkpoint_every: int = 100
@@ -68,6 +70,7 @@ class TrainConfig(PPOConfig):
             require_int(name, getattr(self, name), low=1)
         if self.seeds_at_a_time is not None:
             require_int("seeds_at_a_time", self.seeds_at_a_time, low=1)
+        require_float("initial_std", self.initial_std, low=1e-3)
         require_float("target_solve_rate", self.target_solve_rate, low=0.0)
 
 
