@@ -50,9 +50,10 @@ def test_failing_costs_as_much_at_any_tick(tick):
     assert before - last == pytest.approx(1.0 + LIMIT * PER_TICK)
 
 
-def test_progress_is_paid_per_metre_and_not_at_the_start():
+def test_progress_is_paid_for_new_records_only():
     shaping = wrappers.Shaping(distance_cost=0.0, progress=2.0)
     assert rewarded(10, before=3.5, shaping=shaping) == pytest.approx(1.0)
+    assert rewarded(10, before=2.5, shaping=shaping) == 0.0
     assert rewarded(1, before=float("nan"), shaping=shaping) == 0.0
 
 

@@ -49,7 +49,7 @@ class PPOConfig:
         learning_rate: Adam's step size.
         action_noise_std: standard deviation of the environment's action noise.
         distance_cost: factor of the published penalty for ticks spent away from the goal.
-        progress_reward: reward per metre that a tick comes closer to the goal.
+        progress_reward: reward per metre that a tick comes closer to the goal than the episode ever was.
         failure_relief: share of the environment's penalty for failing that is paid back.
     """
 

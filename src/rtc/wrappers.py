@@ -21,7 +21,7 @@ class Shaping(NamedTuple):
 
     Attributes:
         distance_cost: factor of the penalty for ticks spent away from the goal.
-        progress: reward per metre that a tick comes closer to the goal.
+        progress: reward per metre that a tick comes closer to the goal than the episode ever was.
         failure_relief: share of the environment's penalty for failing, 1, that is paid back.
     """
 
@@ -41,14 +41,14 @@ class TrackedState(NamedTuple):
         history: the last k observations, oldest first.
         last_action: the last commanded action (before noise); zeros at the start.
         tick: control ticks since the episode's start.
-        distance: distance to the goal after the last tick, metres; NaN at the start.
+        closest: smallest distance to the goal so far, metres; NaN at the start.
     """
 
     env: State
     history: Float[Array, "b k n"]
     last_action: Float[Array, "b a"]
     tick: Int[Array, " b"]
-    distance: Float[Array, " b"]
+    closest: Float[Array, " b"]
 
 
 def noisy_action(key: PRNGKeyArray, action: Float[Array, "..."], std: float | Array) -> Float[Array, "..."]:
@@ -60,7 +60,7 @@ def dense_reward(
     transition: Transition,
     tick: Int[Array, " b"],
     max_timesteps: int,
-    distance_before: Float[Array, " b"],
+    closest_before: Float[Array, " b"],
     shaping: Shaping,
 ) -> Float[Array, " b"]:
     """The environment's reward less a penalty for every tick spent away from the goal, plus what `shaping` adds.
@@ -73,7 +73,7 @@ def dense_reward(
         transition: outcome of this tick.
         tick: ticks done in this episode, this one included.
         max_timesteps: time limit of an episode in ticks.
-        distance_before: distance to the goal before this tick; NaN counts as no progress.
+        closest_before: smallest distance to the goal before this tick; NaN counts as no progress.
         shaping: factors.
     """
     distance = jnp.where(transition.finite, transition.distance, DISTANCE_SCALE)
@@ -81,7 +81,7 @@ def dense_reward(
     failed = transition.done & ~transition.solved
     charged_ticks = jnp.where(failed, 1 + max_timesteps - tick, 1)
     cost = shaping.distance_cost * charged_ticks * distance / DISTANCE_SCALE / max_timesteps
-    progress = shaping.progress * jnp.nan_to_num(distance_before - distance, nan=0.0)
+    progress = shaping.progress * jnp.maximum(jnp.nan_to_num(closest_before - distance, nan=0.0), 0.0)
     relief = shaping.failure_relief * (failed & (reward < -0.5))
     return reward - cost + progress + relief
 
@@ -100,7 +100,7 @@ def reset(env: Environment, batch: int, history: int) -> TrackedState:
         history=jnp.repeat(obs[:, None], history, axis=1),
         last_action=jnp.zeros((batch, env.action_dim), obs.dtype),
         tick=jnp.zeros(batch, jnp.int32),
-        distance=jnp.full(batch, jnp.nan),
+        closest=jnp.full(batch, jnp.nan),
     )
 
 
@@ -127,9 +127,9 @@ def step(
         history=jnp.concatenate([state.history[:, 1:], transition.obs[:, None]], axis=1),
         last_action=action,
         tick=tick,
-        distance=transition.distance,
+        closest=jnp.fmin(state.closest, transition.distance),
     )
-    reward = dense_reward(transition, tick, env.max_timesteps, state.distance, shaping)
+    reward = dense_reward(transition, tick, env.max_timesteps, state.closest, shaping)
     return tracked, transition._replace(reward=reward)
 
 
