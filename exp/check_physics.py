@@ -25,7 +25,7 @@ class Arguments:
     Attributes:
         levels: levels to check.
         episodes: whole episodes per engine and level.
-        rounds: episodes that an environment of the stock engine runs one after the other.
+        rounds: episodes that an environment runs one after the other.
         ticks: length of an episode at most.
         open_loop: environments, and ticks, of the runs from the start.
         seed: of the random actions.
@@ -87,7 +87,8 @@ def statistics_row(name: str, stock: Episodes, fast: Episodes) -> dict:
 
 def check_level(name: str, args: Arguments) -> tuple[list[dict], dict, dict]:
     level = levels.load(name)
-    actions = equivalence.sticky_actions(args.seed, args.ticks * args.rounds, args.episodes // args.rounds)
+    sizes = args.ticks * args.rounds, args.episodes // args.rounds
+    actions = equivalence.sticky_actions(args.seed, *sizes)
     errors, stock = equivalence.compare_ticks(level, actions, args.rounds)
     ticks = [tick_row(name, errors)]
     policy_file = policy_of(args.run_path, level)
@@ -97,7 +98,7 @@ def check_level(name: str, args: Arguments) -> tuple[list[dict], dict, dict]:
         ticks.append(tick_row(f"{name}, trained policy", equivalence.compare_ticks(level, acted)[0]))
     batch, length = args.open_loop
     apart = equivalence.divergence(level, equivalence.sticky_actions(args.seed + 1, length, batch))
-    fast = equivalence.run_episodes(level, equivalence.sticky_actions(args.seed + 2, args.ticks, args.episodes))
+    fast = equivalence.run_episodes(level, equivalence.sticky_actions(args.seed + 2, *sizes), args.rounds)
     return ticks, divergence_row(name, *apart), statistics_row(name, stock, fast)
 
 

@@ -210,15 +210,20 @@ class _Repeated:
         return np.max([self.moved(partial(displaced, seed=seed)) for seed in range(EDGE_TRIES)], axis=0)
 
 
-def run_episodes(level: Level, actions: Float[np.ndarray, "t b 6"]) -> Episodes:
-    """Whole episodes of the specialised step under given actions."""
+def run_episodes(level: Level, actions: Float[np.ndarray, "t b 6"], rounds: int = 1) -> Episodes:
+    """Whole episodes of the specialised step under given actions; arguments as for `compare_ticks`.
+
+    Episodes one after the other are not alike: one starts with the action under which the last one ended. So only
+    runs with the same number of rounds can be compared.
+    """
     env = levels.make_env(level)
     state, _ = env.reset(actions.shape[1])
-    log = _Log(actions.shape[1], 1)
+    start, log = state, _Log(actions.shape[1], rounds)
     for action in actions:
         state, outcome = step(env, state, action)
         if not log.add(outcome).any():
             break
+        state = env.select(outcome.done, start, state)
     return log.episodes()
 
 
