@@ -1,11 +1,44 @@
 """What every test module shares."""
 
+import types
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from rtc import runtime
+import generate_data
+import train_expert
+from line_world import DEVICES, ENTRIES, ENV, LEVEL, SLUG, SMALL_PPO
+from rtc import levels, runtime
+from rtc.demonstrations import DataConfig
 
 
 @pytest.fixture(autouse=True)
 def room_for_programs() -> None:
     """The tests compile more programs than one process can hold."""
     runtime.make_room()
+
+
+@pytest.fixture(scope="module")
+def line_world():
+    """Every level is the line world."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(levels, "load", lambda path: types.SimpleNamespace(name=Path(path).stem))
+        patch.setattr(levels, "make_env", lambda level, physics: ENV)
+        patch.setattr(levels, "varying_observation_entries", lambda level: np.array(ENTRIES))
+        yield
+
+
+@pytest.fixture(scope="module")
+def expert_run(line_world, tmp_path_factory):
+    """A run with one good expert."""
+    run_path = tmp_path_factory.mktemp("experts") / "run"
+    rates = train_expert.train(train_expert.Arguments(SMALL_PPO, (LEVEL,), run_path, recipe=None))
+    return run_path, rates[f"{SLUG}_seed_0"]
+
+
+@pytest.fixture(scope="module")
+def data(expert_run):
+    config = DataConfig(run_path=expert_run[0], num_transitions=2000, num_envs=4 * DEVICES, ticks_per_part=64)
+    (path,) = generate_data.generate(generate_data.Arguments(config, (LEVEL,)))
+    return path

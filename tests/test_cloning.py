@@ -1,0 +1,187 @@
+"""Demonstrations of experts and the policies cloned from them, on an environment small enough to learn in seconds."""
+
+import dataclasses
+import hashlib
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from hypothesis import given, settings
+from hypothesis.extra import numpy as hnp
+
+import generate_data
+import train_flow
+from line_world import DEVICES, ENTRIES, LEVEL, SLUG, SMALL_CLONING, SMALL_PPO, Killed, assert_same, dies_at_call
+from rtc import checkpoints, cloning, demonstrations, training
+from rtc.demonstrations import DataConfig
+from rtc.expert import Expert, ExpertConfig, save_expert
+
+pytestmark = pytest.mark.usefixtures("line_world")
+
+
+# --- demonstrations -----------------------------------------------------------------------------------------
+
+
+def save_random_expert(run_path, update, seed, solve_rate):
+    expert = Expert(ExpertConfig(ENTRIES, width=SMALL_PPO.width), rngs=nnx.Rngs(update))
+    facts = {"solve_rate": solve_rate, "seed": seed, "update": update, "env_steps": 1, "seconds": 1.0}
+    save_expert(run_path / str(update) / "policies" / f"{SLUG}_seed_{seed}", expert, facts)
+
+
+def test_only_the_newest_and_reliable_experts_are_used(tmp_path):
+    save_random_expert(tmp_path, 9, seed=0, solve_rate=0.9)
+    save_random_expert(tmp_path, 10, seed=0, solve_rate=0.8)
+    save_random_expert(tmp_path, 20, seed=1, solve_rate=0.6)
+    found = demonstrations.find_experts(tmp_path, SLUG, min_solve_rate=0.65)
+    assert list(found.used) == [str(tmp_path / "10" / "policies" / f"{SLUG}_seed_0")]
+    assert list(found.masked) == [str(tmp_path / "20" / "policies" / f"{SLUG}_seed_1")]
+    with pytest.raises(ValueError, match=r"min_solve_rate=0.9 \(best: 0.800\)"):
+        demonstrations.find_experts(tmp_path, SLUG, min_solve_rate=0.9)
+    with pytest.raises(FileNotFoundError, match="no expert for worlds_l_other"):
+        demonstrations.find_experts(tmp_path, "worlds_l_other", min_solve_rate=0.65)
+
+
+def test_data_are_whole_episodes_of_the_expert(data):
+    recorded = demonstrations.load(data)
+    starts = np.flatnonzero(np.concatenate([[True], recorded.done[:-1]]))
+    assert len(recorded.done) >= 2000
+    assert recorded.done[-1]
+    np.testing.assert_array_equal(recorded.obs[starts], np.tile([0.0, 1.0, 0.0], (len(starts), 1)))
+    ticks = np.arange(len(recorded.done)) - np.repeat(starts, np.diff([*starts, len(recorded.done)]))
+    np.testing.assert_allclose(recorded.obs[:, 2] * 12, ticks, atol=1e-4)
+    assert np.abs(recorded.action[:, :4]).max() <= 1.0
+    assert recorded.action[:, 4:].min() >= 0.0
+    np.testing.assert_array_equal(recorded.template, [0.0, 7.0, 1.0, 1.0, 0.0])
+    assert recorded.facts["solve_rate"] == pytest.approx(recorded.solved.sum() / recorded.done.sum())
+    assert recorded.facts["solve_rate"] > 0.9
+
+
+def test_recorded_actions_are_commanded_not_noisy(data):
+    recorded = demonstrations.load(data)
+    inside = ~recorded.done[:-1]
+    moved = np.diff(recorded.obs[:, 0])[inside]
+    noise = moved / 0.2 - recorded.action[:-1][inside][:, 0]
+    unclipped = np.abs(recorded.action[:-1][inside][:, 0]) < 0.6
+    assert noise[unclipped].std() == pytest.approx(0.1, rel=0.2)
+
+
+def test_killed_recording_ends_as_an_uninterrupted_one(expert_run, data, tmp_path, monkeypatch):
+    run_path = tmp_path / "copy"
+    experts = demonstrations.find_experts(expert_run[0], SLUG, 0.65)
+    for name, (expert, facts) in experts.used.items():
+        save_expert(run_path / name.removeprefix(f"{expert_run[0]}/"), expert, facts)
+    config = DataConfig(run_path=run_path, num_transitions=2000, num_envs=4 * DEVICES, ticks_per_part=64)
+    arguments = generate_data.Arguments(config, (LEVEL,))
+    with monkeypatch.context() as patch:
+        dies_at_call(patch, training, "save_tree", 2)
+        with pytest.raises(Killed):
+            generate_data.generate(arguments)
+    (path,) = generate_data.generate(arguments)
+    whole, resumed = demonstrations.load(data), demonstrations.load(path)
+    assert_same(whole._replace(facts={}), resumed._replace(facts={}))
+
+    save_random_expert(run_path, 99, seed=5, solve_rate=0.99)
+    with pytest.raises(ValueError, match=r"experts: .* --no-resume"):
+        generate_data.generate(arguments)
+
+
+# --- cloning ------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=25)
+@given(done=hnp.arrays(bool, 16))
+def test_chunks_never_cross_episodes_and_end_in_zeros(done):
+    done[-1] = True
+    episode = np.concatenate([[0], np.cumsum(done)[:-1]])
+    action = np.stack([np.arange(1, 17), episode], axis=1).astype(np.float32)
+    dataset = cloning.Dataset(
+        obs=jnp.asarray(action),
+        action=jnp.asarray(action),
+        last=jnp.asarray(cloning.episode_ends(done)),
+        template=jnp.array([5.0, 0.0, 6.0, 0.0]),
+        entries=jnp.array([3, 1]),
+    )
+    obs, chunk = map(np.asarray, cloning.chunks(dataset, jnp.arange(16), 4))
+    np.testing.assert_array_equal(obs, np.stack([0 * episode + 5, episode, 0 * episode + 6, action[:, 0]], 1))
+    for i in range(16):
+        for h in range(4):
+            inside = i + h < 16 and episode[i + h] == episode[i]
+            np.testing.assert_array_equal(chunk[i, h], action[i + h] if inside else [0, 0])
+
+
+def test_data_that_end_within_an_episode_are_refused():
+    with pytest.raises(ValueError, match="3 transitions"):
+        cloning.episode_ends(np.array([False, True, False]))
+
+
+def clone(data, output_path, **changes):
+    config = dataclasses.replace(SMALL_CLONING, run_path=data.parents[1], **changes)
+    (policy,) = train_flow.train(train_flow.Arguments(config, (LEVEL,), output_path))
+    return policy
+
+
+def load_policy(path, config=None):
+    return checkpoints.load_policy(path, config, obs_dim=5)
+
+
+@pytest.fixture(scope="module")
+def cloned(data, tmp_path_factory):
+    return clone(data, tmp_path_factory.mktemp("cloned"))
+
+
+def test_cloning_learns_and_notes_where_its_data_came_from(cloned, data):
+    run = cloned.parents[2]
+    rows = training.read_rows(run / "stats" / f"{SLUG}.csv")
+    assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
+    assert checkpoints.list_epochs(run) == [2, 4]
+    _, facts = load_policy(cloned)
+    assert facts["data_sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()
+    assert facts["data_transitions"] == len(demonstrations.load(data).done)
+    assert next(iter(facts["data_experts"].values()))["solve_rate"] >= 0.95
+    assert facts["updates"] == rows[-1]["updates"] == 4 * (facts["data_transitions"] // (32 * DEVICES))
+
+
+def test_killed_cloning_ends_as_an_uninterrupted_one(cloned, data, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        dies_at_call(patch, training, "require_finite", 3)
+        with pytest.raises(Killed):
+            clone(data, tmp_path)
+    resumed, whole = load_policy(clone(data, tmp_path))[0], load_policy(cloned)[0]
+    assert_same(nnx.state(resumed), nnx.state(whole))
+
+
+def test_starting_afresh_leaves_nothing_of_the_old_run(tmp_path):
+    old = tmp_path / "9" / "policies" / f"{SLUG}.json"
+    other = tmp_path / "9" / "policies" / "worlds_l_other.json"
+    for path in (old, other):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    training.discard(tmp_path, SLUG)
+    assert other.exists()
+    assert not old.exists()
+    training.discard(tmp_path, "worlds_l_other")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fine_tuning_starts_from_the_given_run(cloned, data, tmp_path):
+    model = dataclasses.replace(SMALL_CLONING.model, simulated_delay=2)
+    run = cloned.parents[2]
+    tuned = clone(data, tmp_path, load_dir=run, model=model, num_epochs=1, learning_rate=0.0)
+    assert load_policy(tuned)[0].config.simulated_delay == 2
+    assert_same(nnx.state(load_policy(tuned)[0]), nnx.state(load_policy(cloned)[0]))
+
+
+def test_cloning_names_where_it_diverged(data, tmp_path):
+    broken = demonstrations.load(data)
+    broken.action[:] = np.nan
+    with pytest.raises(FloatingPointError, match=rf"epoch 0, level {SLUG}, seed 7: .*loss.* not finite"):
+        cloning.train(
+            broken,
+            dataclasses.replace(SMALL_CLONING, seed=7),
+            level=SLUG,
+            output_path=tmp_path,
+            facts={},
+            resume=True,
+        )
+    assert not list(tmp_path.rglob("*.safetensors"))
