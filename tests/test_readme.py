@@ -14,6 +14,8 @@ import compare_groups
 import eval_flow
 import generate_data
 import render_levels
+import report_training
+import run_delay_sweep
 import run_stepA_baseline
 import run_stepD_tail_v1
 import summarize_tail_v1
@@ -35,6 +37,8 @@ ARGUMENTS = {
     "exp/bench_tail_v1.py": bench_tail_v1.Arguments,
     "exp/check_physics.py": check_physics.Arguments,
     "exp/compare_groups.py": compare_groups.Arguments,
+    "exp/report_training.py": report_training.Arguments,
+    "exp/run_delay_sweep.py": run_delay_sweep.Arguments,
 }
 
 

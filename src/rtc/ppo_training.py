@@ -147,6 +147,11 @@ def expert_name(level: str, seed: int) -> str:
     return f"{level}_seed_{seed}"
 
 
+def _state_path(run_path: Path, level: str, seeds: Sequence[int]) -> Path:
+    together = f"{level}_seeds_{seeds[0]}-{seeds[-1]}"
+    return run_path / "resume" / f"{together if len(seeds) > 1 else expert_name(level, seeds[0])}.safetensors"
+
+
 def train(
     env: Environment,
     expert_config: ExpertConfig,
@@ -181,9 +186,7 @@ def train(
         ValueError: if the saved state does not fit the configuration.
     """
     runtime.make_room()
-    state_path = run_path / "resume" / f"{expert_name(level, seeds[0])}.safetensors"
-    if len(seeds) > 1:
-        state_path = state_path.with_stem(f"{level}_seeds_{seeds[0]}-{seeds[-1]}")
+    state_path = _state_path(run_path, level, seeds)
     if not resume:
         for seed in seeds:
             training.discard(run_path, expert_name(level, seed))

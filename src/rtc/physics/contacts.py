@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.lax import optimization_barrier as boundary
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from rtc.physics import ordering
 from rtc.physics.geometry import Manifolds, take_rows
@@ -90,6 +90,14 @@ class Impulse(NamedTuple):
     turn_b: Array
 
 
+def _side(scene: Scene, bodies: np.ndarray, rows: np.ndarray, occupant: Int[Array, "k b"], groups: int) -> Side:
+    """The bodies on one side of the pairs in the slots."""
+    row = jnp.take(scene.bodies.row[bodies], jnp.maximum(occupant, 0), axis=0, mode="clip")
+    row = _grouped(jnp.where(occupant >= 0, row, -1), groups)[:, None]
+    one_hot = (row == rows[:, None, None]).astype(jnp.float32)
+    return Side(one_hot, _read(one_hot, scene.inverse_mass[rows]), _read(one_hot, scene.inverse_inertia[rows]))
+
+
 def gather(
     scene: Scene,
     pairs: Pairs,
@@ -126,13 +134,8 @@ def gather(
             return jnp.full((groups, 1, 1), values[0])
         return _grouped(jnp.take(values, pair, axis=0, mode="clip"), groups)
 
-    def side(bodies: np.ndarray, rows: np.ndarray) -> Side:
-        row = jnp.take(scene.bodies.row[bodies], pair, axis=0, mode="clip")
-        row = _grouped(jnp.where(occupant >= 0, row, -1), groups)[:, None]
-        one_hot = (row == rows[:, None, None]).astype(jnp.float32)
-        return Side(one_hot, _read(one_hot, scene.inverse_mass[rows]), _read(one_hot, scene.inverse_inertia[rows]))
-
-    a, b = side(pairs.solid_a, pairs.rows_a), side(pairs.solid_b, pairs.rows_b)
+    a = _side(scene, pairs.solid_a, pairs.rows_a, occupant, groups)
+    b = _side(scene, pairs.solid_b, pairs.rows_b, occupant, groups)
     on = [_grouped((occupant >= 0).astype(jnp.float32), groups)]
     if manifolds.second is not None:
         on.append(on[0] * fetch(manifolds.second.astype(jnp.float32)))

@@ -1,0 +1,73 @@
+"""The table of shipped policies and the learning curves."""
+
+import pytest
+from flax import nnx
+
+import report_training
+from model import FlowPolicy, ModelConfig
+from rtc import checkpoints, training, training_report
+from rtc.stats import wilson
+from rtc.training_report import Shipped
+
+TINY = ModelConfig(channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=4)
+SLUG = "worlds_l_grasp_easy"
+EXPERT = {"seed": 3, "solve_rate": 0.97, "update": 9, "env_steps": 1_500_000, "seconds": 40.0}
+FACTS = {
+    "data_experts": {"a": EXPERT, "b": {**EXPERT, "solve_rate": 0.8}},
+    "data_masked_experts": {"c": {**EXPERT, "solve_rate": 0.5}},
+    "data_transitions": 1000,
+    "data_solve_rate": 0.9,
+    "loss": 0.5,
+    "seconds": 60.0,
+    "git_commit": "0123456789abcdef",
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """logs-bc/ with one run of two epochs, and the experts' run."""
+    policy = FlowPolicy(obs_dim=679, action_dim=6, config=TINY, rngs=nnx.Rngs(0))
+    for epoch in (2, 10):
+        checkpoints.save_policy(tmp_path / f"logs-bc/tiny/{epoch}/policies/{SLUG}", policy, FACTS)
+    rows = "epoch,loss\n0,0.9\n1,0.6\n"
+    for path, text in (
+        (tmp_path / f"logs-bc/tiny/stats/{SLUG}.csv", rows),
+        (tmp_path / f"experts/stats/{SLUG}_seed_3.csv", "env_steps,solve_rate\n1000000,0.5\n2000000,0.9\n"),
+        (tmp_path / f"experts/stats/{SLUG}_seed_4.csv", "env_steps,solve_rate\n1000000,0.0\n"),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    training.write_json(tmp_path / f"experts/9/policies/{SLUG}_seed_3.json", {})
+    return tmp_path
+
+
+def test_every_checkpoint_is_found_in_the_order_of_epochs(root):
+    found = list(training_report.shipped(root / "logs-bc", ["grasp_easy", "catapult"]))
+    assert found == [Shipped(root / "logs-bc/tiny", epoch, "grasp_easy") for epoch in (2, 10)]
+
+
+def test_a_row_names_used_and_masked_experts(root):
+    row = training_report.row(Shipped(root / "logs-bc/tiny", 2, "grasp_easy"), wilson(9, 10))
+    assert row["solved (%)"].startswith("90.0 [")
+    assert (row["experts solved (%)"], row["masked (%)"]) == ("97.0, 80.0", "50.0")
+    assert (row["expert steps (M)"], row["expert time (s)"], row["commit"]) == ("1.5, 1.5", 80, "0123456789")
+
+
+def test_the_report_from_start_to_end(root, capsys):
+    args = report_training.Arguments(
+        levels=("grasp_easy",),
+        num_evals=4,
+        root=root / "logs-bc",
+        expert_run=root / "experts",
+        cells=root / "cells",
+    )
+    report_training.run(args)
+    text = (root / "logs-bc/README.md").read_text()
+    assert text.index("tiny, epoch 2") < text.index("tiny, epoch 10")
+    assert "4 episodes" in text
+    for name in ("cloning_curves.png", "expert_curves.png"):
+        assert name in text
+        assert (root / "logs-bc" / name).stat().st_size > 5_000
+    capsys.readouterr()
+    report_training.run(args)
+    assert capsys.readouterr().out.count("0 of 1 cells to compute") == 2
