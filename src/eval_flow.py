@@ -8,15 +8,13 @@ execute horizon s that fits the chunk, for naive, realtime, bid and hard_masking
 """
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from rtc import cli, delays, experiment, report, results
+from rtc import cli, delay_sweep, delays, experiment, report, results
 from rtc.delays import DelayProfileConfig
-from rtc.estimators import EstimatorConfig
 from rtc.evaluation import EvalConfig, evaluate
 from rtc.experiment import PlannedCell
 from rtc.levels import LEVEL_NAMES
@@ -62,11 +60,9 @@ def plan(args: Arguments, level_name: str) -> list[PlannedCell]:
     if args.sweep:
         if args.profile is not None:
             raise ValueError(f"sweep=True and profile={args.profile!r}: the sweep sets the delays, so leave one out")
-        return [
-            PlannedCell(Cell(f"d{delay}_s{horizon}", method, args.seed, level_name), config)
-            for method in SWEEP_METHODS
-            for delay, horizon, config in _grid(args.config, method)
-        ]
+        size = args.config.model.action_chunk_size
+        points = delay_sweep.grid(range(min(MAX_SWEPT_DELAY, size // 2) + 1), size)
+        return delay_sweep.plan(level_name, SWEEP_METHODS, points, args.config, args.seed)
     config, name = args.config, "custom"
     if args.profile is not None:
         if config.delay_profile != DelayProfileConfig():
@@ -75,17 +71,6 @@ def plan(args: Arguments, level_name: str) -> list[PlannedCell]:
     elif config.delay_profile == DelayProfileConfig():
         name = "no_delay"
     return [PlannedCell(Cell(name, config.method, args.seed, level_name), config)]
-
-
-def _grid(config: EvalConfig, method: str) -> Iterator[tuple[int, int, EvalConfig]]:
-    """(d, s, configuration) for every constant delay and execute horizon of the published grid."""
-    size = config.model.action_chunk_size
-    for delay in range(min(MAX_SWEPT_DELAY, size // 2) + 1):
-        for horizon in range(max(1, delay), size - delay + 1):
-            execution = dataclasses.replace(config.execution, execute_horizon=horizon)
-            profile = DelayProfileConfig(fixed_delay=delay)
-            changed = dataclasses.replace(config, method=method, execution=execution, delay_profile=profile)
-            yield delay, horizon, dataclasses.replace(changed, estimator=EstimatorConfig("oracle"))
 
 
 def run(args: Arguments) -> None:

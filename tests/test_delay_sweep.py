@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from flax import nnx
 
+import eval_flow
 import run_delay_sweep
 from model import FlowPolicy, ModelConfig
 from rtc import checkpoints, delay_sweep, delay_sweep_report, experiment, results, stats
+from rtc.controller import ExecutionConfig
 from rtc.delay_sweep import Point, Sweep
 from rtc.evaluation import EvalConfig
 
@@ -36,6 +38,15 @@ def test_cells_have_a_constant_delay_that_the_controller_knows():
     config = cells[0].config
     assert (config.delay_profile.mode, config.delay_profile.fixed_delay) == ("fixed", 2)
     assert (config.estimator.kind, config.execution.execute_horizon) == ("oracle", 2)
+
+
+def test_eval_flow_sweeps_the_grid_with_its_own_seed_and_execution():
+    config = EvalConfig(model=TINY, execution=ExecutionConfig(fallback="zero"))
+    cells = eval_flow.plan(eval_flow.Arguments("logs-bc/tiny", sweep=True, seed=3, config=config), "grasp_easy")
+    profiles = ["d0_s1", "d0_s2", "d0_s3", "d0_s4", "d1_s1", "d1_s2", "d1_s3", "d2_s2"]
+    assert [c.cell.profile for c in cells if c.cell.method == "bid"] == profiles
+    assert {c.cell.seed for c in cells} == {3}
+    assert {c.config.execution.fallback for c in cells} == {"zero"}
 
 
 def test_a_mean_over_strata_weighs_them_alike():

@@ -14,7 +14,6 @@ import pandas as pd
 from jaxtyping import Float
 
 from rtc import results, stats
-from rtc.controller import ExecutionConfig
 from rtc.delays import DelayProfileConfig
 from rtc.estimators import EstimatorConfig
 from rtc.evaluation import EvalConfig
@@ -60,17 +59,19 @@ def grid(delays: Iterable[int], chunk_size: int) -> list[Point]:
     return [Point(p.delay, s) for p in starts for s in range(p.horizon, chunk_size - p.delay + 1)]
 
 
-def plan(level: str, methods: Sequence[str], points: Sequence[Point], base: EvalConfig) -> list[PlannedCell]:
+def plan(
+    level: str, methods: Sequence[str], points: Sequence[Point], base: EvalConfig, seed: int = 0
+) -> list[PlannedCell]:
     """The cells of one level, those of one method after each other."""
     return [
         PlannedCell(
-            Cell(point.profile, method, 0, level),
+            Cell(point.profile, method, seed, level),
             dataclasses.replace(
                 base,
                 method=method,
                 delay_profile=DelayProfileConfig(mode="fixed", fixed_delay=point.delay),
                 estimator=EstimatorConfig(kind="oracle"),
-                execution=ExecutionConfig(execute_horizon=point.horizon),
+                execution=dataclasses.replace(base.execution, execute_horizon=point.horizon),
             ),
         )
         for method in methods
