@@ -66,6 +66,21 @@ def test_recorded_actions_are_commanded_not_noisy(data):
     assert noise[unclipped].std() == pytest.approx(0.1, rel=0.2)
 
 
+def test_the_mode_can_be_recorded_where_a_drawn_action_is_executed(expert_run, data, tmp_path):
+    run_path = tmp_path / "copy"
+    found = demonstrations.find_experts(expert_run[0], SLUG, 0.65).used
+    for name, (expert, facts) in found.items():
+        save_expert(run_path / name.removeprefix(f"{expert_run[0]}/"), expert, facts)
+    sizes = {"num_transitions": 2000, "num_envs": 4 * DEVICES, "ticks_per_part": 64, "record_mode": True}
+    (path,) = generate_data.generate(generate_data.Arguments(DataConfig(run_path=run_path, **sizes), (LEVEL,)))
+    drawn, mode = demonstrations.load(data), demonstrations.load(path)
+    np.testing.assert_array_equal(mode.obs, drawn.obs)  # the same actions were executed
+    assert np.abs(mode.action - drawn.action).max() > 0.1
+    last = np.concatenate([np.zeros((1, 6)), drawn.action[:-1] * ~drawn.done[:-1, None]])
+    ((expert, _),) = found.values()
+    np.testing.assert_allclose(mode.action, expert.mode(np.concatenate([drawn.obs, last], axis=1)), atol=1e-4)
+
+
 def test_killed_recording_ends_as_an_uninterrupted_one(expert_run, data, tmp_path, monkeypatch):
     run_path = tmp_path / "copy"
     experts = demonstrations.find_experts(expert_run[0], SLUG, 0.65)

@@ -3,7 +3,8 @@
 A demonstration file (`.npz`, no pickles) holds one episode after another, each in the order of time:
 
     obs       [n, k]  the observation entries that can vary in this level, float32
-    action    [n, a]  the action that the expert commanded, before noise, within the action bounds
+    action    [n, a]  the action to imitate, within the action bounds: what the expert commanded, before noise, or
+                      its mode
     done      [n]     last tick of an episode
     solved    [n]     that tick reached the goal
     finite    [n]     False where the simulation broke down at this tick
@@ -51,7 +52,9 @@ class DataConfig:
         ticks_per_part: control ticks between two saves.
         seed: seed of the experts' draw, of sampled actions and of noise.
         min_solve_rate: experts below this are not used.
-        sample_actions: draw actions from the expert's distribution; False takes its mode.
+        sample_actions: execute actions drawn from the expert's distribution; False executes its mode.
+        record_mode: record the mode even where a drawn action was executed: what to do in the states that noise leads
+            to, without the noise (DART, arXiv 1703.09327).
         action_noise_std: standard deviation of the environment's action noise.
         physics: which physics step simulates the level.
     """
@@ -63,6 +66,7 @@ class DataConfig:
     seed: int = 0
     min_solve_rate: float = RELIABLE_SOLVE_RATE
     sample_actions: bool = True
+    record_mode: bool = False
     action_noise_std: float = wrappers.ACTION_NOISE_STD
     physics: str = "fast"
 
@@ -203,20 +207,23 @@ class Collector:
     def _part(self, env: Environment, params: Any, stream: Stream, key: PRNGKeyArray) -> tuple[Stream, Transitions]:
         start = self._start_state(env)
 
-        def act(params: Any, key: PRNGKeyArray, features: Float[Array, "b f"]) -> Float[Array, "b a"]:
+        def act(params: Any, key: PRNGKeyArray, features: Float[Array, "b f"]) -> Float[Array, "2 b a"]:
+            """Commanded action and action to record."""
             expert = nnx.merge(self.graphdef, params)
-            return expert.sample(key, features) if self.config.sample_actions else expert.mode(features)
+            mode = expert.mode(features)
+            command = expert.sample(key, features) if self.config.sample_actions else mode
+            return jnp.stack([command, mode if self.config.record_mode else command])
 
         def tick(stream: Stream, key: PRNGKeyArray) -> tuple[Stream, Transitions]:
             action_key, noise_key, draw_key = jax.random.split(key, 3)
             features = wrappers.features(stream.state)
             proposals = jax.vmap(act, in_axes=(0, None, None))(params, action_key, features)
-            action = proposals[stream.expert, jnp.arange(self.local_envs)]
+            action, to_imitate = jnp.moveaxis(proposals, 1, 0)[:, stream.expert, jnp.arange(self.local_envs)]
             executed = wrappers.noisy_action(noise_key, action, self.config.action_noise_std)
             state, moved = wrappers.step_and_reset(env, stream.state, start, action, executed)
             recorded = Transitions(
                 obs=stream.state.history[:, -1],
-                action=action,
+                action=to_imitate,
                 done=moved.done,
                 solved=moved.solved & moved.done,
                 finite=moved.finite,
