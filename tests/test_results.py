@@ -212,7 +212,8 @@ def test_git_state(tmp_path):
     commit, dirty = provenance.git_state(source)
     assert len(commit) == 40
     assert dirty is False
-    results.atomic_write(tmp_path / "exp_runs" / "summary.md", "a result")
+    for folder in ("exp_runs", "logs-bc"):
+        results.atomic_write(tmp_path / folder / "summary.md", "a result")
     assert provenance.git_state(source) == (commit, False)
     (source / "a.py").write_text("a = 2")
     assert provenance.git_state(source) == (commit, True)

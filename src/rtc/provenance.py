@@ -169,7 +169,8 @@ def git_state(source: Path = _SOURCE) -> tuple[str, bool | None]:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != source.resolve().parent:
             return "unknown", None
         commit = git("rev-parse", "--verify", "HEAD")
-        return commit, bool(git("status", "--porcelain", "--", ":/", ":(top,exclude)exp_runs"))
+        outputs = [f":(top,exclude){folder}" for folder in ("exp_runs", "logs-bc")]
+        return commit, bool(git("status", "--porcelain", "--", ":/", *outputs))
     except (OSError, subprocess.SubprocessError):
         return "unknown", None
 
