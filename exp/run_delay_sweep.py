@@ -3,6 +3,7 @@
 Finished cells are kept in <output-root>/cells/ and not computed again; tables and figure cover what is there.
 """
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,16 +47,21 @@ class Arguments:
     report_only: bool = False
 
 
-def load(args: Arguments, level: str, method: str) -> Subject:
-    """The level and the policy that this method executes."""
-    run_path = args.prefix_run_path if method == TRAINED_PREFIX else args.run_path
+@functools.cache
+def load(run_path: str, level: str) -> Subject:
+    """A level and the run's policy for it; methods share them."""
     return experiment.load_subject(run_path, f"worlds/l/{level}.json")
+
+
+def run_of(args: Arguments, method: str) -> str:
+    """The run of the policies that a method executes."""
+    return args.prefix_run_path if method == TRAINED_PREFIX else args.run_path
 
 
 def run_level(args: Arguments, level: str) -> None:
     """All cells of one level that are not there yet."""
     for method in args.methods:
-        subject = load(args, level, method)
+        subject = load(run_of(args, method), level)
         chunk = subject.policy.action_chunk_size
         points = set(delay_sweep.curve(args.delays, chunk))
         if args.grid and method in args.grid_methods:
@@ -74,7 +80,7 @@ def run(args: Arguments) -> None:
     if not args.report_only:
         for level in args.levels:
             run_level(args, level)
-    chunk = load(args, args.levels[0], args.methods[0]).policy.action_chunk_size
+    chunk = load(run_of(args, args.methods[0]), args.levels[0]).policy.action_chunk_size
     curve, grid = delay_sweep.curve(args.delays, chunk), delay_sweep.grid(args.delays, chunk)
     sweep = Sweep.read(Path(args.output_root) / "cells", args.levels, args.methods, grid)
     delay_sweep_report.write(sweep, curve, grid if args.grid else [], Path(args.output_root))

@@ -57,7 +57,7 @@ def train(args: Arguments) -> dict[str, float]:
             shape = ExpertConfig(entries, env.action_dim, **sizes)
             options = {"level": slug, "run_path": args.run_path, "resume": args.resume}
             for seed, rate in ppo_training.train_seeds(env, shape, config, **options):
-                solve_rates[f"{slug}_seed_{seed}"] = rate
+                solve_rates[ppo_training.expert_name(slug, seed)] = rate
                 print(f"{slug}, seed {seed}: {rate:.1%} solved over the last {config.window} updates")
     return solve_rates
 

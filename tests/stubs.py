@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 
+from model import ModelConfig
 from rtc.environment import Transition
 
 HASH_MODULUS = 10_007
+TINY = ModelConfig(channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=4)
 
 
 @jax.tree_util.register_dataclass

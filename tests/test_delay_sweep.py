@@ -7,13 +7,12 @@ from flax import nnx
 
 import eval_flow
 import run_delay_sweep
-from model import FlowPolicy, ModelConfig
+from model import FlowPolicy
 from rtc import checkpoints, delay_sweep, delay_sweep_report, experiment, results, stats
 from rtc.controller import ExecutionConfig
 from rtc.delay_sweep import Point, Sweep
 from rtc.evaluation import EvalConfig
-
-TINY = ModelConfig(channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=4)
+from stubs import TINY
 
 
 def test_the_curve_executes_as_long_as_a_query_takes():

@@ -21,12 +21,12 @@ import eval_flow
 import run_stepA_baseline
 import run_stepD_tail_v1
 import summarize_tail_v1
-from model import FlowPolicy, ModelConfig
+from model import FlowPolicy
 from rtc import checkpoints, delays, evaluation, execution, experiment, preview, results, traces
 from rtc.evaluation import EvalConfig
+from stubs import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = ModelConfig(channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=4)
 LEVEL = "worlds/l/grasp_easy.json"
 
 

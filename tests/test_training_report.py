@@ -4,12 +4,12 @@ import pytest
 from flax import nnx
 
 import report_training
-from model import FlowPolicy, ModelConfig
+from model import FlowPolicy
 from rtc import checkpoints, training, training_report
 from rtc.stats import wilson
 from rtc.training_report import Shipped
+from stubs import TINY
 
-TINY = ModelConfig(channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=4)
 SLUG = "worlds_l_grasp_easy"
 EXPERT = {"seed": 3, "solve_rate": 0.97, "update": 9, "env_steps": 1_500_000, "seconds": 40.0}
 FACTS = {

@@ -5,8 +5,7 @@ physics alone and with observations (replaying the actions of the closed loop), 
 in a plain loop, and the executor with them. They alternate in one process; medians count.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -24,6 +23,7 @@ from rtc.environment import Environment, State, Transition
 from rtc.estimators import EstimatorConfig
 from rtc.methods import Policy, Query
 from rtc.slots import Records
+from rtc.throughput import time_alternating
 
 
 @jax.tree_util.register_dataclass
@@ -213,20 +213,6 @@ def programs(setting: Setting, names: tuple[str, ...], long_horizon: int) -> dic
             f"{name}: long": closed_loop(setting, setting.env, method, long_horizon),
         }
     return found
-
-
-def time_alternating(runs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, Float[np.ndarray, " r"]]:
-    """Wall time in seconds of each run, in turn, so that a drift of the machine's speed hits all of them.
-
-    Each runs once more before, uncounted.
-    """
-    seconds = {name: [] for name in runs}
-    for _ in range(1 + repeats):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            jax.block_until_ready(run())
-            seconds[name].append(time.perf_counter() - started)
-    return {name: np.array(values[1:]) for name, values in seconds.items()}
 
 
 def tick_table(setting: Setting, names: tuple[str, ...], long_horizon: int, repeats: int) -> list[dict[str, Any]]:

@@ -281,7 +281,7 @@ def _starting_policy(config: CloningConfig, level: str, data: Demonstrations) ->
 
 def data_facts(path: Path, data: Demonstrations) -> dict[str, Any]:
     """Where a policy's training data came from, for its checkpoint."""
-    names = ("experts", "masked_experts", "transitions", "episodes", "solve_rate", "seed", "sample_actions")
-    names += ("record_mode", "action_noise_std")
+    recorded = ("experts", "masked_experts", "transitions", "episodes", "solve_rate")
+    names = (*recorded, "seed", "sample_actions", "record_mode", "action_noise_std")
     facts = {f"data_{name}": data.facts[name] for name in names}
     return {"data_path": str(path), "data_sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **facts}

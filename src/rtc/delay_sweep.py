@@ -4,6 +4,7 @@ The protocol is that of the simulated benchmark of Real-Time Chunking (arXiv 250
 d control ticks, the controller knows d, and s >= d actions are executed per query.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from rtc.delays import DelayProfileConfig
 from rtc.estimators import EstimatorConfig
 from rtc.evaluation import EvalConfig
 from rtc.experiment import PlannedCell
-from rtc.results import Cell, CellData
+from rtc.results import Cell, CellData, CellError
 from rtc.stats import Interval
 from rtc.validation import require_int
 
@@ -98,7 +99,7 @@ class Sweep:
                 for point in points:
                     cell = Cell(point.profile, method, 0, level)
                     directory = results.cell_dir(root / level, cell)
-                    if results.cell_problem(directory, cell) is None:
+                    with contextlib.suppress(CellError):
                         found[level, method, point] = results.read_cell(directory, cell)
         return cls(found)
 
@@ -134,12 +135,6 @@ class Sweep:
         )
 
 
-def percent(interval: Interval, signed: bool = False) -> str:
-    """A rate and its interval in percent, for tables."""
-    value, low, high = (f"{100 * x:{'+' if signed else ''}.1f}" for x in dataclasses.astuple(interval))
-    return f"{value} [{low}, {high}]"
-
-
 def mean_table(sweep: Sweep, points: Sequence[Point]) -> pd.DataFrame:
     """Mean solve rates by delay, beside the published ones, and the paired gain over naive."""
     rows = []
@@ -147,10 +142,10 @@ def mean_table(sweep: Sweep, points: Sequence[Point]) -> pd.DataFrame:
         row: dict[str, object] = {"d": point.delay, "s": point.horizon}
         for method in sweep.names(1):
             if sweep.complete(method, point):
-                row[method] = percent(sweep.mean(method, point))
+                row[method] = stats.percent(sweep.mean(method, point))
         for method in sweep.names(1):
             if method != NAIVE and sweep.complete(method, point) and sweep.complete(NAIVE, point):
-                row[f"{method} - naive"] = percent(sweep.gain(method, NAIVE, point), signed=True)
+                row[f"{method} - naive"] = stats.percent(sweep.gain(method, NAIVE, point), signed=True)
         if point.horizon == max(point.delay, 1):
             for method, rates in PUBLISHED.items():
                 row[f"published {method}"] = f"{100 * rates[point.delay]:.1f}" if point.delay < len(rates) else "n/a"
@@ -166,6 +161,6 @@ def level_table(sweep: Sweep, method: str, points: Sequence[Point]) -> pd.DataFr
         for point in points:
             there = (level, method, point) in sweep.cells
             name = f"d = {point.delay}, s = {point.horizon}"
-            row[name] = percent(stats.solve_rate([sweep.cells[level, method, point]])) if there else "n/a"
+            row[name] = stats.percent(stats.solve_rate([sweep.cells[level, method, point]])) if there else "n/a"
         rows.append(row)
     return pd.DataFrame(rows)

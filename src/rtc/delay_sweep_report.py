@@ -57,7 +57,7 @@ def verdict(sweep: Sweep, curve: Sequence[Point]) -> str:
         if point.delay and all(sweep.complete(method, point) for method in (NAIVE, REALTIME)):
             gain = sweep.gain(REALTIME, NAIVE, point)
             word = "above" if gain.low > 0 else "below" if gain.high < 0 else "not told apart from"
-            lines.append(f"- d = {point.delay}: realtime is {word} naive ({delay_sweep.percent(gain, True)} points)")
+            lines.append(f"- d = {point.delay}: realtime is {word} naive ({stats.percent(gain, signed=True)} points)")
     return "\n".join([*lines, ""])
 
 
@@ -91,10 +91,7 @@ def figure(sweep: Sweep, curve: Sequence[Point]) -> Figure:
         mean.set_ylabel("episodes solved (%)")
         mean.set_xticks([point.delay for point in curve])
         mean.legend(frameon=False, loc="lower left")
-        panels = small.subplots(-(-len(levels) // 4), min(4, len(levels)), squeeze=False, sharex=True, sharey=True)
-        for ax in panels.flat[len(levels) :]:
-            ax.set_visible(False)
-        for ax, level in zip(panels.flat, levels, strict=False):
+        for ax, level in figures.solve_rate_panels(small, levels, sharex=True):
             _level_panel(ax, sweep, curve, level)
     return canvas
 
@@ -105,9 +102,7 @@ def _level_panel(ax: Axes, sweep: Sweep, curve: Sequence[Point], level: str) -> 
         points = [point for point in curve if (level, method, point) in sweep.cells]
         intervals = [stats.solve_rate([sweep.cells[level, method, point]]) for point in points]
         _line(ax, [p.delay for p in points], intervals, figures.method_color(method, methods), method)
-    ax.set_title(level, fontsize=8)
     ax.set_xticks([point.delay for point in curve])
-    ax.set_ylim(0, 102)
 
 
 def _line(ax: Axes, x: Sequence[int], intervals: Sequence[stats.Interval], color: str, label: str) -> None:

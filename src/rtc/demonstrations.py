@@ -217,8 +217,8 @@ class Collector:
         def tick(stream: Stream, key: PRNGKeyArray) -> tuple[Stream, Transitions]:
             action_key, noise_key, draw_key = jax.random.split(key, 3)
             features = wrappers.features(stream.state)
-            proposals = jax.vmap(act, in_axes=(0, None, None))(params, action_key, features)
-            action, to_imitate = jnp.moveaxis(proposals, 1, 0)[:, stream.expert, jnp.arange(self.local_envs)]
+            proposals = jax.vmap(act, in_axes=(0, None, None), out_axes=1)(params, action_key, features)
+            action, to_imitate = proposals[:, stream.expert, jnp.arange(self.local_envs)]
             executed = wrappers.noisy_action(noise_key, action, self.config.action_noise_std)
             state, moved = wrappers.step_and_reset(env, stream.state, start, action, executed)
             recorded = Transitions(

@@ -122,16 +122,12 @@ def _noisy_state(state: Any, seed: int, **amounts: float) -> Any:
     return state.replace(polygon=polygon, circle=circle)
 
 
-def _stock_step(env: Environment, state: Any, action: Any) -> tuple[Any, Transition]:
-    return env.step(state, action)
-
-
 def _select(env: Environment, mask: Any, on_true: Any, on_false: Any) -> Any:
     return env.select(mask, on_true, on_false)
 
 
-def _fast_step(env: Environment, state: Any, action: Any) -> tuple[Any, Transition]:
-    """One compiled tick of a specialised environment."""
+def _step(env: Environment, state: Any, action: Any) -> tuple[Any, Transition]:
+    """One tick of either engine."""
     return env.step(state, action)
 
 
@@ -143,12 +139,12 @@ def _fast_step_from_stock(env: Environment, state: Any, action: Any) -> tuple[An
 @functools.cache
 def _programs() -> tuple[Callable, Callable, Callable]:
     """The stock engine's tick, the specialised step's from a stock state, and the stock engine's choice of states."""
-    stock, fast = (on_all_devices(tick, replicated=1, divided=2) for tick in (_stock_step, _fast_step_from_stock))
+    stock, fast = (on_all_devices(tick, replicated=1, divided=2) for tick in (_step, _fast_step_from_stock))
     choose = on_all_devices(_select, replicated=1, divided=3)
     return jax.jit(stock), runtime.jit(fast), jax.jit(choose)
 
 
-step = runtime.jit(_fast_step)
+step = runtime.jit(_step)
 
 
 def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"], rounds: int = 1) -> tuple[TickErrors, Episodes]:

@@ -20,11 +20,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Int, Key
 
 from rtc import runtime, slots
 from rtc.controller import Controller
+from rtc.devices import on_all_devices
 from rtc.environment import Environment
 from rtc.methods import Policy
 from rtc.slots import NEVER, Carry, Records
@@ -67,20 +67,12 @@ def _run_queue(
     return jax.tree.map(lambda x: x[None], records)
 
 
-def _run(env, policy, controller, seed_key, queues, *, mesh, **sizes) -> Records:
+def _run(env, policy, controller, seed_key, queues, **sizes) -> Records:
     """One queue of episodes per device, each with its own loop: devices never wait for each other."""
-    everywhere, per_device = PartitionSpec(), PartitionSpec("device")
-    run = jax.shard_map(
-        partial(_run_queue, **sizes),
-        mesh=mesh,
-        in_specs=(everywhere, everywhere, everywhere, everywhere, per_device),
-        out_specs=per_device,
-        check_vma=False,
-    )
-    return run(env, policy, controller, seed_key, queues)
+    return on_all_devices(partial(_run_queue, **sizes), replicated=4)(env, policy, controller, seed_key, queues)
 
 
-_run_sharded = runtime.jit(_run, static_argnames=("num_slots", "num_steps", "query_block", "record_poses", "mesh"))
+_run_sharded = runtime.jit(_run, static_argnames=("num_slots", "num_steps", "query_block", "record_poses"))
 
 
 def rollout(
@@ -141,7 +133,6 @@ def rollout(
         num_steps=num_steps,
         query_block=query_block,
         record_poses=record_poses,
-        mesh=Mesh(np.array(devices), ("device",)),
     )
     in_order = jax.tree.map(lambda x: np.asarray(x).swapaxes(0, 1).reshape(-1, *x.shape[2:]), records)
     return jax.tree.map(lambda x: x[: episodes.size], in_order)

@@ -6,14 +6,14 @@ matplotlib figure; `save` writes it as PNG and SVG.
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
 from rtc.results import PathLike, atomic_path
@@ -24,6 +24,7 @@ PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
 GREY, LIGHT = "#6B6B6B", "#D9D9D9"
 METHOD_COLORS = {"naive": ORANGE, "realtime": BLUE}
 _FURTHER_COLORS = (GREEN, PURPLE, SKY, VERMILLION, BLACK)
+LEVELS_PER_ROW = 4
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -50,10 +51,22 @@ def save(figure: Figure, stem: PathLike) -> list[Path]:
     return paths
 
 
-def _subplots(rows: int, columns: int, size: tuple[float, float], **options) -> tuple[Figure, np.ndarray]:
-    # Without pyplot there is no global state, no display, and nothing to close.
+def subplots(rows: int, columns: int, size: tuple[float, float], **options) -> tuple[Figure, np.ndarray]:
+    """An empty figure and its panels; without pyplot there is no global state, no display, and nothing to close."""
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def solve_rate_panels(figure: Figure | SubFigure, levels: Sequence[str], **options) -> Iterator[tuple[Axes, str]]:
+    """One panel per level, in rows of four, for solve rates in percent."""
+    rows, columns = -(-len(levels) // LEVELS_PER_ROW), min(LEVELS_PER_ROW, len(levels))
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True, **options).flat
+    for ax in panels[len(levels) :]:
+        ax.set_visible(False)
+    for ax, level in zip(panels, levels, strict=False):
+        ax.set_title(level, fontsize=8)
+        ax.set_ylim(0, 102)
+        yield ax, level
 
 
 def method_color(method: str, methods: Sequence[str]) -> str:
@@ -74,7 +87,7 @@ def delay_distributions(
         limit: H - s; delays above it count as violations and are drawn in vermillion.
     """
     with matplotlib.rc_context(STYLE):
-        figure, axes = _subplots(1, len(counts), (0.8 + 3.2 * len(counts), 2.9), sharex=True, sharey=True)
+        figure, axes = subplots(1, len(counts), (0.8 + 3.2 * len(counts), 2.9), sharex=True, sharey=True)
         longest = max([max(histogram) for histogram in counts.values()] + [limit or 0])
         for ax, (profile, histogram) in zip(axes[0], counts.items(), strict=True):
             _delay_panel(ax, histogram, limit)
@@ -150,7 +163,7 @@ def outcomes(
     panels = [panel for panel in panels if panel.metric in summary.columns]
     methods = list(dict.fromkeys(summary["method"]))
     with matplotlib.rc_context(STYLE):
-        figure, axes = _subplots(1, len(panels), (0.4 + (1.3 + 0.33 * len(summary)) * len(panels), 3.4))
+        figure, axes = subplots(1, len(panels), (0.4 + (1.3 + 0.33 * len(summary)) * len(panels), 3.4))
         for ax, panel in zip(axes[0], panels, strict=True):
             _outcome_panel(ax, panel, summary, per_seed, methods)
             if panel.metric in baseline:
@@ -238,7 +251,7 @@ def timeline(trace: EpisodeTrace, window: tuple[int, int] | None = None) -> Figu
     """
     first, last = window or _busy_window(trace)
     with matplotlib.rc_context(STYLE):
-        figure, axes = _subplots(4, 1, (9.5, 7.6), sharex=True, height_ratios=(3.4, 1.1, 1.1, 1.4))
+        figure, axes = subplots(4, 1, (9.5, 7.6), sharex=True, height_ratios=(3.4, 1.1, 1.1, 1.4))
         chunks, delays, age, action = axes[:, 0]
         _draw_chunks(chunks, trace, first, last)
         _draw_delays(delays, trace, first, last)

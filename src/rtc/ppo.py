@@ -75,9 +75,8 @@ class PPOConfig:
             require_int(name, getattr(self, name), low=1)
         for name in ("gamma", "gae_lambda", "noise_correlation"):
             require_float(name, getattr(self, name), low=0.0, high=1.0)
-        for name in ("clip", "value_coef", "rpo_alpha", "max_grad_norm", "learning_rate", "action_noise_std"):
-            require_float(name, getattr(self, name), low=0.0)
-        for name in ("distance_cost", "progress_reward", "failure_relief"):
+        shaping = ("distance_cost", "progress_reward", "failure_relief")
+        for name in ("clip", "value_coef", "rpo_alpha", "max_grad_norm", "learning_rate", "action_noise_std", *shaping):
             require_float(name, getattr(self, name), low=0.0)
 
     @property

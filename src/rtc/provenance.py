@@ -22,6 +22,7 @@ RESULT_MODULES = (
     "rtc/checkpoints.py",
     "rtc/controller.py",
     "rtc/delays.py",
+    "rtc/devices.py",
     "rtc/environment.py",
     "rtc/estimators.py",
     "rtc/evaluation.py",
@@ -119,15 +120,12 @@ def provenance(started: float | None = None) -> dict[str, Any]:
 
     now = time.time()
     started = now if started is None else started
-    commit, dirty = git_state()
     return {
-        "git_commit": commit,
-        "git_dirty": dirty,
+        **origin(),
         "python": sys.version.split()[0],
         "packages": _package_versions(),
         "device_kind": jax.devices()[0].device_kind,
         "device_count": jax.device_count(),
-        "command": command_line(),
         "start_time_utc": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         "wall_s": round(now - started, 3),
     }

@@ -4,6 +4,7 @@ Two runs that share a seed meet the same randomness in episode i (common random 
 taken pair by pair, pair = (seed, episode), and the spread that both share cancels.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,12 @@ class Interval:
     @property
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
+
+
+def percent(interval: Interval, signed: bool = False) -> str:
+    """A rate and its interval in percent, for tables."""
+    value, low, high = (f"{100 * x:{'+' if signed else ''}.1f}" for x in dataclasses.astuple(interval))
+    return f"{value} [{low}, {high}]"
 
 
 def wilson(successes: int, total: int, confidence: float = CONFIDENCE) -> Interval:

@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from rtc import devices, levels, runtime
 from rtc.environment import Environment
@@ -76,26 +78,29 @@ def compare(level: Level, stock: StockPrograms, envs: int, ticks: int, repeats: 
     compiled = program.lower(fast_env, keys()).compile()
     compile_s = time.perf_counter() - started
     steps = envs * ticks * jax.local_device_count()
-    medians = _median_rates(
-        {
-            "stock": (partial(stock.shipped, stock_env, jax.random.key(0)), stock.steps),
-            "stock, all cores": (partial(stock.divided, stock_env, keys()), stock.steps),
-            "specialised": (partial(compiled, fast_env, keys()), steps),
-        },
-        repeats,
-    )
+    runs = {
+        "stock": partial(stock.shipped, stock_env, jax.random.key(0)),
+        "stock, all cores": partial(stock.divided, stock_env, keys()),
+        "specialised": partial(compiled, fast_env, keys()),
+    }
+    steps_per_run = {"stock": stock.steps, "stock, all cores": stock.steps, "specialised": steps}
+    seconds = time_alternating(runs, repeats)
+    medians = {label: float(np.median(steps_per_run[label] / values)) for label, values in seconds.items()}
     row = {f"{label} (steps/s)": round(rate) for label, rate in medians.items()}
     row["× stock"] = medians["specialised"] / medians["stock"]
     row["× stock, all cores"] = medians["specialised"] / medians["stock, all cores"]
     return row | {"compile (s)": round(compile_s, 1)}
 
 
-def _median_rates(runs: Mapping[str, tuple[Callable, int]], repeats: int) -> dict[str, float]:
-    """Steps per second of alternating programs, given with the steps of a run."""
-    rates = {label: [] for label in runs}
+def time_alternating(runs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, Float[np.ndarray, " r"]]:
+    """Wall time in seconds of each run, in turn, so that a drift of the machine's speed hits all of them.
+
+    Each runs once more before, uncounted.
+    """
+    seconds = {name: [] for name in runs}
     for _ in range(1 + repeats):
-        for label, (run, steps) in runs.items():
+        for name, run in runs.items():
             started = time.perf_counter()
             jax.block_until_ready(run())
-            rates[label].append(steps / (time.perf_counter() - started))
-    return {label: float(np.median(values[1:])) for label, values in rates.items()}
+            seconds[name].append(time.perf_counter() - started)
+    return {name: np.array(values[1:]) for name, values in seconds.items()}

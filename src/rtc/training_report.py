@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rtc import checkpoints, experiment, figures, results, stats, training
+from rtc import checkpoints, cloning, experiment, figures, results, stats, training
 from rtc.evaluation import EvalConfig
 from rtc.experiment import PlannedCell
 from rtc.results import Cell
@@ -39,7 +39,7 @@ def shipped(root: Path, levels: Sequence[str]) -> Iterator[Shipped]:
     for run in sorted(path for path in root.iterdir() if path.is_dir()):
         for epoch in checkpoints.list_epochs(run):
             for level in levels:
-                if (run / str(epoch) / "policies" / f"{level_slug(level)}.safetensors").is_file():
+                if cloning.policy_path(run, epoch, level_slug(level)).with_suffix(".safetensors").is_file():
                     yield Shipped(run, epoch, level)
 
 
@@ -55,13 +55,13 @@ def solve_rate(policy: Shipped, root: Path, num_evals: int) -> stats.Interval:
 
 def row(policy: Shipped, rate: stats.Interval) -> dict[str, Any]:
     """A row of the table."""
-    path = policy.run / str(policy.epoch) / "policies" / level_slug(policy.level)
+    path = cloning.policy_path(policy.run, policy.epoch, level_slug(policy.level))
     found, facts = checkpoints.load_policy(path)
     experts, masked = facts["data_experts"], facts.get("data_masked_experts", {})
     size = sum(path.with_suffix(suffix).stat().st_size for suffix in (".safetensors", ".json"))
     return {
         "level": policy.level,
-        "solved (%)": f"{100 * rate.value:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]",
+        "solved (%)": stats.percent(rate),
         "experts solved (%)": _rates(experts),
         "masked (%)": _rates(masked) or "-",
         "expert steps (M)": ", ".join(f"{e['env_steps'] / 1e6:.1f}" for e in experts.values()),
@@ -86,21 +86,16 @@ def _short(commit: str | None) -> str:
 
 def expert_curves(run: Path, levels: Sequence[str]) -> Figure:
     """Solve rate of every expert of a run during training, one panel per level; given-up seeds in grey."""
-    columns = 4
     with matplotlib.rc_context(figures.STYLE):
-        figure = Figure(figsize=(10, 1.2 + 1.7 * -(-len(levels) // columns)), layout="constrained")
-        axes = figure.subplots(-(-len(levels) // columns), columns, squeeze=False, sharey=True)
-        for ax in axes.flat[len(levels) :]:
-            ax.set_visible(False)
-        for ax, level in zip(axes.flat, levels, strict=False):
+        height = 1.2 + 1.7 * -(-len(levels) // figures.LEVELS_PER_ROW)
+        figure = Figure(figsize=(10, height), layout="constrained")
+        for ax, level in figures.solve_rate_panels(figure, levels):
             for path in sorted((run / "stats").glob(f"{level_slug(level)}_seed_*.csv")):
                 table = pd.DataFrame(training.read_rows(path))
                 smooth = table["solve_rate"].rolling(8, min_periods=1).mean()
                 kept = any(run.glob(f"[0-9]*/policies/{path.stem}.safetensors"))
                 color = figures.BLUE if kept else figures.LIGHT
                 ax.plot(table["env_steps"] / 1e6, 100 * smooth, color=color, linewidth=1.0, zorder=2 if kept else 1)
-            ax.set_title(level, fontsize=8)
-            ax.set_ylim(0, 102)
         figure.supxlabel("environment steps (millions)", fontsize=9)
         figure.supylabel("episodes solved (%), mean of 8 updates", fontsize=9)
     return figure
@@ -109,8 +104,8 @@ def expert_curves(run: Path, levels: Sequence[str]) -> Figure:
 def cloning_curves(runs: Sequence[Path], levels: Sequence[str]) -> Figure:
     """Flow-matching loss by epoch, one panel per run and a line per level."""
     with matplotlib.rc_context(figures.STYLE):
-        figure = Figure(figsize=(1 + 3.2 * len(runs), 3.2), layout="constrained")
-        for ax, run in zip(figure.subplots(1, len(runs), squeeze=False)[0], runs, strict=True):
+        figure, axes = figures.subplots(1, len(runs), (1 + 3.2 * len(runs), 3.2))
+        for ax, run in zip(axes[0], runs, strict=True):
             for number, level in enumerate(levels):
                 rows = training.read_rows(run / "stats" / f"{level_slug(level)}.csv")
                 if rows:
