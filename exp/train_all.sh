@@ -19,11 +19,11 @@ fi
 train() {
   local level=worlds/l/$1.json
   python src/train_expert.py --level-paths "$level" --run-path "$experts" --config.num-seeds "${SEEDS:-3}" &&
-    python src/generate_data.py --level-paths "$level" --config.run-path "$experts" --config.record-mode &&
+    python src/generate_data.py --level-paths "$level" --config.run-path "$experts" &&
     python src/train_flow.py --level-paths "$level" --config.run-path "$experts" --output-path logs-bc/h8 \
       --config.model.action-chunk-size "$chunk" --config.save-every 16 --config.also-save "$weak_epoch" &&
     python src/train_flow.py --level-paths "$level" --config.run-path "$experts" --output-path logs-bc/h8_prefix \
-      --config.load-dir logs-bc/h8 --config.num-epochs 8 \
+      --config.load-dir logs-bc/h8 --config.num-epochs 4 \
       --config.model.action-chunk-size "$chunk" --config.model.simulated-delay 5
 }
 

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from rtc import cli, demonstrations, levels, training
+from rtc import cli, demonstrations, levels, recipe, training
 from rtc.demonstrations import DataConfig
 
 
@@ -19,6 +19,8 @@ class Arguments:
     config: DataConfig = dataclasses.field(default_factory=DataConfig)
     level_paths: tuple[str, ...] = ("worlds/l/grasp_easy.json",)
     """Levels to record: paths, names, or "all" for the benchmark's 12."""
+    recipe: Path | None = levels.ROOT / "worlds/demonstrations.toml"
+    """What single levels need that differs from the defaults; flags win over it. None records all levels alike."""
     resume: bool = True
     """Continue a recording found in the folder; --no-resume starts afresh."""
     preset: Literal["cpu", "published"] = "cpu"
@@ -28,8 +30,9 @@ class Arguments:
 PRESETS = {
     "cpu": Arguments(),
     "published": Arguments(
-        DataConfig(run_path=Path("logs-expert/published"), num_transitions=1_000_000),
+        DataConfig(run_path=Path("logs-expert/published"), num_transitions=1_000_000, record_mode=False),
         ("all",),
+        recipe=None,
         preset="published",
     ),
 }
@@ -37,15 +40,16 @@ PRESETS = {
 
 def generate(args: Arguments) -> list[Path]:
     """Records what the arguments ask for; returns the files."""
-    config = args.config
+    config, preset = args.config, PRESETS[args.preset].config
     config.check_devices(training.device_mesh().size)
     paths = training.expand_levels(args.level_paths, levels.LEVEL_NAMES)
     loaded = {levels.level_slug(path): levels.load(path) for path in paths}
+    configs = {slug: recipe.for_level(args.recipe, level.name, config, preset) for slug, level in loaded.items()}
     files = []
     with training.claim(config.run_path / "data", training.as_dict(config), args.resume):
         for slug, level in loaded.items():
             env = levels.make_env(level, config.physics)
-            files.append(demonstrations.generate(env, slug, config, resume=args.resume))
+            files.append(demonstrations.generate(env, slug, configs[slug], resume=args.resume))
             print(f"{files[-1]}: {demonstrations.load(files[-1]).summary()}")
     return files
 

@@ -39,6 +39,7 @@ def expert_run(line_world, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(expert_run):
-    config = DataConfig(run_path=expert_run[0], num_transitions=2000, num_envs=4 * DEVICES, ticks_per_part=64)
+    sizes = {"num_transitions": 2000, "num_envs": 4 * DEVICES, "ticks_per_part": 64}
+    config = DataConfig(run_path=expert_run[0], record_mode=False, **sizes)
     (path,) = generate_data.generate(generate_data.Arguments(config, (LEVEL,)))
     return path

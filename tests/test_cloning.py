@@ -72,7 +72,8 @@ def test_the_mode_can_be_recorded_where_a_drawn_action_is_executed(expert_run, d
     for name, (expert, facts) in found.items():
         save_expert(run_path / name.removeprefix(f"{expert_run[0]}/"), expert, facts)
     sizes = {"num_transitions": 2000, "num_envs": 4 * DEVICES, "ticks_per_part": 64, "record_mode": True}
-    (path,) = generate_data.generate(generate_data.Arguments(DataConfig(run_path=run_path, **sizes), (LEVEL,)))
+    config = DataConfig(run_path=run_path, **sizes)
+    (path,) = generate_data.generate(generate_data.Arguments(config, (LEVEL,), recipe=None))
     drawn, mode = demonstrations.load(data), demonstrations.load(path)
     np.testing.assert_array_equal(mode.obs, drawn.obs)  # the same actions were executed
     assert np.abs(mode.action - drawn.action).max() > 0.1

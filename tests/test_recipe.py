@@ -1,9 +1,10 @@
-"""Per-level settings of the expert trainer."""
+"""Per-level settings of the expert trainer and of demonstrations."""
 
 import dataclasses
 
 import pytest
 
+import generate_data
 import train_expert
 from rtc import levels, recipe
 from rtc.ppo_training import TrainConfig
@@ -44,8 +45,11 @@ def test_faulty_recipes_are_explained(tmp_path, text, message):
         recipe.for_level(written(tmp_path, text), "catapult", TrainConfig(), TrainConfig())
 
 
-def test_the_shipped_recipe_fits_the_trainer_and_names_levels():
-    path = train_expert.PRESETS["cpu"].recipe
-    assert set(recipe.read(path)) <= set(levels.LEVEL_NAMES)
+@pytest.mark.parametrize("script", [train_expert, generate_data])
+def test_the_shipped_recipe_fits_its_script_and_names_levels(script):
+    preset = script.PRESETS["cpu"]
+    tables = recipe.read(preset.recipe)
+    assert set(tables) <= set(levels.LEVEL_NAMES)
     for name in levels.LEVEL_NAMES:
-        recipe.for_level(path, name, TrainConfig(), TrainConfig())
+        changed = recipe.for_level(preset.recipe, name, preset.config, preset.config)
+        assert (changed != preset.config) == (name in tables)

@@ -66,7 +66,7 @@ class DataConfig:
     seed: int = 0
     min_solve_rate: float = RELIABLE_SOLVE_RATE
     sample_actions: bool = True
-    record_mode: bool = False
+    record_mode: bool = True
     action_noise_std: float = wrappers.ACTION_NOISE_STD
     physics: str = "fast"
 

@@ -1,9 +1,9 @@
-"""What single levels need to be learned that differs from the defaults: a TOML file with one table per level.
+"""What single levels need that differs from the defaults: a TOML file with one table per level.
 
     [hard_lunar_lander]
     progress_reward = 0.5
 
-A table holds fields of the trainer's configuration. What the user sets otherwise than the preset wins over it.
+A table holds fields of a script's configuration. What the user sets otherwise than the preset wins over it.
 """
 
 import dataclasses
