@@ -2,9 +2,12 @@
 
 import dataclasses
 import hashlib
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 from hypothesis import given, settings
@@ -14,6 +17,7 @@ import generate_data
 import train_flow
 from line_world import DEVICES, ENTRIES, LEVEL, SLUG, SMALL_CLONING, SMALL_PPO, Killed, assert_same, dies_at_call
 from rtc import checkpoints, cloning, demonstrations, training
+from rtc.cloning import Trainer
 from rtc.demonstrations import DataConfig
 from rtc.expert import Expert, ExpertConfig, save_expert
 
@@ -185,7 +189,23 @@ def test_fine_tuning_starts_from_the_given_run(cloned, data, tmp_path):
     run = cloned.parents[2]
     tuned = clone(data, tmp_path, load_dir=run, model=model, num_epochs=1, learning_rate=0.0)
     assert load_policy(tuned)[0].config.simulated_delay == 2
-    assert_same(nnx.state(load_policy(tuned)[0]), nnx.state(load_policy(cloned)[0]))
+    before, after = (nnx.state(load_policy(path)[0]) for path in (cloned, tuned))
+    # The moving average of equal weights, less its bias, is rounded.
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), after, before)
+
+
+def test_the_moving_average_lags_behind_the_weights(data):
+    dataset = cloning.make_dataset(demonstrations.load(data))
+    kept = {}
+    for decay in (0.0, 0.5):
+        config = dataclasses.replace(SMALL_CLONING, ema_decay=decay, warmup_steps=0)
+        trainer = Trainer(config, len(dataset.template), dataset.action.shape[1])
+        learner, _ = trainer.epoch(dataset, trainer.init(jax.random.key(0)), jax.random.key(1))
+        kept[decay] = nnx.state(trainer.policy(learner)), learner.params
+    assert_same(*kept[0.0])
+    assert_same(kept[0.0][1], kept[0.5][1])  # the average takes no part in learning
+    distance = optax.tree.norm(jax.tree.map(jnp.subtract, *kept[0.5]))
+    assert 0 < distance < optax.tree.norm(kept[0.5][1])
 
 
 def test_cloning_names_where_it_diverged(data, tmp_path):

@@ -41,6 +41,8 @@ class CloningConfig:
         weight_decay: AdamW's weight decay.
         warmup_steps: updates over which the step size rises from 0.
         max_grad_norm: bound on the gradient's global norm.
+        ema_decay: decay per update of the moving average of the weights, which is the policy that is kept; 0 keeps
+            the last weights.
         seed: seed of initial weights, batches and flow noise.
         save_every: epochs between two policy checkpoints (the last epoch is always kept).
         also_save: further epochs whose checkpoints are kept, for instance an early, weak policy for BID.
@@ -56,6 +58,7 @@ class CloningConfig:
     weight_decay: float = 1e-2
     warmup_steps: int = 1000
     max_grad_norm: float = 10.0
+    ema_decay: float = 0.999
     seed: int = 0
     save_every: int = 8
     also_save: tuple[int, ...] = ()
@@ -71,9 +74,10 @@ class CloningConfig:
             require_int("also_save", epoch, low=1)
         for name in ("learning_rate", "weight_decay", "max_grad_norm"):
             require_float(name, getattr(self, name), low=0.0)
+        require_float("ema_decay", self.ema_decay, low=0.0, high=0.999999)
 
 
-PUBLISHED = CloningConfig(run_path=Path("logs-expert/published"), num_epochs=32, model=ModelConfig())
+PUBLISHED = CloningConfig(run_path=Path("logs-expert/published"), num_epochs=32, ema_decay=0.0, model=ModelConfig())
 # Fields that may change between a run and its continuation.
 FREE_FIELDS = ("num_epochs", "save_every", "also_save", "wandb")
 
@@ -89,9 +93,10 @@ class Dataset(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """Everything that changes during training."""
+    """Everything that changes during training; `average` belongs to the moving average of `params`."""
 
     params: Any
+    average: optax.EmaState
     optimizer: Any
 
 
@@ -145,13 +150,14 @@ class Trainer:
             optax.clip_by_global_norm(config.max_grad_norm),
             optax.adamw(schedule, weight_decay=config.weight_decay),
         )
+        self.average = optax.ema(config.ema_decay)
         self.graphdef, _ = nnx.split(self._policy(jax.random.key(0)))
         self._compiled_updates = jax.jit(self._updates, donate_argnums=0)
 
     def init(self, key: PRNGKeyArray, policy: FlowPolicy | None = None) -> Learner:
         """A fresh optimiser and `policy`'s weights, or new ones."""
         _, params = nnx.split(self._policy(key) if policy is None else policy)
-        return Learner(params, self.optimizer.init(params))
+        return Learner(params, self.average.init(params), self.optimizer.init(params))
 
     def updates_per_epoch(self, data: Dataset) -> int:
         """Gradient steps of an epoch: all full batches, less a few that would not fill a compiled call.
@@ -179,8 +185,9 @@ class Trainer:
         return learner, {name: float(np.mean([of_call[name] for of_call in stats])) for name in stats[0]}
 
     def policy(self, learner: Learner) -> FlowPolicy:
-        """The policy that a learner holds."""
-        return nnx.merge(self.graphdef, learner.params)
+        """The policy that a learner holds: that of its averaged weights."""
+        total, count = learner.average.ema, learner.average.count
+        return nnx.merge(self.graphdef, optax.tree.bias_correction(total, self.config.ema_decay, count))
 
     def _policy(self, key: PRNGKeyArray) -> FlowPolicy:
         return FlowPolicy(
@@ -200,7 +207,9 @@ class Trainer:
             loss, grads = jax.value_and_grad(objective)(learner.params)
             updates, optimizer = self.optimizer.update(grads, learner.optimizer, learner.params)
             stats = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
-            return Learner(optax.apply_updates(learner.params, updates), optimizer), stats
+            params = optax.apply_updates(learner.params, updates)
+            _, average = self.average.update(params, learner.average)
+            return Learner(params, average, optimizer), stats
 
         learner, stats = jax.lax.scan(step, learner, (batches, jax.random.split(key, len(batches))))
         return learner, {**jax.tree.map(jnp.mean, stats), "param_norm": optax.tree.norm(learner.params)}
