@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from rtc import guidance
 from rtc.guidance import PrefixAttentionSchedule, Ticks, get_prefix_weights
@@ -119,6 +119,7 @@ class FlowPolicy(nnx.Module):
         num_steps: int,
         *,
         noise: Float[Array, "b h a"] | None = None,
+        flow_steps: Int[Array, " b"] | None = None,
     ) -> Float[Array, "b h a"]:
         """Samples a chunk per observation with `num_steps` Euler steps.
 
@@ -127,12 +128,14 @@ class FlowPolicy(nnx.Module):
             obs: observations.
             num_steps: flow steps.
             noise: initial noise at flow time 0; standard normal by default.
+            flow_steps: steps per sample, from 1 to `num_steps`: the last of them goes the rest of the way. None takes
+                all of them.
 
         Raises:
             ValueError: `num_steps` < 1, a wrong shape, or neither `rng` nor `noise`.
         """
         self._check_inputs(obs)
-        return self._sample(self._project_obs(obs), self._noise(rng, noise, obs.shape[0]), num_steps)
+        return self._sample(self._project_obs(obs), self._noise(rng, noise, obs.shape[0]), num_steps, flow_steps)
 
     def realtime_action(
         self,
@@ -146,6 +149,8 @@ class FlowPolicy(nnx.Module):
         max_guidance_weight: float | Float[Array, ""],
         *,
         noise: Float[Array, "b h a"] | None = None,
+        flow_steps: Int[Array, " b"] | None = None,
+        stop_gradient: bool = False,
     ) -> Float[Array, "b h a"]:
         """Samples a chunk guided towards the previous one (RTC, arXiv 2506.07339, Eq. 1–5).
 
@@ -159,6 +164,9 @@ class FlowPolicy(nnx.Module):
             prefix_attention_schedule: weights in between, see `get_prefix_weights`.
             max_guidance_weight: bound on the guidance weight (β in the paper).
             noise: initial noise; standard normal by default.
+            flow_steps: as in `action`.
+            stop_gradient: treat the velocity as constant when the error is carried back through the denoiser, which
+                makes it the error itself and saves the backward pass.
 
         Raises:
             ValueError: `num_steps` < 1, a negative delay or guidance weight, an unknown schedule, a wrong
@@ -177,12 +185,16 @@ class FlowPolicy(nnx.Module):
                 velocity = self._velocity(obs_term, x_t, modulation)
                 return x_t + (1 - time) * velocity, velocity
 
-            # Samples do not interact, so one vector-Jacobian product of the batch holds that of every sample.
-            x_1, vjp, velocity = jax.vjp(denoise, x_t, has_aux=True)
-            (correction,) = vjp((prev_action_chunk - x_1) * weights)
+            if stop_gradient:
+                x_1, velocity = denoise(x_t)
+                correction = (prev_action_chunk - x_1) * weights
+            else:
+                # Samples do not interact, so one vector-Jacobian product of the batch holds that of every sample.
+                x_1, vjp, velocity = jax.vjp(denoise, x_t, has_aux=True)
+                (correction,) = vjp((prev_action_chunk - x_1) * weights)
             return velocity + guidance.guidance_weight(time, max_guidance_weight) * correction
 
-        return self._integrate(guided_velocity, self._noise(rng, noise, obs.shape[0]), num_steps)
+        return self._integrate(guided_velocity, self._noise(rng, noise, obs.shape[0]), num_steps, flow_steps)
 
     def prefix_action(
         self,
@@ -193,6 +205,7 @@ class FlowPolicy(nnx.Module):
         inference_delay: Ticks,
         *,
         noise: Float[Array, "b h a"] | None = None,
+        flow_steps: Int[Array, " b"] | None = None,
     ) -> Float[Array, "b h a"]:
         """Samples the rest of a chunk after its committed prefix (training-time RTC, arXiv 2512.05964).
 
@@ -215,7 +228,8 @@ class FlowPolicy(nnx.Module):
         def commit_prefix(x_t: Array) -> Array:
             return jnp.where(is_prefix, prev_action_chunk, x_t)
 
-        return self._integrate(velocity, self._noise(rng, noise, obs.shape[0]), num_steps, commit_prefix)
+        noise = self._noise(rng, noise, obs.shape[0])
+        return self._integrate(velocity, noise, num_steps, flow_steps, commit_prefix)
 
     def bid_action(
         self,
@@ -230,6 +244,7 @@ class FlowPolicy(nnx.Module):
         bid_weak_policy: Self | None = None,
         *,
         noise: Float[Array, "nb h a"] | None = None,
+        flow_steps: Int[Array, " b"] | None = None,
     ) -> Float[Array, "b h a"]:
         """Samples `n_samples` chunks and keeps the best (bidirectional decoding, arXiv 2408.17355).
 
@@ -242,7 +257,7 @@ class FlowPolicy(nnx.Module):
             bid_k: chunks per policy that the forward contrast compares with; needs `bid_weak_policy`.
             bid_weak_policy: an earlier checkpoint of the same policy; starts from the same noise.
             noise: initial noise, sample-major: row i · b + j belongs to sample i of observation j.
-            rng, obs, num_steps, prev_action_chunk, inference_delay, prefix_attention_horizon: as in
+            rng, obs, num_steps, prev_action_chunk, inference_delay, prefix_attention_horizon, flow_steps: as in
                 `realtime_action`.
 
         Raises:
@@ -255,11 +270,12 @@ class FlowPolicy(nnx.Module):
         batch, chunk = obs.shape[0], prev_action_chunk.shape[1:]
         noise = self._noise(rng, noise, n_samples * batch)
         weights = get_prefix_weights(inference_delay, prefix_attention_horizon, chunk[0], "exp")
+        steps = None if flow_steps is None else jnp.tile(flow_steps, n_samples)
 
         def sample(policy: FlowPolicy) -> tuple[Array, Array]:
             policy._check_inputs(obs, prev_action_chunk=prev_action_chunk)
             obs_term = jnp.tile(policy._project_obs(obs), (n_samples, 1))
-            chunks = policy._sample(obs_term, noise, num_steps).reshape(n_samples, batch, *chunk)
+            chunks = policy._sample(obs_term, noise, num_steps, steps).reshape(n_samples, batch, *chunk)
             return chunks, jnp.sum(guidance.distance(chunks, prev_action_chunk) * weights, axis=-1)
 
         chunks, loss = sample(self)
@@ -294,28 +310,34 @@ class FlowPolicy(nnx.Module):
         error = self._velocity(self._project_obs(obs), x_t, modulation) - (action - noise)
         return jnp.mean(jnp.square(error), where=~is_prefix)
 
-    def _sample(self, obs_term: Array, noise: Array, num_steps: int) -> Array:
+    def _sample(self, obs_term: Array, noise: Array, num_steps: int, flow_steps: Array | None) -> Array:
         def velocity(x_t: Array, _time: Array, modulation: Modulation) -> Array:
             return self._velocity(obs_term, x_t, modulation)
 
-        return self._integrate(velocity, noise, num_steps)
+        return self._integrate(velocity, noise, num_steps, flow_steps)
 
     def _integrate(
         self,
         velocity: VelocityFn,
         noise: Array,
         num_steps: int,
+        flow_steps: Array | None,
         constrain: Callable[[Array], Array] = lambda x_t: x_t,
     ) -> Array:
         """Euler steps from flow time 0 to 1; `constrain` changes the chunk before each of them."""
         require_int("num_steps", num_steps, low=1)
-        times = jnp.arange(num_steps, dtype=jnp.float32) / num_steps
+        index = jnp.arange(num_steps)
+        times = index.astype(jnp.float32) / num_steps
+        lengths = jnp.ones((num_steps, 1))
+        if flow_steps is not None:
+            lengths = guidance.step_lengths(flow_steps, num_steps)
 
-        def step(x_t: Array, inputs: tuple[Array, Modulation]) -> tuple[Array, None]:
+        def step(x_t: Array, inputs: tuple[Array, Modulation, Array]) -> tuple[Array, None]:
+            time, modulation, length = inputs
             x_t = constrain(x_t)
-            return x_t + velocity(x_t, *inputs) / num_steps, None
+            return x_t + velocity(x_t, time, modulation) * length[:, None, None] / num_steps, None
 
-        return jax.lax.scan(step, noise, (times, self._modulation(times[:, None, None])))[0]
+        return jax.lax.scan(step, noise, (times, self._modulation(times[:, None, None]), lengths))[0]
 
     def _velocity(self, obs_term: Array, x_t: Array, modulation: Modulation) -> Array:
         """`__call__` from a projected observation and a modulation that are already there."""

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from model import ModelConfig
 from rtc.environment import Transition
+from rtc.methods import Method
 
 HASH_MODULUS = 10_007
 TINY = ModelConfig(channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=4)
@@ -66,13 +67,13 @@ class EchoPolicy:
     action_chunk_size: int = field(default=4, metadata={"static": True})
     action_dim: int = field(default=6, metadata={"static": True})
 
-    def action(self, rng, obs, num_steps, *, noise=None):
+    def action(self, rng, obs, num_steps, *, noise=None, flow_steps=None):
         told = jnp.full((obs.shape[0],), -1.0)
         return self._chunk(obs, told, told, told, told)
 
     def realtime_action(
         self, rng, obs, num_steps, prev_action_chunk, inference_delay, prefix_attention_horizon,
-        prefix_attention_schedule, max_guidance_weight, *, noise=None,
+        prefix_attention_schedule, max_guidance_weight, *, noise=None, flow_steps=None, stop_gradient=False,
     ):  # fmt: skip
         order = jnp.arange(1, self.action_chunk_size + 1)
         checksum = (prev_action_chunk[:, :, 0] * order).sum(axis=1)
@@ -87,13 +88,27 @@ class EchoPolicy:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class Counting(Method):
+    """Chunks that repeat, entry by entry, [launch tick, j, flow steps, predictions, -1, -1]."""
+
+    noise_scale: float = 1.0
+
+    def next_chunk(self, policy, query, num_steps):
+        shape = query.predictions.shape
+        entry = jnp.arange(shape[1])[None]
+        columns = query.obs[:, :1], entry, query.flow_steps[:, None], query.predictions, *2 * (-jnp.ones((1, 1)),)
+        return jnp.stack([jnp.broadcast_to(c, shape).astype(jnp.float32) for c in columns], axis=-1)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class NoisePolicy:
     """Chunks whose first action dimension is the first number of the flow's initial noise."""
 
     action_chunk_size: int = field(default=4, metadata={"static": True})
     action_dim: int = field(default=6, metadata={"static": True})
 
-    def action(self, rng, obs, num_steps, *, noise=None):
+    def action(self, rng, obs, num_steps, *, noise=None, flow_steps=None):
         return jnp.broadcast_to(noise[:, :1, :1], noise.shape)
 
 

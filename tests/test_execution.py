@@ -17,18 +17,21 @@ from rtc.controller import ExecutionConfig, make_controller
 from rtc.delays import DelayProfileConfig
 from rtc.estimators import EstimatorConfig
 from rtc.slots import NEVER
-from stubs import EchoPolicy, HashEnv, NoisePolicy, SmoothEnv
+from stubs import Counting, EchoPolicy, HashEnv, NoisePolicy, SmoothEnv
 
 SIZE, LIMIT = 4, 24
 
 
 def controller_of(method="realtime", profile=None, estimator=None, **config):
     return make_controller(
-        methods.make(method),
+        Counting() if method == "counts" else methods.make(method),
         delays.make_process(profile or DelayProfileConfig()),
         (estimator or EstimatorConfig()).make(),
         ExecutionConfig(action_noise=0.0, **config),
     )
+
+
+NUM_STEPS = 5
 
 
 def run(controller, *, end_every=0, seed=0, episodes=range(5), num_slots=4, policy=None, query_block=3):
@@ -39,7 +42,7 @@ def run(controller, *, end_every=0, seed=0, episodes=range(5), num_slots=4, poli
         controller,
         seed=seed,
         episodes=np.array(episodes),
-        num_steps=1,
+        num_steps=NUM_STEPS,
         num_slots=num_slots,
         query_block=query_block,
     )
@@ -74,12 +77,20 @@ def assert_same(records, expected, compare=np.testing.assert_array_equal):
         compare(getattr(records, name), getattr(expected, name), err_msg=name)
 
 
-def episode_delays(profile, seed, episode, count=LIMIT):
-    """The delays of an episode, sampled one by one outside the executor."""
-    process = delays.make_process(profile)
+@jax.jit
+def draw_all(process, key):
+    def query(stream, _):
+        draw, stream = delays.sample(process, stream)
+        return stream, (draw.delay, delays.flow_steps(draw, NUM_STEPS))
+
+    return jax.lax.scan(query, delays.init(key), length=LIMIT)[1]
+
+
+def episode_draws(profile, seed, episode):
+    """Delay and flow steps of an episode's queries, sampled one by one outside the executor."""
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), episode), slots.DELAY)
-    streams = delays.DelayStream(jnp.broadcast_to(key, count), jnp.arange(count))
-    return np.asarray(jax.vmap(delays.sample, (None, 0))(process, streams)[0]).tolist()
+    columns = draw_all(delays.make_process(profile), key)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def action_noise(seed, episode, ticks):
@@ -97,8 +108,9 @@ def assert_matches(records, row, expected):
     launched = np.flatnonzero(records.delay[row] != NEVER)
     assert launched.tolist() == sorted(expected.queries)
     for tick in launched:
-        seen = records.delay[row, tick], records.planned[row, tick], records.execute_horizon[row, tick]
-        assert seen == expected.queries[tick]
+        names = "delay", "planned", "execute_horizon", "interval", "flow_steps"
+        assert tuple(getattr(records, name)[row, tick] for name in names) == expected.queries[tick]
+    assert records.abandoned[row] == expected.abandoned
     assert records.returned[row] == expected.returned
     assert records.solved[row] == expected.solved
 
@@ -106,34 +118,39 @@ def assert_matches(records, row, expected):
 delay_lists = st.lists(st.integers(0, 9), min_size=1, max_size=6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     base=delay_lists,
     p_spike=st.sampled_from([0.0, 0.2, 1.0]),
-    cap=st.none() | st.integers(0, 6),
+    tail=st.fixed_dictionaries(
+        {
+            "tail_cap": st.none() | st.integers(0, 6),
+            "deadline": st.none() | st.integers(1, 8),
+            "anytime": st.none() | st.integers(0, 6),
+            "hedge": st.sampled_from([1, 2]),
+        }
+    ),
     kind=st.sampled_from(["oracle", "fixed", "window_max"]),
     numbers=st.tuples(st.integers(0, 5), st.integers(1, 6), st.integers(0, 5)),
     horizon=st.integers(1, SIZE),
     adaptive=st.booleans(),
     hold=st.booleans(),
-    guided=st.booleans(),
+    told=st.sampled_from(["naive", "realtime", "counts", "synchronous"]),
     end_every=st.sampled_from([0, 5, 17]),
     seed=st.integers(0, 1000),
 )
-def test_timing_equals_plain_python(
-    base, p_spike, cap, kind, numbers, horizon, adaptive, hold, guided, end_every, seed
-):
+def test_timing_equals_plain_python(base, p_spike, tail, kind, numbers, horizon, adaptive, hold, told, end_every, seed):
     profile = DelayProfileConfig(
         mode="mixture",
         base_delays=tuple(base),
         base_probs=(1 / len(base),) * len(base),
         p_spike=p_spike,
         d_spike=7,
-        tail_cap=cap,
+        **tail,
     )
     delay, window, initial = numbers
     controller = controller_of(
-        "realtime" if guided else "naive",
+        told,
         profile,
         EstimatorConfig(kind, delay=delay, window=window, initial=initial),
         execute_horizon=horizon,
@@ -141,10 +158,35 @@ def test_timing_equals_plain_python(
         fallback="hold" if hold else "zero",
     )
     records = run(controller, end_every=end_every, seed=seed)
-    rules = Rules(SIZE, horizon, adaptive, hold, kind, delay, window, initial, guided)
+    deadline = float("inf") if profile.deadline is None else profile.deadline
+    rules = Rules(SIZE, horizon, adaptive, hold, kind, delay, window, initial, told, told == "synchronous", deadline)
     for row, episode in enumerate(range(5)):
-        expected = run_episode(rules, episode_delays(profile, seed, episode), end_every, LIMIT)
+        expected = run_episode(rules, episode_draws(profile, seed, episode), end_every, LIMIT)
         assert_matches(records, row, expected)
+
+
+def test_synchronous_execution_holds_until_the_chunk_arrives_and_starts_at_its_first_action():
+    records = run(controller_of("synchronous", DelayProfileConfig(fixed_delay=2), execute_horizon=3), episodes=[0])
+    assert np.flatnonzero(records.delay[0] != NEVER).tolist() == [0, 5, 10, 15, 20]
+    assert records.age[0, :10].tolist() == [NEVER, NEVER, 2, 3, 4, NEVER, NEVER, 2, 3, 4]
+    assert records.actions[0, 2:5, 1].tolist() == [0, 1, 2]
+    assert (records.actions[0, 5:7] == records.actions[0, 4]).all()
+
+
+def test_an_abandoned_query_leaves_the_old_chunk_in_charge():
+    """With d = 4 in one of two queries and a deadline of 2, a late query is launched anew two ticks later."""
+    profile = DelayProfileConfig(mode="mixture", base_delays=(0, 4), base_probs=(0.5, 0.5), deadline=2)
+    records = run(controller_of("naive", profile), episodes=range(8))
+    for row in range(8):
+        launched = np.flatnonzero(records.delay[row] != NEVER)
+        late = records.delay[row, launched] == 2
+        assert records.abandoned[row] == late.sum() > 0
+        np.testing.assert_array_equal(np.diff(launched), np.where(late, 2, 1)[:-1])
+        sources = launched[~late]
+        for tick in range(launched[~late][0], LIMIT):
+            source = sources[sources <= tick][-1]
+            expected = tick - source if tick - source < SIZE else NEVER
+            assert records.age[row, tick] == expected
 
 
 @pytest.mark.parametrize("fallback", ["hold", "zero"])
@@ -230,17 +272,17 @@ def test_only_slots_that_launch_a_query_ask_the_policy():
     """Eight episodes of 24 ticks in four slots, in blocks of four: two bootstrap blocks, then one per launch tick."""
     answered = []
 
-    class Counting(EchoPolicy):
+    class Reporting(EchoPolicy):
         def action(self, rng, obs, *args, **kwargs):
             jax.debug.callback(lambda _: answered.append(len(obs)), obs[0, 0])
             return super().action(rng, obs, *args, **kwargs)
 
-    jax.tree_util.register_dataclass(Counting, data_fields=[], meta_fields=["action_chunk_size", "action_dim"])
+    jax.tree_util.register_dataclass(Reporting, data_fields=[], meta_fields=["action_chunk_size", "action_dim"])
     devices = len(jax.local_devices())
     for horizon in (1, 2, 4):
         answered.clear()
         controller = controller_of("naive", execute_horizon=horizon)
-        run(controller, policy=Counting(), episodes=range(8 * devices), query_block=4)
+        run(controller, policy=Reporting(), episodes=range(8 * devices), query_block=4)
         jax.effects_barrier()
         assert answered == [4] * devices * (2 + 2 * LIMIT // horizon)
 

@@ -21,7 +21,7 @@ from rtc.delays import DelayProfileConfig, make_process
 from rtc.devices import on_all_devices
 from rtc.environment import Environment, State, Transition
 from rtc.estimators import EstimatorConfig
-from rtc.methods import Policy, Query
+from rtc.methods import Method, Policy, Query
 from rtc.slots import Records
 from rtc.throughput import time_alternating
 
@@ -80,7 +80,7 @@ class NoPhysics:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class NoMethod:
+class NoMethod(Method):
     """Goes on with the old chunk; reads the observation and calls no network."""
 
     noise_scale: Float[Array, ""]
@@ -144,6 +144,8 @@ def _next_chunk(setting: Setting, policy: Policy, method: Any, obs: Array, chunk
         leftover=slots.shift_chunk(chunk, jnp.ones_like(slot)),
         planned_delay=jnp.ones_like(slot),
         overlap_end=jnp.full_like(slot, chunk.shape[1] - 1),
+        predictions=jnp.zeros(chunk.shape[:2], jnp.int32),
+        flow_steps=jnp.full_like(slot, setting.num_steps),
     )
     ask = partial(method.next_chunk, policy, num_steps=setting.num_steps)
     return slots.in_blocks(ask, slot >= 0, query, chunk, setting.query_block)

@@ -8,6 +8,7 @@ The published benchmark's checkpoints are pickles (`<name>.pkl`). A pickle can r
 so they go through an unpickler that can build arrays and dictionaries and nothing else.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -156,6 +157,18 @@ def policy_path(run_path: str | Path, level_path: str | Path, step: int = -1) ->
     if step not in epochs:
         raise _not_found("epoch", run / str(step), map(str, epochs))
     return _find(run / str(step) / "policies" / level_slug(level_path))
+
+
+def first_policy_path(run_path: str | Path, level_path: str | Path) -> Path:
+    """The checkpoint of a level at the earliest epoch that has one.
+
+    Raises:
+        FileNotFoundError: no such run, or no checkpoint of the level in it.
+    """
+    for epoch in list_epochs(run_path):
+        with contextlib.suppress(FileNotFoundError):
+            return policy_path(run_path, level_path, epoch)
+    return policy_path(run_path, level_path)
 
 
 def _find(path: Path) -> Path:

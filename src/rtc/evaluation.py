@@ -104,12 +104,18 @@ def controller_for(config: EvalConfig) -> Controller:
     return make_controller(method, make_process(config.delay_profile), config.estimator.make(), config.execution)
 
 
-def check_policy(config: EvalConfig, policy: FlowPolicy) -> None:
-    """Raises ValueError where a method cannot work with this policy."""
-    if config.method == "trained_prefix" and policy.config.simulated_delay is None:
+def check_policy(config: EvalConfig, policy: FlowPolicy, weak: FlowPolicy | None) -> None:
+    """Raises ValueError where a method cannot work with these policies."""
+    method = methods.make(config.method, config.method_options)
+    if method.needs_simulated_delay and policy.config.simulated_delay is None:
         raise ValueError(
-            "method='trained_prefix' needs a policy trained with --config.model.simulated-delay; "
+            f"method={config.method!r} needs a policy trained with --config.model.simulated-delay; "
             "choose another method or another checkpoint"
+        )
+    if method.needs_weak_policy and weak is None:
+        raise ValueError(
+            f"method={config.method!r} compares with a weak policy, an early checkpoint of the run, and there is none: "
+            "train with --config.also-save 2, or choose another method"
         )
 
 
@@ -140,16 +146,24 @@ def with_fewer_slots(run: Callable[[int], Result], num_slots: int) -> Result:
             warnings.warn(f"out of memory: trying again with num_slots={num_slots}; same results", stacklevel=2)
 
 
-def evaluate(config: EvalConfig, level: Level, policy: FlowPolicy, *, seed: int = 0) -> Evaluation:
+def evaluate(
+    config: EvalConfig, level: Level, policy: FlowPolicy, *, weak: FlowPolicy | None = None, seed: int = 0
+) -> Evaluation:
     """Runs `config.num_evals` episodes of a policy on a level.
 
+    Args:
+        weak: an early checkpoint of the same run, for methods that compare with one.
+
     Raises:
-        ValueError: the method does not fit the policy.
+        ValueError: the method does not fit the policies.
         NonFiniteError: a NaN or infinity appeared; the message says in which episode and tick.
     """
-    check_policy(config, policy)
+    check_policy(config, policy, weak)
     runtime.make_room()
     (env, folded), controller = observed(level, policy, config.physics), controller_for(config)
+    if controller.method.needs_weak_policy:
+        method = dataclasses.replace(controller.method, weak=observed(level, weak, config.physics)[1])
+        controller = dataclasses.replace(controller, method=method)
     episodes = np.arange(config.num_evals)
     start = time.perf_counter()
 
@@ -172,7 +186,7 @@ def evaluate(config: EvalConfig, level: Level, policy: FlowPolicy, *, seed: int 
         episodes,
         chunk_size=policy.action_chunk_size,
         bound_actions=level.bound_actions,
-        evaluations_per_query=controller.method.network_evaluations(config.num_flow_steps),
+        evaluations=lambda steps: controller.method.network_evaluations(steps) * config.delay_profile.hedge,
         bootstrap_evaluations=config.num_flow_steps,
     )
     devices = len(jax.local_devices())

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from model import FlowPolicy, ModelConfig
-from rtc import checkpoints, evaluation, levels, provenance, results, traces
+from rtc import checkpoints, evaluation, levels, methods, provenance, results, traces
 from rtc.evaluation import EvalConfig, Evaluation
 from rtc.levels import Level
 from rtc.results import Cell
@@ -28,6 +27,7 @@ class Subject:
         checkpoint: its file.
         checkpoint_sha256: hash of that file.
         training: the facts stored with the checkpoint.
+        weak: the run's first policy for the level, where it has an earlier one, and `weak_sha256` its hash.
     """
 
     level: Level
@@ -36,6 +36,8 @@ class Subject:
     checkpoint: Path
     checkpoint_sha256: str
     training: dict
+    weak: FlowPolicy | None = None
+    weak_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,22 @@ def load_subject(run_path: str | Path, level_path: str, step: int = -1, model: M
         # How a policy was trained is a fact of the checkpoint, not a choice of who evaluates it; pickles lack it.
         known = model if path.suffix == ".pkl" else replace(model, simulated_delay=policy.config.simulated_delay)
         policy, training = checkpoints.load_policy(path, known)
-    return Subject(level, level_path, policy, path, checkpoints.sha256(path), training)
+    early = checkpoints.first_policy_path(run_path, level_path)
+    weak = (None, None) if early == path else (checkpoints.load_policy(early)[0], checkpoints.sha256(early))
+    return Subject(level, level_path, policy, path, checkpoints.sha256(path), training, *weak)
 
 
 def plan_inputs(planned: PlannedCell, subject: Subject, code_version: str) -> dict:
     """Everything that a cell's results depend on; its hash is the cell's fingerprint."""
-    return {
+    inputs = {
         "config": {**planned.config.identity(), "seed": planned.cell.seed},
         "checkpoint_sha256": subject.checkpoint_sha256,
         "level_sha256": subject.level.sha256,
         "code_version": code_version,
     }
+    if methods.make(planned.config.method, planned.config.method_options).needs_weak_policy:
+        inputs["config"]["weak_sha256"] = subject.weak_sha256
+    return inputs
 
 
 def run_cells(
@@ -129,13 +136,15 @@ def _check_plan(plan: Sequence[PlannedCell], subject: Subject) -> None:
     if twice:
         raise ValueError(f"cell {twice[0]} is planned twice: name profiles, methods and seeds once each")
     for planned in plan:
-        evaluation.check_policy(planned.config, subject.policy)
+        evaluation.check_policy(planned.config, subject.policy, subject.weak)
         evaluation.controller_for(planned.config)
 
 
 def _compute(root: Path, planned: PlannedCell, subject: Subject, inputs: dict) -> None:
     started = time.time()
-    outcome = evaluation.evaluate(planned.config, subject.level, subject.policy, seed=planned.cell.seed)
+    outcome = evaluation.evaluate(
+        planned.config, subject.level, subject.policy, weak=subject.weak, seed=planned.cell.seed
+    )
     trace = episode_trace(outcome.records, interesting_episode(outcome), planned.cell, subject)
     timing = {"wall_s": outcome.wall_s, "slot_utilisation": outcome.utilisation}
     origin = {"checkpoint": str(subject.checkpoint), "level_path": subject.level_path}
@@ -166,13 +175,12 @@ def interesting_episode(outcome: Evaluation) -> int:
 def episode_trace(records: Records, episode: int, cell: Cell, subject: Subject) -> EpisodeTrace:
     """One episode of a cell; of its actions, the dimensions that the level binds."""
     length = int(records.length[episode])
-    delay, horizon = records.delay[episode, :length], records.execute_horizon[episode, :length]
-    launched = delay != NEVER
+    delay = records.delay[episode, :length]
     return EpisodeTrace(
-        query=launched,
+        query=delay != NEVER,
         delay=delay,
         planned_delay=records.planned[episode, :length],
-        length_executed=np.where(launched, np.maximum(delay, horizon), NEVER),
+        length_executed=records.interval[episode, :length],
         age=records.age[episode, :length],
         action=records.actions[episode, :length][:, subject.level.bound_actions],
         horizon=subject.policy.action_chunk_size,

@@ -60,6 +60,13 @@ def guidance_weight(time: Float[Array, "*t"], maximum: float | Float[Array, ""])
     return jnp.minimum(rest / time * (time**2 + rest**2) / rest**2, maximum)
 
 
+def step_lengths(flow_steps: Int[Array, " b"], num_steps: int) -> Float[Array, "t b"]:
+    """Euler steps, in units of 1/num_steps, of samples that stop early: the last one goes the rest of the way."""
+    index = jnp.arange(num_steps)[:, None]
+    last = jnp.where(index == flow_steps - 1, num_steps - index, 0)
+    return jnp.where(index < flow_steps - 1, 1, last).astype(jnp.float32)
+
+
 def distance(a: Float[Array, "*n a"], b: Float[Array, "*n a"]) -> Float[Array, "*n"]:
     """Euclidean distance of actions."""
     return jnp.linalg.norm(a - b, axis=-1)

@@ -1,16 +1,22 @@
 """Every metric of an evaluation, from the records of its episodes. Nothing looks across a reset or past an end.
 
 Per query (over all launched queries of all episodes):
-    d_p50, d_p95, d_p99       percentiles of the delay, in ticks (of a sorted sample: values that occurred)
+    d_p50, d_p95, d_p99       percentiles of the delay, in ticks (of a sorted sample: values that occurred); an
+                              abandoned query counts with its deadline
+    mean_delay                mean of the delay, in ticks
     p_violate                 P(d_k > H - s_k): the delay exceeds what the chunk leaves after the execute horizon
-    p_starve_condition        P(L_{k-1} + d_k > H): the old chunk ends before the new one arrives (L_{-1} = 0)
+    p_starve_condition        P(L_{k-1} + d_k > H): the old chunk ends before the new one arrives (L_{-1} = 0; the
+                              intervals of abandoned queries add up)
     p_late                    P(d_k > planned delay)
     mean_planned_delay        mean of the delay that the method plans with, in ticks
-    mean_execute_horizon      mean of L_k = max(s_k, d_k), in ticks
+    mean_execute_horizon      mean of L_k, in ticks: max(s_k, d_k), or the deadline of an abandoned query
+    abandoned_fraction        queries that were abandoned at their deadline
+    mean_flow_steps           mean number of flow steps that a query had time for
 Per tick (over all executed ticks):
     starved_fraction          ticks on which neither chunk had an action
     age_p50, age_p99          ticks from the observation behind an action to its execution; starved ticks have none
-    flow_evals_per_tick       network evaluations (forward or backward, bootstrap included) per tick
+    flow_evals_per_tick       network evaluations (forward or backward; bootstrap, hedged copies and abandoned queries
+                              included) per tick
 Per episode, then averaged over episodes (commanded actions a_t before noise, dimensions that the level binds):
     returned_episode_solved, returned_episode_returns, returned_episode_lengths
     max_delta_action          max_t |a_t - a_{t-1}|₂
@@ -19,6 +25,7 @@ Per episode, then averaged over episodes (commanded actions a_t before noise, di
 An episode too short for a difference scores 0.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,30 +74,23 @@ def percentiles(values: Int[np.ndarray, " n"], *levels: float) -> list[float]:
     return [float(level) for level in np.percentile(values, levels, method="inverted_cdf")]
 
 
-def _previous_length(length: Int[np.ndarray, "n t"], launched: Bool[np.ndarray, "n t"]) -> Int[np.ndarray, " q"]:
-    """L_{k-1} of every launched query, in row-major order; 0 for an episode's first."""
-    episode = np.nonzero(launched)[0]
-    flat = length[launched]
-    previous = np.concatenate([[0], flat[:-1]])
-    first = np.concatenate([[True], episode[1:] != episode[:-1]])
-    return np.where(first, 0, previous)
-
-
 def _query_metrics(records: Records, chunk_size: int) -> dict[str, float]:
     launched = records.delay != NEVER
     delay, planned = records.delay[launched], records.planned[launched]
     horizon = records.execute_horizon[launched]
-    length = np.maximum(records.execute_horizon, records.delay)
     p50, p95, p99 = percentiles(delay, 50, 95, 99)
     return {
         "d_p50": p50,
         "d_p95": p95,
         "d_p99": p99,
+        "mean_delay": float(np.mean(delay)),
         "p_violate": float(np.mean(delay > chunk_size - horizon)),
-        "p_starve_condition": float(np.mean(_previous_length(length, launched) + delay > chunk_size)),
+        "p_starve_condition": float(np.mean(records.shift[launched] + delay > chunk_size)),
         "p_late": float(np.mean(delay > planned)),
         "mean_planned_delay": float(np.mean(planned)),
-        "mean_execute_horizon": float(np.mean(length[launched])),
+        "mean_execute_horizon": float(np.mean(records.interval[launched])),
+        "abandoned_fraction": float(records.abandoned.sum() / launched.sum()),
+        "mean_flow_steps": float(np.mean(records.flow_steps[launched])),
     }
 
 
@@ -98,11 +98,11 @@ def _episode_frame(
     records: Records,
     episodes: Int[np.ndarray, " n"],
     bound_actions: Bool[np.ndarray, " a"],
-    evaluations_per_query: int,
+    evaluations: Callable[[Int[np.ndarray, "n t"]], Int[np.ndarray, "n t"]],
     bootstrap_evaluations: int,
 ) -> pd.DataFrame:
     executed = np.arange(records.age.shape[1]) < records.length[:, None]
-    queries = (records.delay != NEVER).sum(axis=1)
+    launched = records.delay != NEVER
     smooth = np.array(
         [smoothness(a[:n][:, bound_actions]) for a, n in zip(records.actions, records.length, strict=True)]
     )
@@ -116,8 +116,9 @@ def _episode_frame(
             "max_ddelta_action": smooth[:, 1],
             "rms_ddelta_action": smooth[:, 2],
             "starved_ticks": ((records.age == NEVER) & executed).sum(axis=1),
-            "num_queries": queries,
-            "flow_evals": queries * evaluations_per_query + bootstrap_evaluations,
+            "num_queries": launched.sum(axis=1),
+            "abandoned_queries": records.abandoned,
+            "flow_evals": np.where(launched, evaluations(records.flow_steps), 0).sum(axis=1) + bootstrap_evaluations,
         }
     )
 
@@ -128,7 +129,7 @@ def summarise(
     *,
     chunk_size: int,
     bound_actions: Bool[np.ndarray, " a"],
-    evaluations_per_query: int,
+    evaluations: Callable[[Int[np.ndarray, "n t"]], Int[np.ndarray, "n t"]],
     bootstrap_evaluations: int,
 ) -> Summary:
     """All metrics of one evaluation.
@@ -138,10 +139,10 @@ def summarise(
         episodes: their numbers.
         chunk_size: H.
         bound_actions: action dimensions that the level binds to a motor or thruster.
-        evaluations_per_query: network evaluations per query of the method.
+        evaluations: network evaluations of queries, hedged copies included, from their flow steps.
         bootstrap_evaluations: network evaluations for the chunk before the first query.
     """
-    frame = _episode_frame(records, episodes, bound_actions, evaluations_per_query, bootstrap_evaluations)
+    frame = _episode_frame(records, episodes, bound_actions, evaluations, bootstrap_evaluations)
     ticks = int(frame["returned_episode_lengths"].sum())
     age = records.age[records.age != NEVER]
     age_p50, age_p99 = percentiles(age, 50, 99)

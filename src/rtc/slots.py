@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Shaped
 
 from rtc import delays, methods
 from rtc.controller import Controller
 from rtc.delays import DelayStream
 from rtc.environment import Environment, State
-from rtc.estimators import History
 from rtc.methods import Policy, Query
 from rtc.wrappers import noisy_action
 
@@ -26,15 +25,24 @@ NEVER = -1
 DELAY, POLICY, ACTION_NOISE, BOOTSTRAP = range(4)
 
 
+# Fields of Records with an entry per query, at the tick of its launch.
+PER_QUERY = ("delay", "planned", "execute_horizon", "interval", "shift", "flow_steps")
+
+
 class Records(NamedTuple):
     """What happened, one row per episode; entries past the end of an episode keep their initial value.
 
     Attributes:
         actions: commanded actions (before noise); NaN where no tick was executed.
         age: ticks between the observation behind the executed action and its execution; NEVER where starved.
-        delay: delay of the query launched at this tick; NEVER where none was launched.
+        delay: delay of the query launched at this tick (its deadline if it was abandoned); NEVER where none was
+            launched, as in the next five.
         planned: the delay planned for that query.
         execute_horizon: s_k of that query.
+        interval: L_k, ticks until the next launch.
+        shift: actions of the chunk before it that were due before its launch.
+        flow_steps: flow steps that it had time for.
+        abandoned: queries that were abandoned.
         returned: sum of rewards.
         length: control ticks of the episode.
         solved: the goal was reached.
@@ -48,6 +56,10 @@ class Records(NamedTuple):
     delay: Int[Array, "n t"]
     planned: Int[Array, "n t"]
     execute_horizon: Int[Array, "n t"]
+    interval: Int[Array, "n t"]
+    shift: Int[Array, "n t"]
+    flow_steps: Int[Array, "n t"]
+    abandoned: Int[Array, " n"]
     returned: Float[Array, " n"]
     length: Int[Array, " n"]
     solved: Bool[Array, " n"]
@@ -65,10 +77,13 @@ class Slots(NamedTuple):
         key: the episode's own random key.
         env, obs: environment state and observation.
         last_action: action of the previous tick (zeros before the first).
-        chunk: chunk of the newest query; `previous`: the one before it, shifted so that entry j belongs to the j-th
-            tick after the newest launch.
+        chunk: chunk of the newest query; `previous`: the one that is executed until it arrives, shifted so that entry
+            j belongs to the j-th tick after the newest launch.
+        predictions: chunks so far with an action for each tick of `chunk`, itself included and the bootstrap chunk
+            not.
         launch, previous_launch: ticks at which these two were launched.
-        delay, length: d_k and L_k of the newest query. `previous_length`: L_{k-1}.
+        delay, length: d_k and L_k of the newest query.
+        shift: actions of `previous` that were due before the newest launch: L_{k-1}, unless query k-1 was abandoned.
         stream: the episode's delays; its index is k.
         history: the estimator's state.
     """
@@ -81,13 +96,14 @@ class Slots(NamedTuple):
     last_action: Float[Array, "w a"]
     chunk: Float[Array, "w h a"]
     previous: Float[Array, "w h a"]
+    predictions: Int[Array, "w h"]
     launch: Int[Array, " w"]
     previous_launch: Int[Array, " w"]
     delay: Int[Array, " w"]
     length: Int[Array, " w"]
-    previous_length: Int[Array, " w"]
+    shift: Int[Array, " w"]
     stream: DelayStream
-    history: History
+    history: PyTree
 
 
 class Queue(NamedTuple):
@@ -126,22 +142,20 @@ def stream_keys(key: Key[Array, " w"], stream: int) -> Key[Array, " w"]:
     return jax.vmap(partial(jax.random.fold_in, data=stream))(key)
 
 
-def shift_chunk(chunk: Float[Array, "w h a"], by: Int[Array, " w"]) -> Float[Array, "w h a"]:
+def shift_chunk(chunk: Shaped[Array, "w h *a"], by: Int[Array, " w"]) -> Shaped[Array, "w h *a"]:
     """Drops the first `by` actions of each chunk; the freed tail is zero."""
     size = chunk.shape[1]
-    index = jnp.arange(size) + by[:, None]
-    moved = jnp.take_along_axis(chunk, jnp.minimum(index, size - 1)[..., None], axis=1)
-    return jnp.where((index < size)[..., None], moved, 0.0)
+    index = (jnp.arange(size) + by[:, None]).reshape(len(chunk), size, *(1,) * (chunk.ndim - 2))
+    moved = jnp.take_along_axis(chunk, jnp.minimum(index, size - 1), axis=1)
+    return jnp.where(index < size, moved, 0)
 
 
 def empty_records(rows: int, ticks: int, action_dim: int, pose: Any) -> Records:
     """Records of nothing yet; `pose` holds the shapes of the environment's poses, or is empty not to record them."""
     return Records(
         actions=jnp.full((rows, ticks, action_dim), jnp.nan),
-        age=jnp.full((rows, ticks), NEVER, jnp.int32),
-        delay=jnp.full((rows, ticks), NEVER, jnp.int32),
-        planned=jnp.full((rows, ticks), NEVER, jnp.int32),
-        execute_horizon=jnp.full((rows, ticks), NEVER, jnp.int32),
+        **{name: jnp.full((rows, ticks), NEVER, jnp.int32) for name in ("age", *PER_QUERY)},
+        abandoned=jnp.zeros(rows, jnp.int32),
         returned=jnp.zeros(rows),
         length=jnp.zeros(rows, jnp.int32),
         solved=jnp.zeros(rows, bool),
@@ -217,13 +231,14 @@ def new_slots(env: Environment, controller: Controller, queue: Queue, row: Int[A
         last_action=jnp.zeros((width, chunk.shape[-1])),
         chunk=chunk,
         previous=jnp.zeros_like(chunk),
+        predictions=jnp.zeros(chunk.shape[:2], jnp.int32),
         launch=zeros,
         previous_launch=zeros,
         delay=zeros,
         length=zeros,
-        previous_length=zeros,
+        shift=zeros,
         stream=jax.vmap(delays.init)(stream_keys(key, DELAY)),
-        history=jnp.broadcast_to(history, (width, *history.shape)),
+        history=jax.tree.map(lambda x: jnp.broadcast_to(x, (width, *x.shape)), history),
     )
 
 
@@ -248,58 +263,97 @@ def refill(env: Environment, controller: Controller, carry: Carry, queue: Queue)
     return carry._replace(slots=slots, next_row=carry.next_row + fresh.sum())
 
 
-def _launch(
-    policy: Policy, controller: Controller, slots: Slots, due: Bool[Array, " w"], num_steps: int, block: int
-) -> tuple[Slots, Int[Array, " w"], Int[Array, " w"]]:
-    """Launches a query in every slot that is due.
+class Launch(NamedTuple):
+    """The next query of every slot; the fields that `Records` has too are explained there.
 
-    Returns:
-        The slots with the new query as their newest, and per slot the planned delay and s_k (read where due).
+    Attributes:
+        reuse: the query before was abandoned: the chunk before that one is executed on.
     """
-    size = policy.action_chunk_size
-    delay, stream = jax.vmap(delays.sample, (None, 0))(controller.process, slots.stream)
-    planned = jax.vmap(controller.estimator.estimate)(slots.history, delay)
+
+    delay: Int[Array, " w"]
+    planned: Int[Array, " w"]
+    execute_horizon: Int[Array, " w"]
+    interval: Int[Array, " w"]
+    shift: Int[Array, " w"]
+    flow_steps: Int[Array, " w"]
+    abandoned: Bool[Array, " w"]
+    reuse: Bool[Array, " w"]
+
+
+def _plan(controller: Controller, slots: Slots, num_steps: int, size: int) -> tuple[Launch, DelayStream]:
+    """When the next query of each slot returns and when the one after it is launched."""
+    draw, stream = jax.vmap(delays.sample, (None, 0))(controller.process, slots.stream)
+    planned = jax.vmap(controller.estimator.estimate)(slots.history, draw.delay)
     adaptive = jnp.clip(planned, controller.execute_horizon, size)
     horizon = jnp.where(controller.adaptive, adaptive, controller.execute_horizon)
-    leftover = shift_chunk(slots.chunk, slots.length)
-    query_key = jax.vmap(jax.random.fold_in)(stream_keys(slots.key, POLICY), slots.stream.index)
+    deadline, waits = controller.process.deadline, controller.method.waits
+    reuse = slots.delay > deadline
+    used = jnp.full_like(horizon, size) if waits else slots.length + jnp.where(reuse, slots.shift, 0)
+    next_launch = draw.delay + horizon if waits else jnp.maximum(horizon, draw.delay)
+    launch = Launch(
+        delay=draw.delay,
+        planned=planned,
+        execute_horizon=horizon,
+        interval=jnp.where(draw.delay > deadline, deadline, next_launch),
+        shift=used,
+        flow_steps=jax.vmap(delays.flow_steps, (0, None))(draw, num_steps),
+        abandoned=draw.delay > deadline,
+        reuse=reuse,
+    )
+    return launch, stream
+
+
+def _launch(
+    policy: Policy, controller: Controller, slots: Slots, due: Bool[Array, " w"], num_steps: int, block: int
+) -> tuple[Slots, Launch]:
+    """Launches a query in every slot that is due: the slots with it as their newest, and the query (read where due)."""
+    size = policy.action_chunk_size
+    launch, stream = _plan(controller, slots, num_steps, size)
+    by = jnp.full_like(slots.length, size) if controller.method.waits else slots.length
+    leftover = shift_chunk(_where(launch.reuse, slots.previous, slots.chunk), by)
+    predictions = shift_chunk(slots.predictions - launch.reuse[:, None], by)
     query = Query(
-        key=query_key,
+        key=jax.vmap(jax.random.fold_in)(stream_keys(slots.key, POLICY), slots.stream.index),
         obs=slots.obs,
         leftover=leftover,
-        planned_delay=planned,
-        overlap_end=jnp.maximum(size - jnp.maximum(horizon, slots.length), 0),
+        planned_delay=launch.planned,
+        overlap_end=jnp.maximum(size - jnp.maximum(launch.execute_horizon, launch.shift), 0),
+        predictions=predictions,
+        flow_steps=launch.flow_steps,
     )
     method = partial(controller.method.next_chunk, policy, num_steps=num_steps)
+    observed = jnp.minimum(launch.delay, controller.process.deadline)
     launched = slots._replace(
         chunk=in_blocks(method, due, query, slots.chunk, block),
         previous=leftover,
+        predictions=predictions + 1,
         launch=slots.tick,
-        previous_launch=slots.launch,
-        delay=delay,
-        length=jnp.maximum(horizon, delay),
-        previous_length=slots.length,
+        previous_launch=jnp.where(launch.reuse, slots.previous_launch, slots.launch),
+        delay=launch.delay,
+        length=launch.interval,
+        shift=launch.shift,
         stream=stream,
-        history=jax.vmap(controller.estimator.update)(slots.history, delay),
+        history=jax.vmap(controller.estimator.update)(slots.history, observed),
     )
     kept = {"env": (), "obs": (), "key": ()}
     merged = _where(due, launched._replace(**kept), slots._replace(**kept))
-    return merged._replace(env=slots.env, obs=slots.obs, key=slots.key), planned, horizon
+    return merged._replace(env=slots.env, obs=slots.obs, key=slots.key), launch._replace(delay=observed)
 
 
-def _choose_action(slots: Slots, hold: Bool[Array, ""]) -> tuple[Float[Array, "w a"], Int[Array, " w"]]:
+def _choose_action(slots: Slots, controller: Controller) -> tuple[Float[Array, "w a"], Int[Array, " w"]]:
     """The commanded action of this tick and the age of the observation behind it (NEVER where starved)."""
     size = slots.chunk.shape[1]
     entry = slots.tick - slots.launch
     arrived = entry >= slots.delay
-    starved = ~arrived & (slots.previous_length + entry >= size)
+    starved = ~arrived & (slots.shift + entry >= size)
 
-    def pick(chunk):
-        index = jnp.minimum(entry, size - 1)[:, None, None]
+    def pick(chunk: Float[Array, "w h a"], entry: Int[Array, " w"]) -> Float[Array, "w a"]:
+        index = jnp.clip(entry, 0, size - 1)[:, None, None]
         return jnp.take_along_axis(chunk, index, axis=1)[:, 0]
 
-    action = _where(arrived, pick(slots.chunk), pick(slots.previous))
-    fallback = jnp.where(hold, slots.last_action, 0.0)
+    first = slots.delay if controller.method.waits else 0
+    action = _where(arrived, pick(slots.chunk, entry - first), pick(slots.previous, entry))
+    fallback = jnp.where(controller.hold, slots.last_action, 0.0)
     source = jnp.where(arrived, slots.launch, slots.previous_launch)
     return _where(starved, fallback, action), jnp.where(starved, NEVER, slots.tick - source)
 
@@ -315,21 +369,21 @@ def tick(env: Environment, policy: Policy, controller: Controller, carry: Carry,
     rows = carry.records.length.shape[0]
     busy = carry.slots.row < rows
     due = busy & (carry.slots.tick == carry.slots.launch + carry.slots.length)
-    slots, planned, horizon = _launch(policy, controller, carry.slots, due, num_steps, block)
-    action, age = _choose_action(slots, controller.hold)
+    slots, launch = _launch(policy, controller, carry.slots, due, num_steps, block)
+    action, age = _choose_action(slots, controller)
     noise_key = jax.vmap(jax.random.fold_in)(stream_keys(slots.key, ACTION_NOISE), slots.tick)
     executed = jax.vmap(noisy_action, (0, 0, None))(noise_key, action, controller.action_noise)
     state, outcome = env.step(slots.env, executed)
 
     at = slots.row, slots.tick
     old = carry.records
+    per_query = {name: jnp.where(due, getattr(launch, name), NEVER) for name in PER_QUERY}
     bad = busy & ~(outcome.finite & jnp.isfinite(action).all(axis=1))
     records = Records(
         actions=old.actions.at[at].set(action, mode="drop"),
         age=old.age.at[at].set(age, mode="drop"),
-        delay=old.delay.at[at].set(jnp.where(due, slots.delay, NEVER), mode="drop"),
-        planned=old.planned.at[at].set(jnp.where(due, planned, NEVER), mode="drop"),
-        execute_horizon=old.execute_horizon.at[at].set(jnp.where(due, horizon, NEVER), mode="drop"),
+        **{name: getattr(old, name).at[at].set(value, mode="drop") for name, value in per_query.items()},
+        abandoned=old.abandoned.at[slots.row].add(due & launch.abandoned, mode="drop"),
         returned=old.returned.at[slots.row].add(outcome.reward, mode="drop"),
         length=old.length.at[slots.row].add(1, mode="drop"),
         solved=old.solved.at[slots.row].set(outcome.solved, mode="drop"),

@@ -35,6 +35,13 @@ def require_float(field: str, value: object, *, low: float, high: float = float(
         raise ValueError(f"{field}={value!r} must be a finite number, {limits}")
 
 
+def require_positive(field: str, value: object, meaning: str) -> None:
+    """Raises ValueError unless `value` is a finite number above 0; `meaning` says what it is."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value < float("inf"):
+        raise ValueError(f"{field}={value!r} must be positive: {meaning}")
+
+
 def require_multiple(name: str, value: int, of: int) -> None:
     """Raises ValueError unless the value divides evenly."""
     if value % of:

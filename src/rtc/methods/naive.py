@@ -1,0 +1,49 @@
+"""Naive asynchronous execution, and synchronous execution."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from rtc.methods.base import Method, MethodOptions, Policy, Query, initial_noise
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Naive(Method):
+    """Switches to the new chunk as soon as it arrives, whatever the old one was doing.
+
+    Cost: one network evaluation per flow step.
+
+    Attributes:
+        noise_scale: standard deviation of the flow's initial noise.
+    """
+
+    noise_scale: Float[Array, ""]
+
+    def next_chunk(self, policy: Policy, query: Query, num_steps: int) -> Float[Array, "b h a"]:
+        noise = initial_noise(query.key, policy, self.noise_scale)
+        return policy.action(None, query.obs, num_steps, noise=noise, flow_steps=query.flow_steps)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Synchronous(Naive):
+    """Stops and thinks: holds still from the query to the chunk's arrival, then executes s actions from its start.
+
+    The "synchronous" baseline of Real-Time Chunking (arXiv 2506.07339, section 5): nothing of the old chunk is
+    executed while the robot waits. Cost: one network evaluation per flow step.
+    """
+
+    @property
+    def waits(self) -> bool:
+        return True
+
+
+def naive(options: MethodOptions) -> Naive:
+    return Naive(jnp.float32(options.noise_scale))
+
+
+def synchronous(options: MethodOptions) -> Synchronous:
+    return Synchronous(jnp.float32(options.noise_scale))
