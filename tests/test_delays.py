@@ -1,11 +1,13 @@
 """Delay profiles: validation, the laws they sample, and what their streams depend on."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 
 from rtc import delays
 from rtc.delays import DelayProfileConfig
@@ -23,10 +25,24 @@ def trace(tmp_path):
     return write
 
 
+@partial(jax.jit, static_argnames="count")
+def draws(process, key, count):
+    def query(stream, _):
+        draw, stream = delays.sample(process, stream)
+        return stream, draw
+
+    return jax.lax.scan(query, delays.init(key), length=count)[1]
+
+
 def draw(config, *, key=0, count=20_000):
     """The first `count` delays of one stream."""
-    stream = delays.DelayStream(jnp.broadcast_to(jax.random.key(key), count), jnp.arange(count))
-    return np.asarray(jax.vmap(delays.sample, (None, 0))(delays.make_process(config), stream)[0])
+    return np.asarray(draws(delays.make_process(config), jax.random.key(key), count).delay)
+
+
+def assert_share(occurred, probability):
+    """A share of independent events, to five standard errors."""
+    error = np.sqrt(probability * (1 - probability) / len(occurred))
+    assert abs(np.mean(occurred) - probability) <= 5 * error
 
 
 def test_fixed_is_constant():
@@ -43,8 +59,7 @@ def test_mixture_has_its_law():
     expected = {0: 0.7 * 0.95, 1: 0.2 * 0.95, 3: 0.1 * 0.95, 9: 0.05}
     assert set(sample) == set(expected)
     for delay, probability in expected.items():
-        sigma = np.sqrt(probability * (1 - probability) / len(sample))
-        assert abs(np.mean(sample == delay) - probability) < 5 * sigma
+        assert_share(sample == delay, probability)
 
 
 def test_long_tail_is_the_protocol():
@@ -66,13 +81,99 @@ def test_zero_probability_entries_never_occur():
     assert set(draw(trailing)) == {0}
 
 
-def test_sampling_one_by_one_equals_indexing():
-    process, stream = delays.make_process(MIXTURE), delays.init(jax.random.key(0))
-    one_by_one = []
-    for _ in range(20):
-        delay, stream = delays.sample(process, stream)
-        one_by_one.append(int(delay))
-    assert one_by_one == draw(MIXTURE, count=20).tolist()
+def test_a_delay_depends_on_its_index_alone():
+    """Without bursts, the k-th delay of a stream does not depend on the delays before it."""
+    process = delays.make_process(MIXTURE)
+    jumped = delays.init(jax.random.key(0))._replace(index=jnp.int32(7), spiking=jnp.array(True))
+    assert int(delays.sample(process, jumped)[0].delay) == draw(MIXTURE)[7]
+
+
+def test_bursts_have_their_marginal_law_and_their_length():
+    config = delays.PROFILES["burst"]
+    sample = np.stack([draw(config, key=key, count=4000) for key in range(20)])
+    spikes = sample == 4
+    # 80,000 dependent delays hold about 800 bursts; a share is known to about 5 % of itself.
+    np.testing.assert_allclose(spikes.mean(), 0.05, rtol=0.2)
+    assert_share(spikes[:, 1:][spikes[:, :-1]], 0.8)
+    assert_share(spikes[:, 1:][~spikes[:, :-1]], 0.05 / 0.95 / 5)
+    assert_share(sample[~spikes] == 1, 0.1)
+    first = np.array([draw(config, key=key, count=1)[0] for key in range(400)])
+    assert_share(first == 4, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("config", "law"),
+    [
+        (
+            DelayProfileConfig(mode="lognormal", median_ms=40.0, sigma=0.8, dt_ms=20.0),
+            scipy.stats.lognorm(0.8, scale=40),
+        ),
+        (DelayProfileConfig(mode="pareto", scale_ms=15.0, alpha=1.5, dt_ms=10.0), scipy.stats.pareto(1.5, scale=15)),
+    ],
+)
+def test_latency_laws_are_rounded_up_to_ticks(config, law):
+    sample = draw(config)
+    for ticks in range(8):
+        assert_share(sample <= ticks, law.cdf(ticks * config.dt_ms))
+    assert sample.min() == (2 if config.mode == "pareto" else 1)
+
+
+def test_a_latency_without_spread_is_its_median():
+    assert set(draw(DelayProfileConfig(mode="lognormal", median_ms=50.0, sigma=0.0, dt_ms=20.0), count=50)) == {3}
+
+
+def test_hedging_takes_the_fastest_of_independent_copies():
+    hedged = draw(dataclasses.replace(MIXTURE, hedge=3))
+    plain = draw(MIXTURE)
+    assert (hedged <= plain).all()
+    for delay in (0, 1, 3):
+        assert_share(hedged > delay, (1 - share_up_to(delay)) ** 3)
+
+
+def share_up_to(delay):
+    """P(d <= delay) of MIXTURE."""
+    base = {0: 0.7, 1: 0.9, 3: 1.0}[delay]
+    return 0.95 * base
+
+
+def test_hedging_does_not_escape_a_burst():
+    config = delays.PROFILES["burst"]
+    assert_same = np.testing.assert_array_equal
+    assert_same(draw(dataclasses.replace(config, hedge=4)) == 4, draw(config) == 4)
+
+
+def test_hedged_replays_start_at_places_of_their_own(trace):
+    path = trace([10.0] * 9 + [90.0])
+    config = DelayProfileConfig(mode="trace", trace_path=path, trace_order="replay", dt_ms=10.0)
+    assert (draw(config, count=100) == 9).sum() == 10
+    two = [draw(dataclasses.replace(config, hedge=2), key=key, count=100) for key in range(30)]
+    # Two copies agree on their place in a trace of ten rows in one of ten cases.
+    assert 0 < sum((sample == 9).any() for sample in two) < 15
+
+
+def test_dropped_spikes_are_base_delays():
+    config = dataclasses.replace(MIXTURE, drop_spike_prob=0.6)
+    sample, plain = draw(config), draw(MIXTURE)
+    assert_share(sample[plain == 9] == 9, 0.4)
+    np.testing.assert_array_equal(sample[plain != 9], plain[plain != 9])
+    assert not (draw(dataclasses.replace(MIXTURE, drop_spike_prob=1.0)) == 9).any()
+
+
+def test_anytime_returns_in_time_with_the_steps_there_was_time_for():
+    config = dataclasses.replace(MIXTURE, anytime=2)
+    found = draws(delays.make_process(config), jax.random.key(0), 2000)
+    np.testing.assert_array_equal(found.delay, np.minimum(draw(MIXTURE, count=2000), 2))
+    steps = np.asarray(jax.vmap(lambda one: delays.flow_steps(one, 10))(found))
+    # 2 of 3 ticks are time for 6 of 10 steps, 2 of 9 for 2.
+    assert {(int(c), int(s)) for c, s in zip(found.complete, steps, strict=True)} == {(0, 10), (1, 10), (3, 6), (9, 2)}
+    none = draws(delays.make_process(dataclasses.replace(MIXTURE, anytime=0)), jax.random.key(0), 2000)
+    assert set(np.asarray(jax.vmap(lambda one: delays.flow_steps(one, 10))(none)).tolist()) == {1, 10}
+
+
+def test_a_cap_comes_before_anytime():
+    config = dataclasses.replace(MIXTURE, anytime=2, tail_cap=4)
+    found = draws(delays.make_process(config), jax.random.key(0), 2000)
+    assert set(found.complete.tolist()) == {0, 1, 3, 4}
 
 
 def test_trace_rounds_up_to_ticks(trace):
@@ -137,6 +238,18 @@ def test_profiles_of_one_shape_share_their_structure():
         ({"dt_ms": float("nan")}, "dt_ms=nan must be positive"),
         ({"trace_order": "resampel"}, "did you mean 'resample'"),
         ({"mode": "trace"}, "trace_path=None"),
+        ({"mode": "markov", "p_burst_end": 0.0}, "needs one of them above 0"),
+        ({"p_burst_start": 2.0}, "p_burst_start=2.0"),
+        ({"sigma": -1.0}, "sigma=-1.0"),
+        ({"median_ms": 0.0}, "median_ms=0.0 must be positive"),
+        ({"scale_ms": -1.0}, "scale_ms=-1.0 must be positive"),
+        ({"alpha": 0.0}, "alpha=0.0 must be positive"),
+        ({"drop_spike_prob": 1.5}, "drop_spike_prob=1.5"),
+        ({"mode": "pareto", "drop_spike_prob": 0.5}, "only mixture and markov have spikes"),
+        ({"hedge": 0}, "hedge=0"),
+        ({"deadline": 0}, "deadline=0"),
+        ({"anytime": -1}, "anytime=-1"),
+        ({"mode": "fixed", "fixed_delay": 5, "deadline": 4}, "no query would ever return"),
     ],
 )
 def test_bad_profiles_are_refused(change, message):

@@ -1,5 +1,7 @@
 """Every execution method against the policy call that it stands for."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from flax import nnx
 
 from model import FlowPolicy, ModelConfig
-from rtc import methods
+from rtc import guidance, methods
 from rtc.methods import MethodOptions, Query
 
 B, H, A, STEPS = 5, 4, 6, 3
@@ -16,13 +18,22 @@ CONFIG = ModelConfig(
 )
 
 
-@pytest.fixture(scope="module")
-def policy():
+def random_policy(seed):
     """Random weights everywhere: a fresh policy would ignore much of its input."""
     fresh = FlowPolicy(obs_dim=7, action_dim=A, config=CONFIG, rngs=nnx.Rngs(0))
     graphdef, state = nnx.split(fresh)
-    keys = iter(jax.random.split(jax.random.key(1), 100))
+    keys = iter(jax.random.split(jax.random.key(seed), 100))
     return nnx.merge(graphdef, jax.tree.map(lambda x: 0.5 * jax.random.normal(next(keys), x.shape), state))
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return random_policy(1)
+
+
+@pytest.fixture(scope="module")
+def weak():
+    return random_policy(2)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +45,8 @@ def query():
         leftover=jax.random.normal(key, (B, H, A)),
         planned_delay=jnp.array([0, 1, 2, 3, 4]),
         overlap_end=jnp.array([3, 3, 2, 3, 1]),
+        predictions=jnp.array([[0] * H, [3, 2, 1, 0], [1, 1, 0, 0], [2, 2, 2, 0], [1, 0, 0, 0]]),
+        flow_steps=jnp.full(B, STEPS),
     )
 
 
@@ -43,6 +56,8 @@ def noise_of(query, scale=1.0):
 
 def next_chunk(name, policy, query, **options):
     method = methods.make(name, MethodOptions(**options))
+    if method.needs_weak_policy:
+        method = dataclasses.replace(method, weak=random_policy(2))
     return jax.jit(lambda: method.next_chunk(policy, query, STEPS))()
 
 
@@ -78,6 +93,65 @@ def test_bid_picks_one_of_its_own_samples(policy, query):
         assert np.abs(samples - chunk[row]).max(axis=(1, 2)).min() < 1e-4
 
 
+def test_bid_with_contrast_is_the_policy_call_with_a_weak_policy(policy, weak, query):
+    keys = jnp.stack([jax.random.split(key, 4) for key in query.key], axis=1)
+    noise = jnp.stack([jax.random.normal(key, (H, A)) for key in keys.reshape(-1)])
+    inputs = query.leftover, query.planned_delay, query.overlap_end, 4, 2, weak
+    expected = jax.jit(lambda: policy.bid_action(None, query.obs, STEPS, *inputs, noise=noise))()
+    chunk = next_chunk("bid_contrast", policy, query, bid_num_samples=4, bid_k=2)
+    np.testing.assert_allclose(chunk, expected, atol=1e-5)
+    assert np.abs(chunk - next_chunk("bid", policy, query, bid_num_samples=4)).max() > 1e-3
+
+
+def test_more_best_samples_than_samples_are_refused():
+    with pytest.raises(ValueError, match="bid_k=5 exceeds bid_num_samples=4"):
+        methods.make("bid_contrast", MethodOptions(bid_num_samples=4, bid_k=5))
+    methods.make("bid", MethodOptions(bid_num_samples=1))
+
+
+def test_stop_gradient_treats_the_velocity_as_constant(policy, query):
+    """One flow step by hand: x + v + w · W (Y - x - v) at flow time 0, where the guidance weight is its bound."""
+    noise = noise_of(query)
+    method = methods.make("realtime_stop_gradient", MethodOptions(max_guidance_weight=2.5))
+    chunk = jax.jit(lambda: method.next_chunk(policy, query._replace(flow_steps=jnp.ones(B, int)), 1))()
+    velocity = policy(query.obs, noise, 0.0)
+    weights = guidance.get_prefix_weights(query.planned_delay, query.overlap_end, H, "exp")[..., None]
+    expected = noise + velocity + 2.5 * weights * (query.leftover - noise - velocity)
+    np.testing.assert_allclose(chunk, expected, atol=1e-4)
+
+
+def test_temporal_ensemble_is_the_weighted_mean_of_all_predictions(policy):
+    """Four queries, one tick apart, against the definition: exp(-m k) for the k-th oldest chunk of each tick."""
+    decay, chunks, ensemble, obs = 0.3, [], None, jax.random.normal(jax.random.key(3), (4, 1, 7))
+    for k in range(4):
+        key = jax.random.split(jax.random.key(k), 1)
+        leftover = jnp.zeros((1, H, A)) if ensemble is None else jnp.pad(ensemble[:, 1:], ((0, 0), (0, 1), (0, 0)))
+        counts = jnp.array([[min(k, H - 1 - j) for j in range(H)]])
+        zero = jnp.zeros(1, int)
+        query = Query(key, obs[k], leftover, zero, zero + H, counts, zero + STEPS)
+        chunks.append(next_chunk("naive", policy, query))
+        ensemble = next_chunk("temporal_ensemble", policy, query, ensemble_decay=decay)
+    for entry in range(H):
+        covering = [chunks[k][0, entry + 3 - k] for k in range(4) if entry + 3 - k < H]
+        weights = np.exp(-decay * np.arange(len(covering)))
+        expected = (weights[:, None] * np.stack(covering)).sum(axis=0) / weights.sum()
+        np.testing.assert_allclose(ensemble[0, entry], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(methods.METHODS))
+def test_a_query_out_of_time_goes_the_rest_of_the_way_in_its_last_step(policy, query, name):
+    """With one of three steps, every sampler makes a single Euler step; the other rows keep all of theirs."""
+    steps = jnp.array([1, 3, 1, 3, 3])
+    method = methods.make(name, MethodOptions(bid_num_samples=3))
+    if method.needs_weak_policy:
+        method = dataclasses.replace(method, weak=random_policy(2))
+    mixed = jax.jit(lambda: method.next_chunk(policy, query._replace(flow_steps=steps), STEPS))()
+    whole = jax.jit(lambda: method.next_chunk(policy, query, STEPS))()
+    single = jax.jit(lambda: method.next_chunk(policy, query._replace(flow_steps=jnp.ones(B, int)), 1))()
+    np.testing.assert_allclose(mixed, jnp.where((steps == 1)[:, None, None], single, whole), atol=1e-4)
+    assert np.abs(single - whole).max() > 1e-2
+
+
 def test_trained_prefix_commits_what_is_left_of_the_old_chunk(policy, query):
     chunk = next_chunk("trained_prefix", policy, query)
     for row, length in enumerate([0, 1, 2, 3, 1]):
@@ -97,7 +171,8 @@ def test_noise_scale_zero_removes_all_randomness(policy, query, name):
 def test_cost_in_network_evaluations():
     costs = {name: methods.make(name).network_evaluations(5) for name in methods.METHODS}
     guided = ("realtime", "realtime_linear", "realtime_ones", "hard_masking")
-    assert costs == {"naive": 5, "trained_prefix": 5, "bid": 80} | dict.fromkeys(guided, 10)
+    plain = ("naive", "synchronous", "temporal_ensemble", "trained_prefix", "realtime_stop_gradient")
+    assert costs == {"bid": 80, "bid_contrast": 160} | dict.fromkeys(plain, 5) | dict.fromkeys(guided, 10)
 
 
 def test_unknown_method_suggests_a_name():
@@ -106,7 +181,14 @@ def test_unknown_method_suggests_a_name():
 
 
 @pytest.mark.parametrize(
-    "change", [{"noise_scale": -1.0}, {"max_guidance_weight": float("nan")}, {"bid_num_samples": 0}]
+    "change",
+    [
+        {"noise_scale": -1.0},
+        {"max_guidance_weight": float("nan")},
+        {"bid_num_samples": 0},
+        {"bid_k": 0},
+        {"ensemble_decay": -0.1},
+    ],
 )
 def test_bad_options_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):

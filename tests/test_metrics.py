@@ -30,6 +30,10 @@ def records_of(*episodes, ticks=8):
         delay=column("delay", NEVER),
         planned=column("planned", NEVER),
         execute_horizon=column("s", NEVER),
+        interval=column("L", NEVER),
+        shift=column("shift", NEVER),
+        flow_steps=column("steps", NEVER),
+        abandoned=np.array([episode.get("abandoned", 0) for episode in episodes]),
         returned=np.array([episode.get("returned", 0.0) for episode in episodes]),
         length=length,
         solved=np.array([episode.get("solved", False) for episode in episodes]),
@@ -45,7 +49,7 @@ def summarise(records, bound=(True, True)):
         np.arange(len(records.length)),
         chunk_size=H,
         bound_actions=np.array(bound),
-        evaluations_per_query=10,
+        evaluations=lambda steps: 2 * steps,
         bootstrap_evaluations=5,
     )
 
@@ -125,14 +129,20 @@ def test_query_metrics_by_hand():
     # Queries (d, planned, s): (0,1,1), (4,1,1), (1,1,1); a second episode with (3,2,2).
     # p_violate: d > H - s: 4 > 3; 3 > 2. p_late: 4 > 1; 3 > 2.
     # L = max(s, d) = 1, 4, 1, 3. Starvation L_(k-1) + d_k > 4: 0+0, 1+4 yes, 4+1 yes; 0+3.
+    # Flow steps 5, 5, 5 and 3, two evaluations each.
     first = {
         "actions": still(7),
         "age": [0, 1, 2, 3, NEVER, NEVER, 1],
         "delay": [0, 4, NEVER, NEVER, NEVER, 1],
         "planned": [1, 1, NEVER, NEVER, NEVER, 1],
         "s": [1, 1, NEVER, NEVER, NEVER, 1],
+        "L": [1, 4, NEVER, NEVER, NEVER, 1],
+        "shift": [0, 1, NEVER, NEVER, NEVER, 4],
+        "steps": [5, 5, NEVER, NEVER, NEVER, 5],
+        "abandoned": 1,
     }
-    second = {"actions": still(3), "age": [0, 1, 2], "delay": [3], "planned": [2], "s": [2]}
+    one = {"delay": [3], "planned": [2], "s": [2], "L": [3], "shift": [0], "steps": [3]}
+    second = {"actions": still(3), "age": [0, 1, 2], **one}
     summary = summarise(records_of(first, second))
     row = summary.row
     assert row["p_violate"] == 2 / 4
@@ -144,14 +154,11 @@ def test_query_metrics_by_hand():
     assert row["mean_planned_delay"] == 5 / 4
     assert row["starved_fraction"] == 2 / 10
     assert (row["age_p50"], row["age_p99"]) == (1, 3)
-    assert row["flow_evals_per_tick"] == (4 * 10 + 2 * 5) / 10
+    assert row["mean_delay"] == 8 / 4
+    assert row["mean_flow_steps"] == 18 / 4
+    assert row["abandoned_fraction"] == 1 / 4
+    assert row["flow_evals_per_tick"] == (2 * 18 + 2 * 5) / 10
     assert summary.delay_counts == {0: 1, 1: 1, 3: 1, 4: 1}
     assert summary.episodes["starved_ticks"].tolist() == [2, 0]
     assert summary.episodes["num_queries"].tolist() == [3, 1]
-
-
-def test_starvation_condition_does_not_look_into_the_previous_episode():
-    """L = 4 at the end of one episode and d = 1 at the start of the next do not starve anything."""
-    first = {"actions": still(4), "age": [0] * 4, "delay": [4], "planned": [4], "s": [1]}
-    second = {"actions": still(2), "age": [0] * 2, "delay": [1], "planned": [1], "s": [1]}
-    assert summarise(records_of(first, second)).row["p_starve_condition"] == 0.0
+    assert summary.episodes["abandoned_queries"].tolist() == [1, 0]

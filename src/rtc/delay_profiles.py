@@ -45,6 +45,7 @@ class DelayProfileConfig:
         scale_ms: least latency of mode `pareto`.
         alpha: tail index of mode `pareto`: P(latency > x) = (scale_ms / x)^alpha.
         trace_path: CSV file with a column `latency_ms` (mode `trace`).
+        trace_scale: factor on the measured latencies: a slower network or machine (mode `trace`).
         trace_order: `resample` draws rows independently; `replay` keeps their order, so bursts stay bursts, from a
             start that is random per episode.
         dt_ms: length of a control tick in milliseconds.
@@ -69,6 +70,7 @@ class DelayProfileConfig:
     scale_ms: float = 15.0
     alpha: float = 1.5
     trace_path: str | None = None
+    trace_scale: float = 1.0
     trace_order: TraceOrder = "resample"
     dt_ms: float = 1000 / 30
     tail_cap: int | None = None
@@ -90,6 +92,7 @@ class DelayProfileConfig:
             ("median_ms", "a latency in milliseconds"),
             ("scale_ms", "a latency in milliseconds"),
             ("alpha", "the tail index"),
+            ("trace_scale", "a factor"),
         ):
             require_positive(name, getattr(self, name), meaning)
         for name in ("base_delays", "base_probs"):
@@ -189,3 +192,22 @@ def read_trace(path: str | Path) -> np.ndarray:
     if bad.size:
         raise ValueError(f"trace_path={str(path)!r}, data row {bad[0] + 1}: latency_ms must be a number of at least 0")
     return latency
+
+
+def mean_delay(config: DelayProfileConfig) -> float:
+    """Mean delay of a profile of mode `mixture`, in ticks; an abandoned query counts with its deadline.
+
+    Raises:
+        ValueError: another mode.
+    """
+    if config.mode != "mixture":
+        raise ValueError(f"mode={config.mode!r}: the mean delay is computed for mode 'mixture' only")
+    p_spike = config.p_spike * (1 - config.drop_spike_prob)
+    law = dict.fromkeys([*config.base_delays, config.d_spike], 0.0)
+    for delay, probability in zip(config.base_delays, config.base_probs, strict=True):
+        law[delay] += (1 - p_spike) * probability
+    law[config.d_spike] += p_spike
+    bounds = [bound for bound in (config.tail_cap, config.anytime, config.deadline) if bound is not None]
+    # E[min of n] is the sum over t >= 0 of P(d > t)^n.
+    longest = min([max(law), *bounds])
+    return sum(sum(p for d, p in law.items() if d > t) ** config.hedge for t in range(longest))

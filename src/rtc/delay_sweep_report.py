@@ -46,7 +46,7 @@ def page(sweep: Sweep, curve: Sequence[Point], grid: Sequence[Point]) -> str:
         parts.append(f"## {method}\n\n{report.format_table(delay_sweep.level_table(sweep, method, curve))}\n")
     if grid:
         parts.append(f"## All d and s\n\n{report.format_table(delay_sweep.mean_table(sweep, grid))}\n")
-    parts.append(cells_origin(sweep) + provenance.footer())
+    parts.append(provenance.cells_origin(sweep.cells.values()) + provenance.footer())
     return "\n".join(parts)
 
 
@@ -59,17 +59,6 @@ def verdict(sweep: Sweep, curve: Sequence[Point]) -> str:
             word = "above" if gain.low > 0 else "below" if gain.high < 0 else "not told apart from"
             lines.append(f"- d = {point.delay}: realtime is {word} naive ({stats.percent(gain, signed=True)} points)")
     return "\n".join([*lines, ""])
-
-
-def cells_origin(sweep: Sweep) -> str:
-    """Which commits computed the cells, in one sentence."""
-    commits: dict[str, int] = {}
-    for cell in sweep.cells.values():
-        name = str(cell.provenance["git_commit"])[:12] + (" with changes" if cell.provenance["git_dirty"] else "")
-        commits[name] = commits.get(name, 0) + 1
-    seconds = sum(cell.provenance["wall_s"] for cell in sweep.cells.values())
-    counts = ", ".join(f"{count} at commit {name}" for name, count in commits.items())
-    return f"{len(sweep.cells)} cells, {seconds / 60:.0f} minutes: {counts}. "
 
 
 def figure(sweep: Sweep, curve: Sequence[Point]) -> Figure:

@@ -142,7 +142,7 @@ def _base_distribution(config: DelayProfileConfig) -> tuple[Int[np.ndarray, " n"
         delays, probs = np.array([config.fixed_delay]), np.ones(1)
     elif config.mode == "trace":
         # The small offset keeps a latency of exactly k ticks at k despite rounding in the division.
-        delays = np.ceil(read_trace(config.trace_path) / config.dt_ms - 1e-9)
+        delays = np.ceil(read_trace(config.trace_path) * config.trace_scale / config.dt_ms - 1e-9)
         if delays.max() > MAX_TICKS:
             raise ValueError(f"trace_path={config.trace_path!r} holds a latency of more than {MAX_TICKS} ticks")
         probs = np.full(len(delays), 1 / len(delays))

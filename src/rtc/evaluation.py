@@ -119,6 +119,22 @@ def check_policy(config: EvalConfig, policy: FlowPolicy, weak: FlowPolicy | None
         )
 
 
+def prepare(
+    config: EvalConfig, level: Level, policy: FlowPolicy, weak: FlowPolicy | None = None
+) -> tuple[Environment, FlowPolicy, Controller]:
+    """What the executor runs: environment, policy and controller.
+
+    Raises:
+        ValueError: the method does not fit the policies, or a trace cannot be read.
+    """
+    check_policy(config, policy, weak)
+    (env, folded), controller = observed(level, policy, config.physics), controller_for(config)
+    if controller.method.needs_weak_policy:
+        method = dataclasses.replace(controller.method, weak=observed(level, weak, config.physics)[1])
+        controller = dataclasses.replace(controller, method=method)
+    return env, folded, controller
+
+
 def observed(level: Level, policy: FlowPolicy, physics: str) -> tuple[Environment, FlowPolicy]:
     """The level and the policy, both with the observation entries that can change in this level and no others."""
     env, entries, start = _varying(level, physics)
@@ -158,12 +174,8 @@ def evaluate(
         ValueError: the method does not fit the policies.
         NonFiniteError: a NaN or infinity appeared; the message says in which episode and tick.
     """
-    check_policy(config, policy, weak)
     runtime.make_room()
-    (env, folded), controller = observed(level, policy, config.physics), controller_for(config)
-    if controller.method.needs_weak_policy:
-        method = dataclasses.replace(controller.method, weak=observed(level, weak, config.physics)[1])
-        controller = dataclasses.replace(controller, method=method)
+    env, folded, controller = prepare(config, level, policy, weak)
     episodes = np.arange(config.num_evals)
     start = time.perf_counter()
 

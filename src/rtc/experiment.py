@@ -1,5 +1,6 @@
 """Runs the cells of an experiment: checks everything first, skips what is done, resumes after a kill."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -87,15 +88,16 @@ def plan_inputs(planned: PlannedCell, subject: Subject, code_version: str) -> di
 
 
 def run_cells(
-    root: str | Path, plan: Sequence[PlannedCell], subject: Subject, *, overwrite: bool = False
+    root: str | Path, plan: Sequence[PlannedCell], subject: Subject, *, overwrite: bool = False, shared: bool = False
 ) -> dict[Cell, Path]:
     """Computes the cells that are not there yet and returns the directories of all of them.
 
     Args:
-        root: output root of the experiment; one run at a time may write to it.
+        root: output root of the experiment.
         plan: the cells, in order. Those of one method should follow each other.
         subject: policy and level.
         overwrite: compute cells again although they are there.
+        shared: others may write to `root` at the same time, but not the same cells; otherwise nobody else may.
 
     Raises:
         ValueError: an empty plan, a cell twice, a method that does not fit the policy, an unreadable trace, or
@@ -109,8 +111,10 @@ def run_cells(
     # Once, at the start: a source file that is edited during the run has no part in what the run computes.
     code_version = provenance.code_version()
     inputs = {planned.cell: plan_inputs(planned, subject, code_version) for planned in plan}
-    with results.lock(root):
-        results.remove_leftovers(root)
+    with contextlib.ExitStack() as locks:
+        for place in places.values() if shared else [root]:
+            locks.enter_context(results.lock(place))
+            results.remove_leftovers(place)
         todo = []
         for planned in plan:
             wanted = provenance.fingerprint(**inputs[planned.cell])

@@ -41,8 +41,7 @@ def write(path: Path, subject: Subject, config: EvalConfig, trace_path: Path) ->
 def play(subject: Subject, config: EvalConfig, trace: EpisodeTrace) -> Records:
     """Runs the episode of a trace again, and warns should rounding have changed it."""
     records = execution.rollout(
-        *evaluation.observed(subject.level, subject.policy, config.physics),
-        evaluation.controller_for(config),
+        *evaluation.prepare(config, subject.level, subject.policy, subject.weak),
         seed=trace.seed,
         episodes=np.array([trace.episode]),
         num_steps=config.num_flow_steps,

@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,18 @@ def footer(started: float | None = None) -> str:
         f"{facts['device_count']} × {facts['device_kind']} ({os.cpu_count()} cores), Python {facts['python']}, "
         f"{versions}; {facts['wall_s']:.0f} s.\n"
     )
+
+
+def cells_origin(cells: Iterable[Any]) -> str:
+    """Which commits computed some cells (`results.CellData`) and how long that took, in one sentence."""
+    commits: dict[str, int] = {}
+    cells = list(cells)
+    for cell in cells:
+        name = str(cell.provenance["git_commit"])[:12] + (" with changes" if cell.provenance["git_dirty"] else "")
+        commits[name] = commits.get(name, 0) + 1
+    seconds = sum(cell.provenance["wall_s"] for cell in cells)
+    counts = ", ".join(f"{count} at commit {name}" for name, count in commits.items())
+    return f"{len(cells)} cells, {seconds / 60:.0f} minutes: {counts}. "
 
 
 def origin() -> dict[str, Any]:

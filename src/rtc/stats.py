@@ -118,6 +118,44 @@ def mean_over_strata(strata: Sequence[Vector], confidence: float = CONFIDENCE) -
     return Interval(mean, mean - reach, mean + reach)
 
 
+@dataclass(frozen=True)
+class PairedTest:
+    """A mean difference with its interval and the two-sided p value of no difference."""
+
+    interval: Interval
+    p_value: float
+
+
+def paired_test(strata: Sequence[Vector], confidence: float = CONFIDENCE) -> PairedTest:
+    """Mean over strata of paired differences, tested against 0 with the normal distribution of `mean_over_strata`.
+
+    Differences that are all 0 give p = 1.
+
+    Raises:
+        ValueError: as `mean_over_strata`.
+    """
+    interval = mean_over_strata(strata, confidence)
+    reach = interval.high - interval.value
+    if reach == 0:
+        return PairedTest(interval, float(interval.value == 0))
+    score = interval.value / reach * scipy.stats.norm.ppf((1 + confidence) / 2)
+    return PairedTest(interval, float(2 * scipy.stats.norm.sf(abs(score))))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected for their number so that the chance of any false claim is bounded (Holm 1979).
+
+    Returns:
+        Adjusted values, in the given order; a claim holds at level α if its value is at most α.
+    """
+    order = np.argsort(p_values)
+    factors = np.arange(len(order), 0, -1)
+    adjusted = np.minimum(np.maximum.accumulate(np.asarray(p_values, float)[order] * factors), 1.0)
+    out = np.empty(len(order))
+    out[order] = adjusted
+    return out.tolist()
+
+
 def seed_std(per_seed: Sequence[float] | Vector) -> float:
     """Standard deviation (ddof=1) of one mean per seed; NaN for fewer than two seeds."""
     per_seed = _finite(per_seed, "per_seed")

@@ -1,0 +1,84 @@
+"""Measures how long one query takes on this device, at batch 1 and per method, and writes traces for delay profiles.
+
+    python exp/measure_latency.py
+    python src/eval_flow.py --run-path logs-bc/grasp_easy_h4 ... --config.delay-profile.mode trace \\
+        --config.delay-profile.trace-path exp_runs/latency/realtime.csv
+"""
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from rtc import cli, experiment, latency, methods, provenance, report, results
+from rtc.evaluation import EvalConfig
+
+INTRODUCTION = """\
+# Latency of one query
+
+Milliseconds from the call to the chunk in the host's memory, at batch 1, one query after the other, on an otherwise
+idle device. `cold start` is a method's first query, with tracing and compilation (or a look into its cache); it is not
+among the others. `<method>.csv` holds every query, for profiles of mode `trace`.
+"""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Command line of measure_latency.
+
+    Attributes:
+        run_path: run of the policies.
+        prefix_run_path: run of the policies trained with simulated delay, for the methods that need them.
+        level_path: world file or level name.
+        methods: methods to measure; all of them by default.
+        num_flow_steps: flow steps per query.
+        queries: queries that count, per method.
+        warm_up: queries before them.
+        output_root: where traces and the table go.
+        profile_dir: also record 20 queries of each method with jax.profiler and write the trace there.
+    """
+
+    run_path: str = "logs-bc/h8"
+    prefix_run_path: str = "logs-bc/h8_prefix"
+    level_path: str = "worlds/l/grasp_easy.json"
+    methods: tuple[str, ...] = tuple(methods.METHODS)
+    num_flow_steps: int = 5
+    queries: int = 2000
+    warm_up: int = 50
+    output_root: str = "exp_runs/latency"
+    profile_dir: str | None = None
+
+
+def measure(args: Arguments, name: str) -> latency.Latency:
+    """The latency of one method."""
+    prefix = methods.make(name).needs_simulated_delay
+    subject = experiment.load_subject(args.prefix_run_path if prefix else args.run_path, args.level_path)
+    config = EvalConfig(method=name, num_flow_steps=args.num_flow_steps, model=subject.policy.config)
+    ask = latency.query_function(config, subject)
+    found = latency.measure(ask, args.queries, args.warm_up)
+    if args.profile_dir is not None:
+        latency.profile(ask, f"{args.profile_dir}/{name}")
+    return found
+
+
+def run(args: Arguments) -> None:
+    started, root = time.time(), results.require_writable(args.output_root)
+    rows = []
+    for name in args.methods:
+        found = measure(args, name)
+        results.atomic_write(root / f"{name}.csv", results.to_csv(found.trace().round(6)))
+        rows.append({"method": name, **found.row()})
+        print(f"{name}: {rows[-1]}")
+    table = pd.DataFrame(rows)
+    facts = {"arguments": dataclasses.asdict(args), "latency_ms": rows, **provenance.provenance(started)}
+    results.atomic_write(root / "latency.json", json.dumps(facts, indent=2) + "\n")
+    text = "\n".join([INTRODUCTION, report.format_table(table) + "\n", provenance.footer(started)])
+    results.atomic_write(root / "summary.md", text)
+    print(f"wrote {Path(root) / 'summary.md'}")
+
+
+if __name__ == "__main__":
+    cli.start(Arguments, run, __doc__)

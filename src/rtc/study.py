@@ -1,0 +1,257 @@
+"""Studies: arms (delay profile and method) compared on the same episodes of several levels, with a stated question.
+
+A study names its primary metric and its comparisons beforehand. Its cells lie in
+`<output-root>/cells/<level>/<profile>/<method>/seed_<n>/`; finished ones are not computed again.
+"""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from rtc import delays, experiment, launch, methods, results, stats
+from rtc.evaluation import DEFAULT_SLOTS, EvalConfig
+from rtc.experiment import PlannedCell, Subject
+from rtc.levels import LEVEL_NAMES
+from rtc.results import Cell, CellData, CellError
+from rtc.stats import Interval
+
+# Where policies with chunks of 8 are, and those that learned to complete a prefix.
+RUN, PREFIX_RUN = "logs-bc/h8", "logs-bc/h8_prefix"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One condition of a study.
+
+    Attributes:
+        profile: name of the delay condition, for tables and directories.
+        method: name of what meets it.
+        config: the evaluation; episodes, slots and model are filled in when it runs.
+        run_path: run of its policies; None takes the study's run, or its prefix run where the method needs one.
+    """
+
+    profile: str
+    method: str
+    config: EvalConfig
+    run_path: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.profile, self.method
+
+    def renamed(self, profile: str) -> "Arm":
+        """The same arm under another name of its profile."""
+        return dataclasses.replace(self, profile=profile)
+
+
+def arm(profile: str, method: str, label: str | None = None, **changes) -> Arm:
+    """An arm of a named profile and a named method.
+
+    Args:
+        label: name of the method in tables, where it is more than its name.
+        changes: fields of `EvalConfig`, or of `Arm`.
+    """
+    of_arm = {name: changes.pop(name) for name in ("run_path",) if name in changes}
+    config = EvalConfig(**{"delay_profile": delays.profile(profile), "method": method} | changes)
+    return Arm(profile, label or method, config, **of_arm)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference that the study was made to measure: candidate minus reference, each a (profile, method)."""
+
+    candidate: tuple[str, str]
+    reference: tuple[str, str]
+
+    def __str__(self) -> str:
+        (profile, method), (other_profile, other_method) = self.candidate, self.reference
+        if profile == other_profile:
+            return f"{method} - {other_method} ({profile})"
+        if method == other_method:
+            return f"{profile} - {other_profile} ({method})"
+        return f"{method} ({profile}) - {other_method} ({other_profile})"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question and what is evaluated to answer it.
+
+    Attributes:
+        name: its directory below exp_runs.
+        title, title_zh: headings.
+        question, question_zh: what is asked, in a sentence or two.
+        arms: the conditions.
+        comparisons: the differences that answer it; p values are corrected for their number.
+        levels: names of levels.
+        primary: the metric that decides, a column of episodes.csv.
+    """
+
+    name: str
+    title: str
+    title_zh: str
+    question: str
+    question_zh: str
+    arms: tuple[Arm, ...]
+    comparisons: tuple[Comparison, ...]
+    levels: tuple[str, ...] = LEVEL_NAMES
+    primary: str = stats.SOLVED
+
+    def __post_init__(self):
+        keys = [one.key for one in self.arms]
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"arms of {self.name} share a name: {sorted({k for k in keys if keys.count(k) > 1})}")
+        for comparison in self.comparisons:
+            for key in (comparison.candidate, comparison.reference):
+                if key not in keys:
+                    raise ValueError(f"comparison {comparison} of {self.name}: there is no arm {key}")
+
+    @property
+    def profiles(self) -> list[str]:
+        return list(dict.fromkeys(one.profile for one in self.arms))
+
+    @property
+    def methods(self) -> list[str]:
+        return list(dict.fromkeys(one.method for one in self.arms))
+
+
+@dataclass(frozen=True)
+class StudyArguments:
+    """Command line of a study; the defaults are its protocol.
+
+    Attributes:
+        levels: names of levels; by default the study's.
+        seeds: seeds of all randomness.
+        num_evals: episodes per arm, level and seed.
+        num_flow_steps: Euler steps per chunk.
+        run_path: run of the policies.
+        prefix_run_path: run of the policies trained with simulated delay, for methods that need them.
+        num_slots: episodes simulated at a time, per device; results do not depend on it.
+        output_root: where cells, tables and figures go; by default exp_runs/<study>.
+        launcher: how the cells are distributed.
+        report_only: write tables and figures of the cells that are there.
+    """
+
+    levels: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    num_evals: int = 2048
+    num_flow_steps: int = 5
+    run_path: str = RUN
+    prefix_run_path: str = PREFIX_RUN
+    num_slots: int = DEFAULT_SLOTS
+    output_root: str | None = None
+    launcher: launch.LauncherConfig = field(default_factory=launch.LauncherConfig)
+    report_only: bool = False
+
+
+def root_of(study: Study, args: StudyArguments) -> Path:
+    """Where a study's results go."""
+    return Path(args.output_root or f"exp_runs/{study.name}")
+
+
+@functools.lru_cache(maxsize=8)
+def load(run_path: str, level: str) -> Subject:
+    """A level and a run's policy for it; arms share them."""
+    return experiment.load_subject(run_path, f"worlds/l/{level}.json")
+
+
+def run_of(one: Arm, args: StudyArguments) -> str:
+    """The run whose policies an arm executes."""
+    if one.run_path is not None:
+        return one.run_path
+    method = methods.make(one.config.method, one.config.method_options)
+    return args.prefix_run_path if method.needs_simulated_delay else args.run_path
+
+
+def tasks(study: Study, args: StudyArguments) -> list[launch.Task]:
+    """One task per level and group of arms that share a policy and a compiled program."""
+    groups: dict[tuple[str, str], list[Arm]] = {}
+    for one in study.arms:
+        groups.setdefault((run_of(one, args), one.config.method), []).append(one)
+    return [
+        launch.Task(f"{level}, {method}", run_arms, (study, args, level, run_path, tuple(arms)))
+        for level in args.levels or study.levels
+        for (run_path, method), arms in groups.items()
+    ]
+
+
+def run_arms(study: Study, args: StudyArguments, level: str, run_path: str, arms: tuple[Arm, ...]) -> None:
+    """Computes the cells of some arms on one level that are not there yet."""
+    subject = load(run_path, level)
+    settings = {
+        "num_evals": args.num_evals,
+        "num_flow_steps": args.num_flow_steps,
+        "num_slots": args.num_slots,
+        "model": subject.policy.config,
+    }
+    cells = [
+        PlannedCell(Cell(*one.key, seed, level), dataclasses.replace(one.config, **settings))
+        for one in arms
+        for seed in args.seeds
+    ]
+    experiment.run_cells(root_of(study, args) / "cells" / level, cells, subject, shared=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The finished cells of a study, by (level, profile, method): one per seed."""
+
+    study: Study
+    cells: Mapping[tuple[str, str, str], tuple[CellData, ...]]
+
+    @classmethod
+    def read(cls, study: Study, args: StudyArguments) -> "Outcome":
+        """Reads what is complete; arms that lack a seed on a level are left out there."""
+        found = {}
+        for level in args.levels or study.levels:
+            for one in study.arms:
+                with contextlib.suppress(CellError):
+                    found[level, *one.key] = tuple(
+                        results.read_cell(results.cell_dir(root_of(study, args) / "cells" / level, cell), cell)
+                        for cell in (Cell(*one.key, seed, level) for seed in args.seeds)
+                    )
+        return cls(study, found)
+
+    @property
+    def levels(self) -> list[str]:
+        return list(dict.fromkeys(level for level, _, _ in self.cells))
+
+    def complete(self, *keys: tuple[str, str]) -> bool:
+        """Whether all levels have these arms."""
+        return bool(self.levels) and all((level, *key) in self.cells for level in self.levels for key in keys)
+
+    def episodes(self, level: str, key: tuple[str, str], metric: str) -> Float[np.ndarray, " n"]:
+        """A metric of all episodes, in order of seed and episode."""
+        return np.concatenate([cell.episodes[metric].to_numpy(float) for cell in self.cells[level, *key]])
+
+    def mean(self, key: tuple[str, str], metric: str) -> Interval:
+        """Mean over the levels of a per-episode metric."""
+        return stats.mean_over_strata([self.episodes(level, key, metric) for level in self.levels])
+
+    def difference(self, comparison: Comparison, metric: str, levels: Iterable[str] | None = None) -> stats.PairedTest:
+        """Paired difference, in the mean over the levels."""
+        return stats.paired_test(
+            [
+                self.episodes(level, comparison.candidate, metric) - self.episodes(level, comparison.reference, metric)
+                for level in levels or self.levels
+            ]
+        )
+
+    def cell_mean(self, key: tuple[str, str], column: str) -> float:
+        """Mean over levels and seeds of a column of results.csv."""
+        return float(np.mean([cell.result[column] for level in self.levels for cell in self.cells[level, *key]]))
+
+    def rows(self) -> pd.DataFrame:
+        """All result rows, for results_all.csv."""
+        return pd.DataFrame([cell.result for cells in self.cells.values() for cell in cells])
+
+
+def versus(candidates: Sequence[str], reference: str, profiles: Sequence[str]) -> tuple[Comparison, ...]:
+    """Each candidate method against one reference method, under every profile."""
+    return tuple(Comparison((p, m), (p, reference)) for p in profiles for m in candidates if m != reference)

@@ -1,0 +1,213 @@
+"""What a study found: tables with paired intervals and corrected p values, figures, and a page."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rtc import figures, provenance, report, results, stats, webpage
+from rtc.study import Comparison, Outcome, Study
+
+ALPHA = 0.05
+PERCENT = (stats.SOLVED,)
+# Columns of results.csv in the table of costs and side effects, with their headings.
+SIDE_EFFECTS = {
+    "returned_episode_returns": "return",
+    "rms_ddelta_action": "jerk (rms)",
+    "mean_delay": "mean d",
+    "d_p99": "d_p99",
+    "p_late": "p_late",
+    "starved_fraction": "starved",
+    "mean_execute_horizon": "mean L",
+    "mean_flow_steps": "flow steps",
+    "flow_evals_per_tick": "evals/tick",
+}
+CELLS_NOTE = """\
+Means over {levels} levels ({names}), {episodes} episodes each; brackets hold 95 % intervals with the levels as strata.
+All arms meet the same episodes, so differences are paired. They say how far more episodes on these levels could move a
+result, and nothing on other levels.
+"""
+
+Figures = dict[str, Figure]
+
+
+def write(study: Study, outcome: Outcome, root: Path, draw: Callable[[Study, Outcome], Figures] | None = None) -> None:
+    """Writes results_all.csv, summary.md, summary.zh-CN.md, figures/ and index.html below `root`.
+
+    Args:
+        draw: figures of the study's own, by name; by default the primary metric of all arms.
+
+    Raises:
+        ValueError: there are no finished cells.
+    """
+    if not outcome.cells:
+        raise ValueError(f"{root}/cells holds no finished cells of this study: run it without --report-only")
+    results.atomic_write(root / "results_all.csv", results.to_csv(outcome.rows()))
+    drawn = (draw or default_figures)(study, outcome)
+    for name, figure in drawn.items():
+        figures.save(figure, root / "figures" / name)
+    for suffix, language in ((".md", "en"), (".zh-CN.md", "zh")):
+        results.atomic_write(root / f"summary{suffix}", page(study, outcome, list(drawn), root, language))
+    webpage.write(root, study.title)
+    print(f"wrote {root / 'summary.md'} and {root / 'index.html'}")
+
+
+HEADINGS = {
+    "en": {
+        "question": "Question",
+        "primary": "Primary metric: {metric}, fixed before the study ran. {count} comparisons; p values are corrected "
+        "for their number (Holm).",
+        "comparisons": "Comparisons",
+        "means": "All arms",
+        "side": "Costs and side effects",
+        "levels": "Level by level",
+        "discussion": "Discussion",
+    },
+    "zh": {
+        "question": "问题",
+        "primary": "主要指标：{metric}，在研究运行之前确定。共 {count} 个比较；p 值按其数量校正（Holm）。",
+        "comparisons": "比较",
+        "means": "全部条件",
+        "side": "代价与副作用",
+        "levels": "逐关卡",
+        "discussion": "讨论",
+    },
+}
+CELLS_NOTE_ZH = """\
+{levels} 个关卡（{names}）的平均值，每个关卡 {episodes} 个回合；方括号内为以关卡为层的 95 % 区间。
+所有条件面对同样的回合，因此差值是成对的。区间说明在这些关卡上增加回合会使结果移动多少，不涉及其他关卡。
+"""
+
+
+def page(study: Study, outcome: Outcome, drawn: Sequence[str], root: Path, language: str) -> str:
+    """The summary in one language; the discussion is read from discussion.md (discussion.zh-CN.md)."""
+    words = HEADINGS[language]
+    note = CELLS_NOTE if language == "en" else CELLS_NOTE_ZH
+    names = ", ".join(outcome.levels)
+    episodes = len(next(iter(outcome.cells.values()))[0].episodes) * len(next(iter(outcome.cells.values())))
+    parts = [
+        f"# {study.title if language == 'en' else study.title_zh}\n",
+        f"## {words['question']}\n\n{study.question if language == 'en' else study.question_zh}\n",
+        words["primary"].format(metric=study.primary, count=len(study.comparisons)) + "\n",
+        note.format(levels=len(outcome.levels), names=names, episodes=episodes),
+    ]
+    if study.comparisons:
+        parts.append(f"## {words['comparisons']}\n\n{report.format_table(comparison_table(study, outcome))}\n")
+    discussion = root / ("discussion.md" if language == "en" else "discussion.zh-CN.md")
+    if discussion.is_file():
+        parts.append(f"## {words['discussion']}\n\n{discussion.read_text().strip()}\n")
+    parts += [f"![{name}](figures/{name}.png)\n" for name in drawn]
+    parts.append(f"## {words['means']}\n\n{report.format_table(mean_table(study, outcome))}\n")
+    parts.append(f"## {words['side']}\n\n{report.format_table(side_effect_table(study, outcome))}\n")
+    parts.append(f"## {words['levels']}\n\n{report.format_table(level_table(study, outcome))}\n")
+    parts.append(provenance.cells_origin([c for cells in outcome.cells.values() for c in cells]) + provenance.footer())
+    return "\n".join(parts)
+
+
+def metric_text(interval: stats.Interval, metric: str, signed: bool = False) -> str:
+    """An interval of a metric: solve rates in percent."""
+    if metric in PERCENT:
+        return stats.percent(interval, signed)
+    plus = "+" if signed else ""
+    return f"{interval.value:{plus}.3f} [{interval.low:{plus}.3f}, {interval.high:{plus}.3f}]"
+
+
+def comparison_table(study: Study, outcome: Outcome) -> pd.DataFrame:
+    """Paired differences of the primary metric, with p values before and after correction."""
+    known = [c for c in study.comparisons if outcome.complete(c.candidate, c.reference)]
+    tests = [outcome.difference(comparison, study.primary) for comparison in known]
+    adjusted = stats.holm([test.p_value for test in tests])
+    return pd.DataFrame(
+        {
+            "candidate - reference": str(comparison),
+            "difference": metric_text(test.interval, study.primary, signed=True),
+            "p": p_text(test.p_value),
+            "p (Holm)": p_text(corrected),
+            "finding": finding(test, corrected),
+            "better / worse levels": _better_worse(study, outcome, comparison),
+        }
+        for comparison, test, corrected in zip(known, tests, adjusted, strict=True)
+    )
+
+
+def p_text(p_value: float) -> str:
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def finding(test: stats.PairedTest, corrected: float) -> str:
+    """What a corrected p value allows to say."""
+    if corrected > ALPHA:
+        return "not told apart"
+    return "higher" if test.interval.value > 0 else "lower"
+
+
+def _better_worse(study: Study, outcome: Outcome, comparison: Comparison) -> str:
+    """On how many levels the interval of the difference lies above and below 0."""
+    signs = [outcome.difference(comparison, study.primary, [level]).interval for level in outcome.levels]
+    return f"{sum(i.low > 0 for i in signs)} / {sum(i.high < 0 for i in signs)}"
+
+
+def mean_table(study: Study, outcome: Outcome) -> pd.DataFrame:
+    """The primary metric of all arms: a row per method, a column per profile."""
+    rows = []
+    for method in study.methods:
+        row: dict[str, str] = {"method": method}
+        for profile in study.profiles:
+            there = outcome.complete((profile, method))
+            row[profile] = metric_text(outcome.mean((profile, method), study.primary), study.primary) if there else ""
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def side_effect_table(study: Study, outcome: Outcome) -> pd.DataFrame:
+    """What the arms cost and what else they change."""
+    return pd.DataFrame(
+        {"profile": one.profile, "method": one.method}
+        | {heading: outcome.cell_mean(one.key, column) for column, heading in SIDE_EFFECTS.items()}
+        for one in study.arms
+        if outcome.complete(one.key)
+    )
+
+
+def level_table(study: Study, outcome: Outcome) -> pd.DataFrame:
+    """The primary metric of all arms on every level, without intervals."""
+    scale = 100.0 if study.primary in PERCENT else 1.0
+    rows = []
+    for one in study.arms:
+        row: dict[str, object] = {"profile": one.profile, "method": one.method}
+        for level in outcome.levels:
+            there = (level, *one.key) in outcome.cells
+            value = scale * outcome.episodes(level, one.key, study.primary).mean() if there else np.nan
+            row[level] = f"{value:.1f}" if scale > 1 else f"{value:.3f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def default_figures(study: Study, outcome: Outcome) -> Figures:
+    """The primary metric of all arms."""
+    return {"primary": arms_figure(study, outcome, study.primary)}
+
+
+def arms_figure(study: Study, outcome: Outcome, metric: str) -> Figure:
+    """One panel per profile; a point with its interval per method, on one scale."""
+    profiles, methods = study.profiles, study.methods
+    scale = 100.0 if metric in PERCENT else 1.0
+    with matplotlib.rc_context(figures.STYLE):
+        size = (2.0 + 2.1 * len(profiles), 0.9 + 0.28 * len(methods))
+        figure, axes = figures.subplots(1, len(profiles), size, sharex=True, sharey=True)
+        for ax, profile in zip(axes[0], profiles, strict=True):
+            for place, method in enumerate(methods):
+                if outcome.complete((profile, method)):
+                    interval = outcome.mean((profile, method), metric)
+                    color = figures.method_color(method, methods)
+                    ax.plot([scale * interval.low, scale * interval.high], [place, place], color=color, linewidth=2.2)
+                    ax.plot(scale * interval.value, place, "o", color=color, markersize=5)
+            ax.set_title(profile.replace("_", " "), fontweight="bold")
+            ax.set_yticks(range(len(methods)), methods)
+            ax.grid(axis="x", color=figures.LIGHT, linewidth=0.6)
+        axes[0, 0].invert_yaxis()
+        figure.supxlabel("episodes solved (%)" if metric in PERCENT else metric, fontsize=9)
+    return figure
