@@ -39,6 +39,7 @@ class Arguments:
         sweep: run the published grid of constant delays and execute horizons.
         overwrite: compute cells again although they are there.
         config: the evaluation.
+        config_file: TOML file with fields of the evaluation; flags win over it.
     """
 
     run_path: str
@@ -49,6 +50,7 @@ class Arguments:
     sweep: bool = False
     overwrite: bool = False
     config: EvalConfig = field(default_factory=EvalConfig)
+    config_file: str | None = None
 
 
 def plan(args: Arguments, level_name: str) -> list[PlannedCell]:
@@ -94,4 +96,4 @@ def run(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    cli.start(Arguments, run, __doc__, default=lambda: cli.from_file(Arguments))

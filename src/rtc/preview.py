@@ -68,7 +68,14 @@ def frames(subject: Subject, records: Records) -> Iterator[UInt8[np.ndarray, "h 
 
 
 def _caption(records: Records, tick: int, last: bool) -> list[str]:
+    """Tick, the query in flight or the chunk that has just arrived, and what the executed action goes by."""
     lines, age = [f"tick {tick + 1}"], records.age[0, tick]
+    launched = np.flatnonzero(records.delay[0, : tick + 1] != NEVER)[-1]
+    waited, delay = tick - launched, records.delay[0, launched]
+    if waited < delay:
+        lines.append(f"query in flight: {waited + 1} of {delay} ticks")
+    elif waited == delay:
+        lines.append("new chunk")
     if age == NEVER:
         lines.append("starved")
     elif age > 0:

@@ -1,0 +1,93 @@
+"""Studies written as TOML files: delay profiles times methods, and what is compared.
+
+    name = "hedging"
+    title = "Does hedging help?"
+    levels = ["grasp_easy", "catapult"]
+
+    [profiles.long_tail]              # a named profile
+    [profiles.hedged]                 # one with fields of DelayProfileConfig of its own
+    base = "long_tail"
+    hedge = 2
+
+    [methods.realtime]                # a named method
+    [methods.soft]                    # one with fields of EvalConfig of its own
+    method = "realtime"
+    method_options = { max_guidance_weight = 2.0 }
+    estimator = { kind = "quantile", q = 0.9 }
+
+    [[comparisons]]
+    candidate = ["hedged", "soft"]
+    reference = ["long_tail", "realtime"]
+
+A method may also name the run of its policies (`run_path`).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rtc import config_file, delays, methods
+from rtc.delays import DelayProfileConfig
+from rtc.evaluation import EvalConfig
+from rtc.levels import LEVEL_NAMES
+from rtc.study import Arm, Comparison, Study
+from rtc.validation import require_choice, unknown
+
+_TEXTS = ("name", "title", "title_zh", "question", "question_zh", "primary")
+_KEYS = (*_TEXTS, "levels", "profiles", "methods", "comparisons")
+
+
+def read(path: str | Path) -> Study:
+    """The study of a file.
+
+    Raises:
+        ValueError: the file cannot be read, lacks something, or names what does not exist; the message says where.
+    """
+    tables = config_file.read(path)
+    for key in tables:
+        if key not in _KEYS:
+            raise unknown(f"{path}: key", key, _KEYS)
+    for key in ("profiles", "methods"):
+        if not tables.get(key):
+            raise ValueError(f"{path} has no tables [{key}.<name>]: give at least one")
+    name = tables.get("name", Path(path).stem)
+    texts = {"title": name, "title_zh": tables.get("title", name), "question": "", "question_zh": ""}
+    texts |= {key: tables[key] for key in _TEXTS if key in tables}
+    for level in tables.get("levels", ()):
+        require_choice(f"{path}: levels entry", level, LEVEL_NAMES)
+    profiles = {name: _profile(name, table, f"{path}, profiles.{name}") for name, table in tables["profiles"].items()}
+    return Study(
+        **texts | {"name": name},
+        arms=tuple(
+            _arm(profile, config, label, table, f"{path}, methods.{label}")
+            for label, table in tables["methods"].items()
+            for profile, config in profiles.items()
+        ),
+        comparisons=tuple(_comparison(entry, str(path)) for entry in tables.get("comparisons", ())),
+        levels=tuple(tables.get("levels", LEVEL_NAMES)),
+    )
+
+
+def _profile(name: str, table: Mapping[str, Any], where: str) -> DelayProfileConfig:
+    changes = dict(table)
+    base = changes.pop("base", None if changes else name)
+    return config_file.fill(DelayProfileConfig() if base is None else delays.profile(base), changes, where)
+
+
+def _arm(profile: str, delay: DelayProfileConfig, label: str, table: Mapping[str, Any], where: str) -> Arm:
+    changes = dict(table)
+    run_path = changes.pop("run_path", None)
+    if "delay_profile" in changes:
+        raise ValueError(f"{where}: delay_profile belongs to the tables [profiles.<name>]")
+    method = changes.pop("method", label)
+    require_choice(f"{where}: method", method, methods.METHODS)
+    base = EvalConfig(method=method, delay_profile=delay)
+    return Arm(profile, label, config_file.fill(base, changes, where), run_path)
+
+
+def _comparison(entry: Mapping[str, Any], where: str) -> Comparison:
+    try:
+        candidate, reference = (tuple(entry[name]) for name in ("candidate", "reference"))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{where}: a comparison needs candidate and reference, each [profile, method]") from error
+    return Comparison(candidate, reference)

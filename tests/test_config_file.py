@@ -1,0 +1,150 @@
+"""Configurations and studies written as TOML files."""
+
+import dataclasses
+
+import pytest
+import tyro
+
+import eval_flow
+from rtc import cli, config_file, delays, study_file
+from rtc.delays import DelayProfileConfig
+from rtc.evaluation import EvalConfig
+
+EVALUATION = """\
+method = "realtime"
+num_evals = 64
+[delay_profile]
+mode = "markov"
+d_spike = 6
+base_delays = [0, 1]
+base_probs = [0.5, 0.5]
+p_burst_start = 0.1
+p_burst_end = 1
+deadline = 3
+[method_options]
+max_guidance_weight = 2
+[estimator]
+kind = "ewma"
+[execution]
+horizon = "adaptive"
+"""
+STUDY = """\
+name = "hedging"
+title = "Does hedging help?"
+levels = ["grasp_easy", "catapult"]
+[profiles.long_tail]
+[profiles.hedged]
+base = "long_tail"
+hedge = 2
+[profiles.slow]
+mode = "lognormal"
+median_ms = 80
+[methods.realtime]
+[methods.soft]
+method = "realtime"
+run_path = "logs-bc/other"
+method_options = { max_guidance_weight = 2.0 }
+estimator = { kind = "quantile", q = 0.9 }
+[[comparisons]]
+candidate = ["hedged", "soft"]
+reference = ["long_tail", "realtime"]
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text):
+        path = tmp_path / "file.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_a_file_fills_nested_configurations(written):
+    config = config_file.fill(EvalConfig(), config_file.read(written(EVALUATION)), "file")
+    assert (config.method, config.num_evals, config.num_flow_steps) == ("realtime", 64, 5)
+    assert config.delay_profile == DelayProfileConfig(
+        mode="markov",
+        d_spike=6,
+        base_delays=(0, 1),
+        base_probs=(0.5, 0.5),
+        p_burst_start=0.1,
+        p_burst_end=1.0,
+        deadline=3,
+    )
+    assert config.method_options.max_guidance_weight == 2.0
+    assert (config.estimator.kind, config.execution.horizon) == ("ewma", "adaptive")
+
+
+def test_flags_win_over_the_file(written):
+    argv = ["--run-path", "logs-bc/x", "--config-file", str(written(EVALUATION)), "--config.num-evals", "8"]
+    args = tyro.cli(eval_flow.Arguments, default=cli.from_file(eval_flow.Arguments, argv), args=argv)
+    assert (args.run_path, args.config.num_evals, args.config.method) == ("logs-bc/x", 8, "realtime")
+    plain = tyro.cli(eval_flow.Arguments, default=cli.from_file(eval_flow.Arguments, argv[:2]), args=argv[:2])
+    assert plain.config == EvalConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('methd = "naive"', "file: field='methd' is unknown; did you mean 'method'"),
+        ("num_evals = 1.5", "file: num_evals=1.5 has the type float"),
+        ("num_evals = 0", "file: num_evals=0 must be"),
+        ("num_evals = true", "num_evals=True has the type bool"),
+        ("delay_profile = 3", r"delay_profile=3 must be a table \[delay_profile\]"),
+        ("[delay_profile]\np_spike = 2.0", "file, delay_profile: p_spike=2.0 must be"),
+        ("[delay_profile]\nhedge = 2\nhegde = 2", "field='hegde' is unknown; did you mean 'hedge'"),
+        ('[delay_profile]\ndeadline = "soon"', "deadline='soon' has the type str"),
+        ('[estimator]\nkind = "window"', "did you mean 'window_max'"),
+    ],
+)
+def test_faulty_files_are_explained(written, text, message):
+    with pytest.raises(ValueError, match=message):
+        config_file.fill(EvalConfig(), config_file.read(written(text)), "file")
+
+
+@pytest.mark.parametrize("text", ["method = ", None])
+def test_unreadable_files_are_explained(written, tmp_path, text):
+    path = tmp_path / "none.toml" if text is None else written(text)
+    with pytest.raises(ValueError, match="cannot be read as TOML"):
+        config_file.read(path)
+
+
+def test_a_study_file_is_profiles_times_methods(written):
+    study = study_file.read(written(STUDY))
+    assert (study.name, study.title, study.levels) == ("hedging", "Does hedging help?", ("grasp_easy", "catapult"))
+    assert study.profiles == ["long_tail", "hedged", "slow"]
+    assert study.methods == ["realtime", "soft"]
+    arms = {one.key: one for one in study.arms}
+    assert arms["long_tail", "realtime"].config == EvalConfig(
+        method="realtime", delay_profile=delays.profile("long_tail")
+    )
+    soft = arms["hedged", "soft"]
+    assert soft.config.delay_profile == dataclasses.replace(delays.profile("long_tail"), hedge=2)
+    assert (soft.config.method, soft.config.estimator.q, soft.run_path) == ("realtime", 0.9, "logs-bc/other")
+    assert arms["slow", "soft"].config.delay_profile.median_ms == 80.0
+    assert str(study.comparisons[0]) == "soft (hedged) - realtime (long_tail)"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("name =", "nam ="), "key='nam' is unknown; did you mean 'name'"),
+        (("[profiles.slow]", "[methods.slow]"), "methods.slow: method='slow' is unknown"),
+        (('"catapult"]', '"catapul"]'), "did you mean 'catapult'"),
+        (('base = "long_tail"', 'base = "longtail"'), "did you mean 'long_tail'"),
+        (('method = "realtime"\nrun', 'method = "realtim"\nrun'), "did you mean 'realtime'"),
+        (('["hedged", "soft"]', '["hedged", "hard"]'), "there is no arm"),
+        (('candidate = ["hedged", "soft"]', ""), "needs candidate and reference"),
+        (("hedge = 2", "hedge = 0"), "profiles.hedged: hedge=0"),
+    ],
+)
+def test_faulty_studies_are_explained(written, change, message):
+    with pytest.raises(ValueError, match=message):
+        study_file.read(written(STUDY.replace(*change)))
+
+
+def test_a_study_needs_profiles_and_methods(written):
+    with pytest.raises(ValueError, match=r"has no tables \[profiles"):
+        study_file.read(written('name = "x"'))

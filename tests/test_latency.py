@@ -1,0 +1,56 @@
+"""Latency of single queries: what is timed, and traces that delay profiles can read."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flax import nnx
+
+import measure_latency
+from model import FlowPolicy
+from rtc import checkpoints, delays, latency
+from rtc.delays import DelayProfileConfig
+from rtc.latency import Latency
+from stubs import TINY
+
+
+def test_the_first_query_and_the_warm_up_do_not_count():
+    asked = []
+    found = latency.measure(lambda index: asked.append(index) or np.zeros(1), queries=5, warm_up=3)
+    assert asked == [0, *range(3), *range(5)]
+    assert found.warm_ms.shape == (5,)
+    assert (found.warm_ms > 0).all()
+    assert found.cold_ms > 0
+
+
+def test_percentiles_are_times_that_occurred():
+    row = Latency(50.0, np.array([4.0, 1.0, 2.0, 3.0])).row()
+    assert row == {"queries": 4, "min": 1.0, "p50": 2.0, "p95": 4.0, "p99": 4.0, "max": 4.0, "cold start": 50.0}
+
+
+def test_measured_traces_drive_delay_profiles(tmp_path):
+    for run, size in (("run", TINY), ("prefix", measure_latency.dataclasses.replace(TINY, simulated_delay=2))):
+        policy = FlowPolicy(obs_dim=679, action_dim=6, config=size, rngs=nnx.Rngs(0))
+        checkpoints.save_policy(tmp_path / run / "1/policies/worlds_l_grasp_easy", policy, {})
+    places = {"run_path": str(tmp_path / "run"), "prefix_run_path": str(tmp_path / "prefix")}
+    root = tmp_path / "latency"
+    methods = ("naive", "trained_prefix")
+    args = measure_latency.Arguments(**places, methods=methods, queries=20, warm_up=2, output_root=str(root))
+    measure_latency.run(args)
+    facts = json.loads((root / "latency.json").read_text())
+    assert [row["method"] for row in facts["latency_ms"]] == list(methods)
+    assert facts["device_kind"]
+    assert "trained_prefix" in (root / "summary.md").read_text()
+    path = str(root / "naive.csv")
+    measured = delays.read_trace(path)
+    assert measured.shape == (20,)
+    assert measured.max() == pytest.approx(facts["latency_ms"][0]["max"], abs=1e-5)
+    scaled = DelayProfileConfig(mode="trace", trace_path=path, trace_scale=100 / np.median(measured), dt_ms=20.0)
+    ticks = np.asarray(delays.make_process(scaled).table)[:20]
+    np.testing.assert_array_equal(ticks, np.ceil(measured * scaled.trace_scale / 20 - 1e-9))
+
+
+def test_a_profiler_trace_can_be_recorded(tmp_path):
+    latency.profile(lambda index: np.zeros(1), str(tmp_path), queries=2)
+    assert list(Path(tmp_path).rglob("*.xplane.pb"))

@@ -1,0 +1,213 @@
+"""Studies: what is compared with what, corrected p values, and a small one from start to page."""
+
+import dataclasses
+import importlib
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from flax import nnx
+
+from model import FlowPolicy
+from rtc import checkpoints, delay_profiles, delays, experiment, launch, results, stats, study_program, study_report
+from rtc.launch import LauncherConfig, Task
+from rtc.study import Comparison, Outcome, Study, StudyArguments, arm, tasks, versus
+from stubs import TINY
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted(path.stem for path in (ROOT / "exp").glob("run_study_*.py"))
+
+
+def study_of(*arms, comparisons=(), **changes):
+    texts = {"title": "A study", "title_zh": "一个研究", "question": "Which?", "question_zh": "哪个？"}
+    return Study(name="small", arms=arms, comparisons=comparisons, levels=("grasp_easy",), **texts | changes)
+
+
+SMALL = study_of(
+    arm("no_delay", "naive"),
+    arm("long_tail", "naive"),
+    comparisons=(Comparison(("long_tail", "naive"), ("no_delay", "naive")),),
+)
+
+
+@pytest.fixture(autouse=True)
+def modules_for_jobs(monkeypatch):
+    """Jobs are processes of their own and import what pytest put on its own path."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}:{ROOT / 'tests'}")
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    policy = FlowPolicy(obs_dim=679, action_dim=6, config=TINY, rngs=nnx.Rngs(0))
+    checkpoints.save_policy(tmp_path / "run/1/policies/worlds_l_grasp_easy", policy, {})
+    places = {"run_path": str(tmp_path / "run"), "output_root": str(tmp_path / "study")}
+    return StudyArguments(num_evals=4, num_slots=4, **places)
+
+
+def fake_cell(level, key, solved):
+    episodes = pd.DataFrame({"episode": range(len(solved)), stats.SOLVED: solved})
+    row = dict.fromkeys(study_report.SIDE_EFFECTS, 1.0) | {"method": key[1]}
+    record = {"git_commit": "abc", "git_dirty": False, "wall_s": 60.0}
+    return results.CellData(results.Cell(*key, 0, level), "", row, episodes, {}, {}, record)
+
+
+@pytest.fixture
+def outcome():
+    """Realtime solves what naive solves and a quarter more, on the first of two levels."""
+    arms = [arm(profile, method) for profile in ("no_delay", "long_tail") for method in ("naive", "realtime")]
+    study = study_of(*arms, comparisons=versus(("realtime",), "naive", ("no_delay", "long_tail")))
+    cells = {}
+    for level, gain in (("a", [0, 0, 1, 0]), ("b", [0, 0, 0, 0])):
+        for one in arms:
+            late = one.profile == "long_tail"
+            extra = np.array(gain if late and one.method == "realtime" else [0] * 4)
+            cells[level, *one.key] = (fake_cell(level, one.key, np.tile(np.array([1, 0, 0, 1]) + extra, 50)),)
+    return Outcome(study, cells)
+
+
+def test_differences_are_paired_within_levels(outcome):
+    same, late = (outcome.difference(comparison, stats.SOLVED) for comparison in outcome.study.comparisons)
+    assert (same.interval.value, same.interval.low, same.interval.high, same.p_value) == (0, 0, 0, 1)
+    assert late.interval.value == pytest.approx(0.125)
+    assert late.p_value < 1e-6
+    text = study_report.comparison_table(outcome.study, outcome)
+    assert text["finding"].tolist() == ["not told apart", "higher"]
+    assert text["better / worse levels"].tolist() == ["0 / 0", "1 / 0"]
+
+
+def test_arms_that_a_level_lacks_are_left_out(outcome):
+    cells = {key: cell for key, cell in outcome.cells.items() if key != ("b", "long_tail", "realtime")}
+    fewer = Outcome(outcome.study, cells)
+    assert len(study_report.comparison_table(fewer.study, fewer)) == 1
+    assert len(study_report.side_effect_table(fewer.study, fewer)) == 3
+    assert study_report.mean_table(fewer.study, fewer)["long_tail"].tolist()[1] == ""
+    assert "nan" in study_report.level_table(fewer.study, fewer)["b"].tolist()
+
+
+def test_holm_corrects_in_order():
+    # Holm (1979): 0.01 * 4, 0.02 * 3, 0.03 * 2 (not below the one before), 0.04 * 1.
+    assert stats.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert stats.holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])
+    assert stats.holm([]) == []
+
+
+def test_p_values_are_uniform_where_there_is_no_difference():
+    rng = np.random.default_rng(0)
+    p_values = [stats.paired_test([rng.normal(size=200), rng.normal(size=50)]).p_value for _ in range(1000)]
+    for level in (0.05, 0.5):
+        assert abs(np.mean(np.array(p_values) < level) - level) < 5 * np.sqrt(level * (1 - level) / 1000)
+
+
+def test_faulty_studies_are_refused():
+    with pytest.raises(ValueError, match="share a name"):
+        study_of(arm("no_delay", "naive"), arm("no_delay", "naive"))
+    with pytest.raises(ValueError, match="there is no arm"):
+        study_of(arm("no_delay", "naive"), comparisons=(Comparison(("a", "b"), ("no_delay", "naive")),))
+
+
+def test_comparisons_are_named_by_what_differs():
+    name = ("burst", "naive")
+    assert str(Comparison(name, ("heavy", "naive"))) == "burst - heavy (naive)"
+    assert str(Comparison(name, ("burst", "bid"))) == "naive - bid (burst)"
+    assert str(Comparison(name, ("heavy", "bid"))) == "naive (burst) - bid (heavy)"
+
+
+def test_a_task_holds_the_arms_that_share_a_program():
+    study = study_of(*(arm(p, m) for p in ("no_delay", "burst") for m in ("naive", "trained_prefix")))
+    found = tasks(study, StudyArguments(levels=("catapult", "trampoline"), run_path="x", prefix_run_path="y"))
+    assert [task.name for task in found] == [f"{p}, {m}" for p in ("catapult", "trampoline") for m in study.methods]
+    assert [task.arguments[3] for task in found] == ["x", "y", "x", "y"]
+    assert [[one.profile for one in task.arguments[4]] for task in found] == [["no_delay", "burst"]] * 4
+
+
+def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
+    root = Path(arguments.output_root)
+    root.mkdir()
+    (root / "discussion.md").write_text("What it means.\n")
+    study_program.run(SMALL, arguments)
+    assert results.read_csv(root / "results_all.csv")["profile"].tolist() == ["no_delay", "long_tail"]
+    english, chinese = (root / name for name in ("summary.md", "summary.zh-CN.md"))
+    assert "long_tail - no_delay (naive)" in english.read_text()
+    assert "What it means." in english.read_text()
+    assert "# 一个研究" in chinese.read_text()
+    page = (root / "index.html").read_text()
+    assert page.count("<table>") == 2 * 4
+    assert not re.search(r'(src|href)="(?!data:)', page)  # self-contained
+
+    capsys.readouterr()
+    monkeypatch.setattr(experiment, "_compute", None)  # nothing is left to compute
+    study_program.run(SMALL, arguments)
+    assert "0 of 2 cells to compute" in capsys.readouterr().out
+
+
+def test_a_study_by_submitit_gives_the_same_episodes(arguments, tmp_path):
+    study_program.run(SMALL, arguments)
+    jobs = LauncherConfig("submitit", "local", log_dir=str(tmp_path / "jobs"), timeout_min=5)
+    elsewhere = dataclasses.replace(arguments, launcher=jobs, output_root=str(tmp_path / "jobs_study"))
+    study_program.run(SMALL, elsewhere)
+    here, there = (
+        sorted(Path(args.output_root).rglob("episodes.csv"), key=lambda path: path.parts[-4:])
+        for args in (arguments, elsewhere)
+    )
+    assert len(here) == len(there) == 2
+    assert [path.read_bytes() for path in here] == [path.read_bytes() for path in there]
+
+
+def fails():
+    raise ValueError("no such thing")
+
+
+@pytest.mark.parametrize("kind", ["local", "submitit"])
+def test_a_failing_task_is_named_and_the_others_run(kind, tmp_path):
+    marks = [Task(f"mark {i}", Path.touch, (tmp_path / str(i),)) for i in range(2)]
+    config = LauncherConfig(kind, "local", log_dir=str(tmp_path / "jobs"), timeout_min=1, max_jobs=2)
+    with pytest.raises(ChildProcessError, match=r"1 of 3 tasks failed(.|\n)*bad: (.|\n)*no such thing"):
+        launch.run([marks[0], Task("bad", fails, ()), marks[1]], config)
+    assert (tmp_path / "0").exists()
+    assert (tmp_path / "1").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "slurm"}, "launcher.kind='slurm'"),
+        ({"cluster": "pbs"}, "launcher.cluster"),
+        ({"mem_gb": 0}, "mem_gb=0"),
+    ],
+)
+def test_bad_launchers_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        LauncherConfig(**change)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_studies_of_the_benchmark_are_whole(script):
+    study = importlib.import_module(script).STUDY
+    assert study.name == script.removeprefix("run_")
+    assert study.comparisons
+    for one in study.arms:
+        results.Cell(*one.key, 0, "grasp_easy")  # a name that can be a directory
+    assert all(comparison.candidate != comparison.reference for comparison in study.comparisons)
+
+
+def test_controls_and_their_matches_have_equal_mean_delays():
+    profiles = importlib.import_module("run_study_tail_controls").profiles()
+    for name, config in profiles.items():
+        if f"as_{name}" in profiles:
+            matched = delay_profiles.mean_delay(profiles[f"as_{name}"])
+            assert matched == pytest.approx(delay_profiles.mean_delay(config))
+
+
+@pytest.mark.parametrize("change", [{}, {"tail_cap": 3}, {"hedge": 3}, {"deadline": 2}, {"drop_spike_prob": 0.3}])
+def test_the_mean_delay_is_that_of_the_samples(change):
+    config = dataclasses.replace(delays.profile("long_tail"), **change)
+    process = delays.make_process(config)
+    streams = jax.vmap(delays.init)(jax.random.split(jax.random.key(0), 20_000))
+    sample = jax.vmap(delays.sample, (None, 0))(process, streams)[0].delay
+    sample = np.minimum(sample, config.deadline or np.inf)
+    assert abs(sample.mean() - delay_profiles.mean_delay(config)) < 5 * sample.std() / np.sqrt(len(sample))
+    with pytest.raises(ValueError, match="for mode 'mixture' only"):
+        delay_profiles.mean_delay(delays.profile("heavy"))
