@@ -1,6 +1,8 @@
 """Every execution method against the policy call that it stands for."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,7 @@ from rtc import guidance, methods
 from rtc.methods import MethodOptions, Query
 
 B, H, A, STEPS = 5, 4, 6, 3
+DOCUMENT = Path(__file__).parents[1] / "docs/adding-a-method.md"
 CONFIG = ModelConfig(
     channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=H, simulated_delay=3
 )
@@ -193,3 +196,19 @@ def test_unknown_method_suggests_a_name():
 def test_bad_options_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         MethodOptions(**change)
+
+
+def test_the_documented_example_is_a_working_method(policy, query):
+    """docs/adding-a-method.md, as a user would follow it."""
+    source, line = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), flags=re.DOTALL)
+    example: dict = {}
+    exec(compile(source, str(DOCUMENT), "exec"), example)
+    method = eval("{" + line + "}", example)["blend"](MethodOptions())
+    chunk = jax.jit(lambda: method.next_chunk(policy, query, STEPS))()
+    new = next_chunk("naive", policy, query)
+    for row, (start, end) in enumerate([(0, 3), (1, 3), (2, 2), (3, 3), (4, 1)]):
+        share = np.clip((np.arange(H) - start + 1) / 4, 0, 1)
+        share[end:] = 1
+        expected = query.leftover[row] + share[:, None] * (new[row] - query.leftover[row])
+        np.testing.assert_allclose(chunk[row], expected, atol=1e-5)
+    assert method.network_evaluations(5) == 5

@@ -21,6 +21,7 @@ import run_stepD_tail_v1
 import summarize_tail_v1
 import train_expert
 import train_flow
+from rtc import results
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")
@@ -89,3 +90,20 @@ def test_commands_of_the_report_exist():
 def test_links_lead_somewhere(name):
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text()):
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_every_column_is_defined():
+    """docs/metrics.md names every column of the shipped cells, and no other."""
+    text = (ROOT / "docs/metrics.md").read_text()
+    table, prose = text.split("## episodes.csv")
+    cell = ROOT / "exp_runs/tail_v1/long_tail/naive/seed_0"
+    of_results, of_episodes = (set(results.read_csv(cell / name)) for name in ("results.csv", "episodes.csv"))
+    firsts = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {name for first in firsts for name in re.findall(r"`(\w+)`", first)} == of_results
+    assert of_episodes <= set(re.findall(r"`(\w+)`", prose))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_links_of_the_documentation_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
+        assert target.startswith("https://") or (path.parent / target).exists(), target
