@@ -10,8 +10,8 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         raise SystemExit(f"{__doc__}\n\nusage: python exp/run_study.py FILE [options]; FILE --help lists the options")
     with cli.plain_errors():
-        study = study_file.read(sys.argv.pop(1))
-    study_program.main(study, study.question or study.title)
+        study = study_file.read(sys.argv[1])
+    study_program.main(study, study.question or study.title, argv=sys.argv[2:])
 
 
 if __name__ == "__main__":

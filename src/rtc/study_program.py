@@ -1,6 +1,6 @@
 """The program of a study: computes the cells that are missing, then writes its report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rtc import cli, launch, study_report
 from rtc.study import Outcome, Study, StudyArguments, root_of, tasks
@@ -14,6 +14,11 @@ def run(study: Study, args: StudyArguments, draw: Callable[[Study, Outcome], Fig
     study_report.write(study, Outcome.read(study, args), root_of(study, args), draw)
 
 
-def main(study: Study, description: str | None, draw: Callable[[Study, Outcome], Figures] | None = None) -> None:
-    """Parses the command line and runs a study."""
-    cli.start(StudyArguments, lambda args: run(study, args, draw), description)
+def main(
+    study: Study,
+    description: str | None,
+    draw: Callable[[Study, Outcome], Figures] | None = None,
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Parses the command line (`argv`, by default `sys.argv`) and runs a study."""
+    cli.start(StudyArguments, lambda args: run(study, args, draw), description, argv)

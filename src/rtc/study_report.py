@@ -26,9 +26,9 @@ SIDE_EFFECTS = {
     "flow_evals_per_tick": "evals/tick",
 }
 CELLS_NOTE = """\
-Means over {levels} levels ({names}), {episodes} episodes each; brackets hold 95 % intervals with the levels as strata.
-All arms meet the same episodes, so differences are paired. They say how far more episodes on these levels could move a
-result, and nothing on other levels.
+Levels: {levels} ({names}), {episodes} episodes each. Values are means over the levels; brackets hold 95 % intervals
+with the levels as strata. All arms meet the same episodes, so differences are paired. Intervals say how far more
+episodes on these levels could move a result, and nothing on other levels.
 """
 
 Figures = dict[str, Figure]
@@ -58,7 +58,7 @@ def write(study: Study, outcome: Outcome, root: Path, draw: Callable[[Study, Out
 HEADINGS = {
     "en": {
         "question": "Question",
-        "primary": "Primary metric: {metric}, fixed before the study ran. {count} comparisons; p values are corrected "
+        "primary": "Primary metric: {metric}, fixed before the study ran. Comparisons: {count}; p values are corrected "
         "for their number (Holm).",
         "comparisons": "Comparisons",
         "means": "All arms",
@@ -208,6 +208,6 @@ def arms_figure(study: Study, outcome: Outcome, metric: str) -> Figure:
             ax.set_title(profile.replace("_", " "), fontweight="bold")
             ax.set_yticks(range(len(methods)), methods)
             ax.grid(axis="x", color=figures.LIGHT, linewidth=0.6)
-        axes[0, 0].invert_yaxis()
+        axes[0, 0].set_ylim(len(methods) - 0.5, -0.5)
         figure.supxlabel("episodes solved (%)" if metric in PERCENT else metric, fontsize=9)
     return figure
