@@ -16,7 +16,7 @@ from rtc import delays, execution, methods, slots
 from rtc.controller import ExecutionConfig, make_controller
 from rtc.delays import DelayProfileConfig
 from rtc.estimators import EstimatorConfig
-from rtc.slots import NEVER
+from rtc.records import NEVER
 from stubs import Counting, EchoPolicy, HashEnv, NoisePolicy, SmoothEnv
 
 SIZE, LIMIT = 4, 24

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rtc import metrics
-from rtc.slots import NEVER, Records
+from rtc.records import NEVER, Records
 
 H = 4
 

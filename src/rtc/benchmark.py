@@ -22,7 +22,7 @@ from rtc.devices import on_all_devices
 from rtc.environment import Environment, State, Transition
 from rtc.estimators import EstimatorConfig
 from rtc.methods import Method, Policy, Query
-from rtc.slots import Records
+from rtc.records import Records
 from rtc.throughput import time_alternating
 
 

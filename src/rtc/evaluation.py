@@ -22,7 +22,7 @@ from rtc.estimators import EstimatorConfig
 from rtc.levels import Level
 from rtc.methods import MethodOptions
 from rtc.metrics import Summary
-from rtc.slots import NEVER, Records
+from rtc.records import NEVER, Records
 from rtc.validation import require_choice, require_int
 
 DEFAULT_SLOTS = 64

@@ -27,7 +27,8 @@ from rtc.controller import Controller
 from rtc.devices import on_all_devices
 from rtc.environment import Environment
 from rtc.methods import Policy
-from rtc.slots import NEVER, Carry, Records
+from rtc.records import NEVER, Records, empty_records
+from rtc.slots import Carry
 from rtc.validation import require_int
 
 # Per device, at least. With a single slot or episode XLA simplifies the program, and it rounds differently.
@@ -53,7 +54,7 @@ def _run_queue(
     idle = slots.new_slots(env, controller, queue, jnp.full(num_slots, rows, jnp.int32))
     pose = jax.eval_shape(env.poses, idle.env) if record_poses else ()
     zero = jnp.zeros((), jnp.int32)
-    start = Carry(idle, zero, zero, slots.empty_records(rows, env.max_timesteps, policy.action_dim, pose))
+    start = Carry(idle, zero, zero, empty_records(rows, env.max_timesteps, policy.action_dim, pose))
     last_row = (queue.episode >= 0).sum()
 
     def unfinished(carry: Carry) -> Bool[Array, ""]:

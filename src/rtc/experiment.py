@@ -12,8 +12,8 @@ from model import FlowPolicy, ModelConfig
 from rtc import checkpoints, evaluation, levels, methods, provenance, results, traces
 from rtc.evaluation import EvalConfig, Evaluation
 from rtc.levels import Level
+from rtc.records import NEVER, Records
 from rtc.results import Cell
-from rtc.slots import NEVER, Records
 from rtc.traces import EpisodeTrace
 
 

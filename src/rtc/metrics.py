@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from rtc.slots import NEVER, Records
+from rtc.records import NEVER, Records
 
 EPISODE_MEANS = (
     "returned_episode_solved",

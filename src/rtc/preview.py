@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 from rtc import evaluation, execution, levels, provenance, render, results, traces
 from rtc.evaluation import EvalConfig
 from rtc.experiment import Subject
+from rtc.records import NEVER, Records
 from rtc.shapes import shapes
-from rtc.slots import NEVER, Records
 from rtc.traces import EpisodeTrace
 
 HOLD_FRAMES = 15  # half a second on the last state

@@ -52,6 +52,7 @@ RESULT_MODULES = (
     "rtc/physics/scene.py",
     "rtc/physics/step.py",
     "rtc/physics/stock.py",
+    "rtc/records.py",
     "rtc/runtime.py",
     "rtc/slots.py",
     "rtc/world_dump.py",
