@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtc import aggregate, checkpoints, cli, provenance, report, results, traces
+from rtc import aggregate, checkpoints, cli, provenance, report, results, traces, webpage
 from rtc.aggregate import CONTROLLED, LONG_TAIL, NAIVE, REALTIME, Experiment
 from rtc.protocol import TailArguments
 
@@ -73,7 +73,8 @@ def run(args: Arguments) -> None:
     print(report.format_table(report.outcome_table(summary)), end="\n\n")
     print(report.format_table(report.delay_table(summary)), end="\n\n")
     print("\n".join(report.verdict_lines(aggregate.judge(found))), end="\n\n")
-    for name in (results.COLLECTED, "summary.csv", "summary.md", "figures"):
+    webpage.write(root, "tail_v1")
+    for name in (results.COLLECTED, "summary.csv", "summary.md", "index.html", "figures"):
         print(root / name)
 
 

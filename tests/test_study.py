@@ -143,6 +143,15 @@ def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
     assert "0 of 2 cells to compute" in capsys.readouterr().out
 
 
+def test_wandb_gets_the_report_without_a_network(arguments, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    study_program.run(SMALL, dataclasses.replace(arguments, wandb=True))
+    (run,) = tmp_path.glob("wandb/offline-run-*")
+    names = {path.name.split("_")[0] for path in (run / "files/media").rglob("*") if path.is_file()}
+    assert names >= {"comparisons", "means", "levels", "primary"}
+
+
 def test_a_study_by_submitit_gives_the_same_episodes(arguments, tmp_path):
     study_program.run(SMALL, arguments)
     jobs = LauncherConfig("submitit", "local", log_dir=str(tmp_path / "jobs"), timeout_min=5)

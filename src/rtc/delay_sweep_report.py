@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rtc import delay_sweep, figures, provenance, report, results, stats
+from rtc import delay_sweep, figures, provenance, report, results, stats, webpage
 from rtc.delay_sweep import NAIVE, PUBLISHED, REALTIME, Point, Sweep
 
 INTRODUCTION = """\
@@ -29,6 +29,7 @@ def write(sweep: Sweep, curve: Sequence[Point], grid: Sequence[Point], root: Pat
     figures.save(figure(sweep, curve), root / "figures" / "solve_rate")
     text = page(sweep, curve, grid)
     results.atomic_write(root / "summary.md", text)
+    webpage.write(root, "Solve rate against a constant inference delay")
     print(f"{report.format_table(delay_sweep.mean_table(sweep, curve))}\nwrote {root / 'summary.md'}")
 
 

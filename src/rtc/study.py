@@ -136,6 +136,8 @@ class StudyArguments:
         output_root: where cells, tables and figures go; by default exp_runs/<study>.
         launcher: how the cells are distributed.
         report_only: write tables and figures of the cells that are there.
+        wandb: log the report to Weights & Biases too; needs WANDB_MODE=online or offline, as it is disabled by
+            default.
     """
 
     levels: tuple[str, ...] = ()
@@ -148,6 +150,7 @@ class StudyArguments:
     output_root: str | None = None
     launcher: launch.LauncherConfig = field(default_factory=launch.LauncherConfig)
     report_only: bool = False
+    wandb: bool = False
 
 
 def root_of(study: Study, args: StudyArguments) -> Path:

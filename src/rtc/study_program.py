@@ -1,8 +1,9 @@
 """The program of a study: computes the cells that are missing, then writes its report."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
-from rtc import cli, launch, study_report
+from rtc import cli, launch, study_report, tracking
 from rtc.study import Outcome, Study, StudyArguments, root_of, tasks
 from rtc.study_report import Figures
 
@@ -11,7 +12,16 @@ def run(study: Study, args: StudyArguments, draw: Callable[[Study, Outcome], Fig
     """Runs a study; `draw` makes its own figures, see `study_report.write`."""
     if not args.report_only:
         launch.run(tasks(study, args), args.launcher)
-    study_report.write(study, Outcome.read(study, args), root_of(study, args), draw)
+    outcome, root = Outcome.read(study, args), root_of(study, args)
+    study_report.write(study, outcome, root, draw)
+    if args.wandb:
+        tables = {
+            "comparisons": study_report.comparison_table(study, outcome),
+            "means": study_report.mean_table(study, outcome),
+            "side_effects": study_report.side_effect_table(study, outcome),
+            "levels": study_report.level_table(study, outcome),
+        }
+        tracking.log_report(study.name, dataclasses.asdict(args), tables, root)
 
 
 def main(

@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from safetensors import SafetensorError
 from tqdm import tqdm
 
+from rtc import tracking
 from rtc.results import atomic_write, lock
 from rtc.validation import unknown
 
@@ -169,7 +170,7 @@ class Recorder:
         self.rows = [row for row in rows if row[step_name] < first_step]
         self.started = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
         self._bar = tqdm(total=last_step, initial=first_step, desc=description, dynamic_ncols=True, mininterval=1.0)
-        self._wandb = _start_wandb(description, wandb_config) if wandb_config is not None else None
+        self._wandb = tracking.start(description, wandb_config) if wandb_config is not None else None
 
     def __enter__(self) -> "Recorder":
         if self.rows:
@@ -199,14 +200,6 @@ class Recorder:
         self._bar.update(steps)
         if self._wandb is not None:
             self._wandb.log(row, step=int(row[self.step_name]))
-
-
-def _start_wandb(name: str, config: Mapping[str, Any]) -> Any:
-    try:
-        import wandb
-    except ImportError as error:
-        raise ValueError("wandb=True needs the wandb package: pip install wandb, or leave wandb off") from error
-    return wandb.init(project="exp-delta", name=name, config=dict(config))
 
 
 def _to_csv(rows: Sequence[Mapping[str, float]], header: bool = True) -> str:
