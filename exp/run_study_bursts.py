@@ -5,7 +5,7 @@ import dataclasses
 from rtc import delays, study_program
 from rtc.study import Comparison, Study, arm
 
-METHODS = ("naive", "synchronous", "realtime", "trained_prefix")
+METHODS = ("naive", "realtime", "trained_prefix")
 LENGTHS = (2, 5, 10)
 SHARE = 0.05
 
@@ -29,7 +29,8 @@ STUDY = Study(
         for method in METHODS
         for one in (
             arm("long_tail", method),
-            *(arm("burst", method, delay_profile=burst(n)).renamed(f"burst_{n}") for n in LENGTHS),
+            arm("no_delay", method),
+            *(arm(f"burst_{n}", method, delay=burst(n)) for n in LENGTHS),
         )
     ),
     comparisons=tuple(Comparison((f"burst_{n}", method), ("long_tail", method)) for method in METHODS for n in LENGTHS),

@@ -4,7 +4,7 @@ from rtc import study_program
 from rtc.estimators import EstimatorConfig
 from rtc.study import Comparison, Study, arm
 
-PROFILES = ("long_tail", "burst", "heavy")
+PROFILES = ("no_delay", "long_tail", "burst", "heavy")
 METHODS = ("realtime", "trained_prefix")
 ESTIMATORS = {
     "oracle": EstimatorConfig("oracle"),
@@ -31,7 +31,7 @@ STUDY = Study(
     ),
     comparisons=tuple(
         Comparison((profile, f"{method}+{name}"), (profile, f"{method}+oracle"))
-        for profile in PROFILES
+        for profile in PROFILES[1:]
         for method in METHODS
         for name in ESTIMATORS
         if name != "oracle"

@@ -37,22 +37,23 @@ STUDY = Study(
     "realtime 在哪里有帮助？延迟恒定且控制器已知。",
     arms=tuple(
         arm(
-            "no_delay",
+            f"d{delay}",
             method,
             key(method, delay, horizon)[1],
-            delay_profile=DelayProfileConfig(fixed_delay=delay),
+            delay=DelayProfileConfig(fixed_delay=delay),
             estimator=EstimatorConfig("oracle"),
             execution=ExecutionConfig(execute_horizon=horizon),
-        ).renamed(f"d{delay}")
+        )
         for method in METHODS
         for horizon in HORIZONS
         for delay in DELAYS
+        if horizon >= delay  # a shorter one would be stretched to the delay
     ),
     comparisons=tuple(
         Comparison(key("realtime", delay, horizon), key("naive", delay, horizon))
         for delay in DELAYS
         for horizon in HORIZONS
-        if delay and not starves(delay, horizon)
+        if 0 < delay <= horizon and not starves(delay, horizon)
     ),
 )
 

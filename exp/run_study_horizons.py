@@ -4,7 +4,7 @@ from rtc import study_program
 from rtc.controller import ExecutionConfig
 from rtc.study import Comparison, Study, arm
 
-PROFILES = ("long_tail", "burst", "heavy")
+PROFILES = ("no_delay", "long_tail", "burst", "heavy")
 METHODS = ("naive", "realtime")
 HORIZONS = {
     "adaptive": ExecutionConfig(execute_horizon=1, horizon="adaptive"),

@@ -1,12 +1,15 @@
-"""Study F: every execution method under every delay condition, on seven levels."""
+"""Study F: every execution method under every delay condition, on six levels."""
 
 from rtc import study_program
-from rtc.study import Study, arm, versus
+from rtc.controller import ExecutionConfig
+from rtc.methods import MethodOptions
+from rtc.study import PREFIX_RUN, Arm, Study, arm, versus
 
 PROFILES = ("no_delay", "long_tail", "tail_controlled", "burst", "heavy")
+HORIZON = 2
+SAMPLES = 8
 METHODS = (
     "naive",
-    "synchronous",
     "temporal_ensemble",
     "bid",
     "bid_contrast",
@@ -17,26 +20,38 @@ METHODS = (
     "realtime_stop_gradient",
     "trained_prefix",
 )
-LEVELS = (
-    "grasp_easy",
-    "catapult",
-    "hard_lunar_lander",
-    "h17_unicycle",
-    "chain_lander",
-    "catcher_v3",
-    "trampoline",
-)
+QUIET, SAME_POLICY, WAITING, WAITING_LONGER = "naive+noise0", "naive+prefix_policy", "synchronous", "synchronous+s8"
+
+
+def arms(profile: str) -> tuple[Arm, ...]:
+    """All conditions under one delay profile."""
+    execution = ExecutionConfig(execute_horizon=HORIZON)
+    options = MethodOptions(bid_num_samples=SAMPLES)
+    return (
+        *(arm(profile, name, execution=execution, method_options=options) for name in METHODS),
+        arm(profile, "naive", QUIET, execution=execution, method_options=MethodOptions(noise_scale=0.0)),
+        arm(profile, "naive", SAME_POLICY, execution=execution, run_path=PREFIX_RUN),
+        arm(profile, "synchronous", WAITING, execution=execution),
+        arm(profile, "synchronous", WAITING_LONGER, execution=ExecutionConfig(execute_horizon=8)),
+    )
+
 
 STUDY = Study(
     name="study_methods",
     title="Study F: every method under every delay",
     title_zh="研究 F：所有方法与所有延迟分布",
-    question="Which execution method solves most episodes under which latency distribution, and at what cost? The "
-    "methods plan with the largest of the last ten delays; s = 1.",
-    question_zh="在哪种延迟分布下，哪种执行方法解决的回合最多，代价是什么？方法按最近十次延迟的最大值规划；s = 1。",
-    arms=tuple(arm(profile, method) for method in METHODS for profile in PROFILES),
-    comparisons=versus(METHODS, "naive", PROFILES),
-    levels=LEVELS,
+    question="Which execution method solves most episodes under which latency distribution, and at what cost? Methods "
+    "plan with the largest of the last ten delays; s = 2; BID draws 8 samples. naive+noise0 starts the flow from "
+    "zeros; naive+prefix_policy executes the policy of trained_prefix naively; synchronous+s8 executes whole chunks.",
+    question_zh="在哪种延迟分布下，哪种执行方法解决的回合最多，代价是什么？方法按最近十次延迟的最大值规划；s = 2；"
+    "BID 抽取 8 个样本。naive+noise0 的流从零开始；naive+prefix_policy 朴素地执行 trained_prefix 的策略；"
+    "synchronous+s8 执行整个块。",
+    arms=tuple(one for profile in PROFILES for one in arms(profile)),
+    comparisons=(
+        *versus((*METHODS[1:-1], QUIET, WAITING, WAITING_LONGER), "naive", PROFILES),
+        *versus(("trained_prefix",), SAME_POLICY, PROFILES),
+        *versus(("realtime",), QUIET, PROFILES),
+    ),
 )
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ STUDY = Study(
         for method, scale, reference in (
             *((method, scale, scale) for method in METHODS if method != "naive" for scale in SCALES),
             *(("naive", scale, 1.0) for scale in SCALES if scale != 1.0),
+            ("realtime", 1.0, 0.0),
         )
     ),
     levels=LEVELS,

@@ -1,12 +1,18 @@
 """Study M: how much results depend on the policy that happened to be cloned."""
 
 from rtc import study_program
-from rtc.study import RUN, Study, arm, versus
+from rtc.study import RUN, Comparison, Study, arm, versus
 
 PROFILES = ("no_delay", "long_tail", "heavy")
 METHODS = ("naive", "realtime")
 LEVELS = ("grasp_easy", "hard_lunar_lander")
 RUNS = {"seed0": RUN, "seed1": "logs-bc/h8_seed1", "seed2": "logs-bc/h8_seed2"}
+
+
+def gain(seed: str, profile: str) -> Comparison:
+    """Realtime against naive, with one of the policies."""
+    return Comparison((profile, f"realtime+{seed}"), (profile, f"naive+{seed}"))
+
 
 STUDY = Study(
     name="study_training_seeds",
@@ -23,7 +29,8 @@ STUDY = Study(
     ),
     comparisons=(
         *versus([f"naive+{seed}" for seed in RUNS], "naive+seed0", PROFILES),
-        *(c for seed in RUNS for c in versus([f"realtime+{seed}"], f"naive+{seed}", PROFILES)),
+        *(gain(seed, profile) for seed in RUNS for profile in PROFILES),
+        *(Comparison(*gain(seed, p).arms, less=gain("seed0", p)) for seed in RUNS if seed != "seed0" for p in PROFILES),
     ),
     levels=LEVELS,
 )

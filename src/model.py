@@ -27,8 +27,8 @@ from rtc.validation import require_int
 
 __all__ = ["FlowPolicy", "ModelConfig", "get_prefix_weights"]
 
-# Velocity of (x_t, flow time, modulation at that flow time).
-VelocityFn = Callable[[Array, Array, Modulation], Array]
+# Velocity of (x_t, flow time, modulation at that flow time, lengths of the step in units of 1/num_steps).
+VelocityFn = Callable[[Array, Array, Modulation, Array], Array]
 
 
 class FlowPolicy(nnx.Module):
@@ -180,7 +180,7 @@ class FlowPolicy(nnx.Module):
         )[..., None]
         obs_term = self._project_obs(obs)
 
-        def guided_velocity(x_t: Array, time: Array, modulation: Modulation) -> Array:
+        def guided_velocity(x_t: Array, time: Array, modulation: Modulation, length: Array) -> Array:
             def denoise(x_t: Array) -> tuple[Array, Array]:
                 velocity = self._velocity(obs_term, x_t, modulation)
                 return x_t + (1 - time) * velocity, velocity
@@ -192,7 +192,9 @@ class FlowPolicy(nnx.Module):
                 # Samples do not interact, so one vector-Jacobian product of the batch holds that of every sample.
                 x_1, vjp, velocity = jax.vjp(denoise, x_t, has_aux=True)
                 (correction,) = vjp((prev_action_chunk - x_1) * weights)
-            return velocity + guidance.guidance_weight(time, max_guidance_weight) * correction
+            # A query out of time takes a longer last step, but is pulled no more strongly in it.
+            weight = guidance.guidance_weight(time, max_guidance_weight) / jnp.maximum(length, 1)
+            return velocity + weight * correction
 
         return self._integrate(guided_velocity, self._noise(rng, noise, obs.shape[0]), num_steps, flow_steps)
 
@@ -222,7 +224,7 @@ class FlowPolicy(nnx.Module):
         is_prefix = guidance.prefix_mask(inference_delay, self.action_chunk_size)
         obs_term, at_1 = self._project_obs(obs), self._modulation(jnp.ones((1, 1)))
 
-        def velocity(x_t: Array, _time: Array, modulation: Modulation) -> Array:
+        def velocity(x_t: Array, _time: Array, modulation: Modulation, _length: Array) -> Array:
             return self._velocity(obs_term, x_t, select(is_prefix, at_1, modulation))
 
         def commit_prefix(x_t: Array) -> Array:
@@ -311,7 +313,7 @@ class FlowPolicy(nnx.Module):
         return jnp.mean(jnp.square(error), where=~is_prefix)
 
     def _sample(self, obs_term: Array, noise: Array, num_steps: int, flow_steps: Array | None) -> Array:
-        def velocity(x_t: Array, _time: Array, modulation: Modulation) -> Array:
+        def velocity(x_t: Array, _time: Array, modulation: Modulation, _length: Array) -> Array:
             return self._velocity(obs_term, x_t, modulation)
 
         return self._integrate(velocity, noise, num_steps, flow_steps)
@@ -326,16 +328,14 @@ class FlowPolicy(nnx.Module):
     ) -> Array:
         """Euler steps from flow time 0 to 1; `constrain` changes the chunk before each of them."""
         require_int("num_steps", num_steps, low=1)
-        index = jnp.arange(num_steps)
-        times = index.astype(jnp.float32) / num_steps
-        lengths = jnp.ones((num_steps, 1))
-        if flow_steps is not None:
-            lengths = guidance.step_lengths(flow_steps, num_steps)
+        times = jnp.arange(num_steps, dtype=jnp.float32) / num_steps
+        steps = jnp.full(1, num_steps) if flow_steps is None else flow_steps
+        lengths = guidance.step_lengths(steps, num_steps)[..., None, None]
 
         def step(x_t: Array, inputs: tuple[Array, Modulation, Array]) -> tuple[Array, None]:
             time, modulation, length = inputs
             x_t = constrain(x_t)
-            return x_t + velocity(x_t, time, modulation) * length[:, None, None] / num_steps, None
+            return x_t + velocity(x_t, time, modulation, length) * length / num_steps, None
 
         return jax.lax.scan(step, noise, (times, self._modulation(times[:, None, None]), lengths))[0]
 

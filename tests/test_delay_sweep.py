@@ -48,16 +48,20 @@ def test_eval_flow_sweeps_the_grid_with_its_own_seed_and_execution():
     assert {c.config.execution.fallback for c in cells} == {"zero"}
 
 
-def test_a_mean_over_strata_weighs_them_alike():
+def test_a_mean_over_levels_weighs_them_alike_and_knows_what_they_share():
     rng = np.random.default_rng(0)
-    strata = [rng.integers(0, 2, 400).astype(float), np.ones(100)]
-    mean = stats.mean_over_strata(strata)
-    assert mean.value == pytest.approx((strata[0].mean() + 1) / 2)
-    assert mean.high - mean.low == pytest.approx(2 * 1.959964 * strata[0].std(ddof=1) / 20 / 2, rel=1e-6)
-    draws = [stats.mean_over_strata([rng.integers(0, 2, 50).astype(float)]) for _ in range(400)]
+    one = rng.integers(0, 2, 400).astype(float)
+    mean = stats.mean_over_levels([one, np.ones(400)])
+    assert mean.value == pytest.approx((one.mean() + 1) / 2)
+    assert mean.high - mean.low == pytest.approx(2 * 1.959964 * one.std(ddof=1) / 20 / 2, rel=1e-6)
+    same = stats.mean_over_levels([one, one])
+    assert same.high - same.low == pytest.approx(2 * 1.959964 * one.std(ddof=1) / 20, rel=1e-6)
+    draws = [stats.mean_over_levels([rng.integers(0, 2, 50).astype(float)]) for _ in range(400)]
     assert 0.9 < np.mean([draw.low <= 0.5 <= draw.high for draw in draws]) < 0.99
     with pytest.raises(ValueError, match="at least two"):
-        stats.mean_over_strata([np.ones(1)])
+        stats.mean_over_levels([np.ones(1)])
+    with pytest.raises(ValueError, match=r"\[2, 3\] episodes"):
+        stats.mean_over_levels([np.ones(2), np.ones(3)])
 
 
 def fake_sweep(outcomes):

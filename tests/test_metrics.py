@@ -33,7 +33,7 @@ def records_of(*episodes, ticks=8):
         interval=column("L", NEVER),
         shift=column("shift", NEVER),
         flow_steps=column("steps", NEVER),
-        abandoned=np.array([episode.get("abandoned", 0) for episode in episodes]),
+        abandoned=column("abandoned", NEVER),
         returned=np.array([episode.get("returned", 0.0) for episode in episodes]),
         length=length,
         solved=np.array([episode.get("solved", False) for episode in episodes]),
@@ -127,7 +127,7 @@ def test_smoothness_ignores_what_follows_the_end_and_unbound_dimensions():
 
 def test_query_metrics_by_hand():
     # Queries (d, planned, s): (0,1,1), (4,1,1), (1,1,1); a second episode with (3,2,2).
-    # p_violate: d > H - s: 4 > 3; 3 > 2. p_late: 4 > 1; 3 > 2.
+    # p_violate: d > H - s: 4 > 3; 3 > 2. p_late: 4 > 1; abandoned; 3 > 2.
     # L = max(s, d) = 1, 4, 1, 3. Starvation L_(k-1) + d_k > 4: 0+0, 1+4 yes, 4+1 yes; 0+3.
     # Flow steps 5, 5, 5 and 3, two evaluations each.
     first = {
@@ -139,14 +139,14 @@ def test_query_metrics_by_hand():
         "L": [1, 4, NEVER, NEVER, NEVER, 1],
         "shift": [0, 1, NEVER, NEVER, NEVER, 4],
         "steps": [5, 5, NEVER, NEVER, NEVER, 5],
-        "abandoned": 1,
+        "abandoned": [0, 0, NEVER, NEVER, NEVER, 1],
     }
-    one = {"delay": [3], "planned": [2], "s": [2], "L": [3], "shift": [0], "steps": [3]}
+    one = {"delay": [3], "planned": [2], "s": [2], "L": [3], "shift": [0], "steps": [3], "abandoned": [0]}
     second = {"actions": still(3), "age": [0, 1, 2], **one}
     summary = summarise(records_of(first, second))
     row = summary.row
     assert row["p_violate"] == 2 / 4
-    assert row["p_late"] == 2 / 4
+    assert row["p_late"] == 3 / 4
     assert row["p_starve_condition"] == 2 / 4
     assert row["mean_execute_horizon"] == 9 / 4
     # Sorted delays 0, 1, 3, 4 and ages 0, 0, 1, 1, 1, 2, 2, 3: a percentile is a value that occurred.

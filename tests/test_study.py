@@ -92,11 +92,17 @@ def test_holm_corrects_in_order():
     assert stats.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert stats.holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])
     assert stats.holm([]) == []
+    assert stats.holm([0.01, 0.02], planned=4) == pytest.approx([0.04, 0.06])
 
 
 def test_p_values_are_uniform_where_there_is_no_difference():
     rng = np.random.default_rng(0)
-    p_values = [stats.paired_test([rng.normal(size=200), rng.normal(size=50)]).p_value for _ in range(1000)]
+
+    def levels_that_share_their_luck():
+        luck = rng.normal(size=200)
+        return [luck + rng.normal(size=200) for _ in range(4)]
+
+    p_values = [stats.paired_test(levels_that_share_their_luck()).p_value for _ in range(1000)]
     for level in (0.05, 0.5):
         assert abs(np.mean(np.array(p_values) < level) - level) < 5 * np.sqrt(level * (1 - level) / 1000)
 
@@ -118,7 +124,9 @@ def test_comparisons_are_named_by_what_differs():
 def test_a_task_holds_the_arms_that_share_a_program():
     study = study_of(*(arm(p, m) for p in ("no_delay", "burst") for m in ("naive", "trained_prefix")))
     found = tasks(study, StudyArguments(levels=("catapult", "trampoline"), run_path="x", prefix_run_path="y"))
-    assert [task.name for task in found] == [f"{p}, {m}" for p in ("catapult", "trampoline") for m in study.methods]
+    assert [task.name for task in found] == [
+        f"{level}, {method}" for level in ("catapult", "trampoline") for method in ("naive, x", "trained_prefix, y")
+    ]
     assert [task.arguments[3] for task in found] == ["x", "y", "x", "y"]
     assert [[one.profile for one in task.arguments[4]] for task in found] == [["no_delay", "burst"]] * 4
 
@@ -174,7 +182,7 @@ def test_a_failing_task_is_named_and_the_others_run(kind, tmp_path):
     marks = [Task(f"mark {i}", Path.touch, (tmp_path / str(i),)) for i in range(2)]
     config = LauncherConfig(kind, "local", log_dir=str(tmp_path / "jobs"), timeout_min=1, max_jobs=2)
     with pytest.raises(ChildProcessError, match=r"1 of 3 tasks failed(.|\n)*bad: (.|\n)*no such thing"):
-        launch.run([marks[0], Task("bad", fails, ()), marks[1]], config)
+        launch.run_all([marks[0], Task("bad", fails, ()), marks[1]], config)
     assert (tmp_path / "0").exists()
     assert (tmp_path / "1").exists()
 
@@ -194,7 +202,8 @@ def test_bad_launchers_are_refused(change, message):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_studies_of_the_benchmark_are_whole(script):
-    study = importlib.import_module(script).STUDY
+    module = importlib.import_module(script)
+    study = module.STUDY if hasattr(module, "STUDY") else module.study()
     assert study.name == script.removeprefix("run_")
     assert study.comparisons
     for one in study.arms:
@@ -202,12 +211,16 @@ def test_the_studies_of_the_benchmark_are_whole(script):
     assert all(comparison.candidate != comparison.reference for comparison in study.comparisons)
 
 
-def test_controls_and_their_matches_have_equal_mean_delays():
-    profiles = importlib.import_module("run_study_tail_controls").profiles()
-    for name, config in profiles.items():
-        if f"as_{name}" in profiles:
-            matched = delay_profiles.mean_delay(profiles[f"as_{name}"])
-            assert matched == pytest.approx(delay_profiles.mean_delay(config))
+def test_controls_and_their_references_have_equal_mean_delays():
+    module = importlib.import_module("run_study_tail_controls")
+    profiles = module.profiles()
+    for name, reference in module.FASTER.items():
+        control, faster = (delay_profiles.mean_delay(profiles[key]) for key in (name, reference))
+        assert control == pytest.approx(faster)
+        assert control < delay_profiles.mean_delay(module.SPIKY)
+        tail = {delay: p for delay, p in delay_profiles.law(profiles[reference]).items() if delay}
+        assert tail.keys() == {1, 2, 8}
+        assert tail[8] / tail[1] == pytest.approx(0.1 / 0.27)
 
 
 @pytest.mark.parametrize("change", [{}, {"tail_cap": 3}, {"hedge": 3}, {"deadline": 2}, {"drop_spike_prob": 0.3}])
@@ -216,7 +229,14 @@ def test_the_mean_delay_is_that_of_the_samples(change):
     process = delays.make_process(config)
     streams = jax.vmap(delays.init)(jax.random.split(jax.random.key(0), 20_000))
     sample = jax.vmap(delays.sample, (None, 0))(process, streams)[0].delay
-    sample = np.minimum(sample, config.deadline or np.inf)
-    assert abs(sample.mean() - delay_profiles.mean_delay(config)) < 5 * sample.std() / np.sqrt(len(sample))
+    deadline = config.deadline or np.inf
+    spent = np.minimum(sample, deadline).sum() / (sample <= deadline).sum()  # per query that returns
+    error = sample.std() / np.sqrt(len(sample))
+    assert abs(spent - delay_profiles.mean_delay(config)) < 5 * error
     with pytest.raises(ValueError, match="for mode 'mixture' only"):
         delay_profiles.mean_delay(delays.profile("heavy"))
+
+
+def test_a_speed_up_cannot_slow_down():
+    with pytest.raises(ValueError, match=r"mean=0\.5 must lie between 0 and"):
+        delay_profiles.thinned(delays.profile("long_tail"), 0.5)

@@ -35,7 +35,7 @@ def from_file(arguments: type[Parsed], argv: Sequence[str] | None = None) -> Par
     required = [f for f in dataclasses.fields(arguments) if f.default is f.default_factory is dataclasses.MISSING]
     default = arguments(**{field.name: tyro.MISSING for field in required})
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config-file")
+    parser.add_argument("--config-file", "--config_file")
     path = parser.parse_known_args(argv)[0].config_file
     if path is None:
         return default

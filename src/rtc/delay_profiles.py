@@ -194,20 +194,55 @@ def read_trace(path: str | Path) -> np.ndarray:
     return latency
 
 
-def mean_delay(config: DelayProfileConfig) -> float:
-    """Mean delay of a profile of mode `mixture`, in ticks; an abandoned query counts with its deadline.
+def law(config: DelayProfileConfig) -> dict[int, float]:
+    """Probability of each delay of mode `mixture`, after dropping, hedging, cap and anytime, before the deadline.
 
     Raises:
         ValueError: another mode.
     """
     if config.mode != "mixture":
-        raise ValueError(f"mode={config.mode!r}: the mean delay is computed for mode 'mixture' only")
+        raise ValueError(f"mode={config.mode!r}: the law is computed for mode 'mixture' only")
     p_spike = config.p_spike * (1 - config.drop_spike_prob)
-    law = dict.fromkeys([*config.base_delays, config.d_spike], 0.0)
+    single = dict.fromkeys(sorted({*config.base_delays, config.d_spike}), 0.0)
     for delay, probability in zip(config.base_delays, config.base_probs, strict=True):
-        law[delay] += (1 - p_spike) * probability
-    law[config.d_spike] += p_spike
-    bounds = [bound for bound in (config.tail_cap, config.anytime, config.deadline) if bound is not None]
-    # E[min of n] is the sum over t >= 0 of P(d > t)^n.
-    longest = min([max(law), *bounds])
-    return sum(sum(p for d, p in law.items() if d > t) ** config.hedge for t in range(longest))
+        single[delay] += (1 - p_spike) * probability
+    single[config.d_spike] += p_spike
+    bounds = [bound for bound in (config.tail_cap, config.anytime) if bound is not None]
+    found: dict[int, float] = {}
+    for delay in single:
+        later, now_or_later = (sum(p for d, p in single.items() if d > t) for t in (delay, delay - 1))
+        at = min([delay, *bounds])
+        found[at] = found.get(at, 0.0) + now_or_later**config.hedge - later**config.hedge
+    return {delay: probability for delay, probability in found.items() if probability > 0}
+
+
+def mean_delay(config: DelayProfileConfig) -> float:
+    """Mean time from a launch to a chunk that can be used, in ticks, of a profile of mode `mixture`.
+
+    With a deadline that includes the abandoned queries before it: E[T] = (E[d; d <= m] + m P(d > m)) / P(d <= m).
+
+    Raises:
+        ValueError: another mode, or a deadline that no query meets.
+    """
+    found = law(config)
+    if config.deadline is None:
+        return sum(delay * probability for delay, probability in found.items())
+    in_time = {delay: probability for delay, probability in found.items() if delay <= config.deadline}
+    share = sum(in_time.values())
+    if share == 0:
+        raise ValueError(f"deadline={config.deadline}: no query would ever return")
+    return (sum(d * p for d, p in in_time.items()) + config.deadline * (1 - share)) / share
+
+
+def thinned(config: DelayProfileConfig, mean: float) -> DelayProfileConfig:
+    """A uniform speed-up: some queries take no time at all, the others as long as before; the mean delay is `mean`.
+
+    Raises:
+        ValueError: `mean` lies above the profile's own, or its mode is not `mixture`.
+    """
+    whole = mean_delay(config)
+    if not 0 <= mean <= whole:
+        raise ValueError(f"mean={mean} must lie between 0 and the profile's own mean delay, {whole:g}")
+    found = {delay: probability * mean / whole for delay, probability in law(config).items()}
+    found[0] = found.get(0, 0.0) + 1 - mean / whole
+    return DelayProfileConfig(mode="mixture", base_delays=tuple(found), base_probs=tuple(found.values()))

@@ -126,11 +126,11 @@ class Sweep:
 
     def mean(self, method: str, point: Point) -> Interval:
         """Mean solve rate over the levels."""
-        return stats.mean_over_strata([self.solved(level, method, point) for level in self.names(0)])
+        return stats.mean_over_levels([self.solved(level, method, point) for level in self.names(0)])
 
     def gain(self, method: str, reference: str, point: Point) -> Interval:
         """Mean over the levels of the paired difference of solve rates."""
-        return stats.mean_over_strata(
+        return stats.mean_over_levels(
             [self.solved(level, method, point) - self.solved(level, reference, point) for level in self.names(0)]
         )
 

@@ -12,7 +12,7 @@ from rtc.delay_sweep import NAIVE, PUBLISHED, REALTIME, Point, Sweep
 
 INTRODUCTION = """\
 Every query takes d control ticks, the controller knows d, and s actions are executed per query. Solve rates in percent;
-brackets hold 95 % intervals: Wilson's for a level, a normal one with the levels as strata for means and for paired
+brackets hold 95 % intervals: Wilson's for a level, normal ones for means over levels and for paired
 differences (all methods meet the same episodes). `published`: arXiv 2509.23224, table 4, with other, larger policies.
 """
 

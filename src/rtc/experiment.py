@@ -16,6 +16,9 @@ from rtc.records import NEVER, Records
 from rtc.results import Cell
 from rtc.traces import EpisodeTrace
 
+# Read at once: a source file that is edited while a program runs has no part in what it computes.
+CODE_VERSION = provenance.running_code()[0]
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -74,13 +77,13 @@ def load_subject(run_path: str | Path, level_path: str, step: int = -1, model: M
     return Subject(level, level_path, policy, path, checkpoints.sha256(path), training, *weak)
 
 
-def plan_inputs(planned: PlannedCell, subject: Subject, code_version: str) -> dict:
+def plan_inputs(planned: PlannedCell, subject: Subject) -> dict:
     """Everything that a cell's results depend on; its hash is the cell's fingerprint."""
     inputs = {
         "config": {**planned.config.identity(), "seed": planned.cell.seed},
         "checkpoint_sha256": subject.checkpoint_sha256,
         "level_sha256": subject.level.sha256,
-        "code_version": code_version,
+        "code_version": CODE_VERSION,
     }
     if methods.make(planned.config.method, planned.config.method_options).needs_weak_policy:
         inputs["config"]["weak_sha256"] = subject.weak_sha256
@@ -97,7 +100,7 @@ def run_cells(
         plan: the cells, in order. Those of one method should follow each other.
         subject: policy and level.
         overwrite: compute cells again although they are there.
-        shared: others may write to `root` at the same time, but not the same cells; otherwise nobody else may.
+        shared: others may write to `root` at the same time; a cell that one of them computes is waited for.
 
     Raises:
         ValueError: an empty plan, a cell twice, a method that does not fit the policy, an unreadable trace, or
@@ -108,27 +111,34 @@ def run_cells(
     _check_plan(plan, subject)
     root = results.require_writable(root)
     places = {planned.cell: results.cell_dir(root, planned.cell) for planned in plan}
-    # Once, at the start: a source file that is edited during the run has no part in what the run computes.
-    code_version = provenance.code_version()
-    inputs = {planned.cell: plan_inputs(planned, subject, code_version) for planned in plan}
-    with contextlib.ExitStack() as locks:
-        for place in places.values() if shared else [root]:
-            locks.enter_context(results.lock(place))
-            results.remove_leftovers(place)
+    inputs = {planned.cell: plan_inputs(planned, subject) for planned in plan}
+
+    def why(planned: PlannedCell) -> str | None:
+        wanted = provenance.fingerprint(**inputs[planned.cell])
+        problem = results.cell_problem(places[planned.cell], planned.cell, wanted)
+        return "complete, but overwrite is on" if overwrite and problem is None else problem
+
+    with contextlib.nullcontext() if shared else results.lock(root):
+        if not shared:
+            results.remove_leftovers(root)
         todo = []
         for planned in plan:
-            wanted = provenance.fingerprint(**inputs[planned.cell])
-            problem = results.cell_problem(places[planned.cell], planned.cell, wanted)
-            if problem is None and not overwrite:
+            problem = why(planned)
+            if problem is None:
                 print(f"skip {planned.cell}: complete in {places[planned.cell]}")
             else:
-                print(f"compute {planned.cell}: {problem or 'complete, but overwrite is on'}")
+                print(f"compute {planned.cell}: {problem}")
                 todo.append(planned)
         print(f"{len(todo)} of {len(plan)} cells to compute")
         with tqdm(todo, unit="cell", disable=not todo) as progress:
             for planned in progress:
                 progress.set_description(str(planned.cell))
-                _compute(root, planned, subject, inputs[planned.cell])
+                place = places[planned.cell]
+                with results.lock(place, wait=True) if shared else contextlib.nullcontext():
+                    # Whoever held the cell may have computed it.
+                    if why(planned) is not None:
+                        results.remove_leftovers(place)
+                        _compute(root, planned, subject, inputs[planned.cell])
     return places
 
 

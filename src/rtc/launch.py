@@ -1,6 +1,8 @@
 """Where the tasks of a study run: in this process, or as jobs of a cluster (Slurm, by way of submitit)."""
 
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -54,7 +56,7 @@ class LauncherConfig:
         require_int("launcher.gpus_per_task", self.gpus_per_task, low=0)
 
 
-def run(tasks: Sequence[Task], config: LauncherConfig) -> None:
+def run_all(tasks: Sequence[Task], config: LauncherConfig) -> None:
     """Runs all tasks; those that fail do not keep the others from running.
 
     Raises:
@@ -63,22 +65,23 @@ def run(tasks: Sequence[Task], config: LauncherConfig) -> None:
     """
     failures = (_run_here if config.kind == "local" else _submit)(tasks, config)
     if failures:
-        listed = "\n".join(f"{name}: {error}" for name, error in failures.items())
+        listed = "\n".join(f"{name}: {error}" for name, error in failures)
         raise ChildProcessError(f"{len(failures)} of {len(tasks)} tasks failed; what is done is kept:\n{listed}")
 
 
-def _run_here(tasks: Sequence[Task], config: LauncherConfig) -> dict[str, str]:
-    failures = {}
+def _run_here(tasks: Sequence[Task], config: LauncherConfig) -> list[tuple[str, str]]:
+    failures = []
     for number, task in enumerate(tasks):
         print(f"== {task.name} (task {number + 1} of {len(tasks)})")
         try:
             task.function(*task.arguments)
-        except (ValueError, OSError, FloatingPointError) as error:
-            failures[task.name] = str(error)
+        except Exception as error:
+            traceback.print_exc()
+            failures.append((task.name, f"{type(error).__name__}: {error}"))
     return failures
 
 
-def _submit(tasks: Sequence[Task], config: LauncherConfig) -> dict[str, str]:
+def _submit(tasks: Sequence[Task], config: LauncherConfig) -> list[tuple[str, str]]:
     try:
         import submitit  # here: an optional dependency
     except ImportError as error:
@@ -93,7 +96,9 @@ def _submit(tasks: Sequence[Task], config: LauncherConfig) -> dict[str, str]:
         slurm_array_parallelism=config.max_jobs,
         **({"slurm_partition": config.partition} if config.partition else {}),
     )
-    failures, waiting, running = {}, list(tasks), []
+    # Jobs inherit the environment: a job's share of a machine is what it asked for.
+    os.environ.setdefault("EXP_DELTA_CPU_DEVICES", str(config.cpus_per_task))
+    failures, waiting, running = [], list(tasks), []
     if config.cluster == "slurm":
         jobs = executor.map_array(partial(_call, sys.argv), waiting)
         running, waiting = list(zip(waiting, jobs, strict=True)), []
@@ -106,7 +111,7 @@ def _submit(tasks: Sequence[Task], config: LauncherConfig) -> dict[str, str]:
         try:
             job.result()
         except Exception as error:  # whatever killed the job; the others go on
-            failures[task.name] = f"{error} (log: {job.paths.stderr})"
+            failures.append((task.name, f"{error} (log: {job.paths.stderr})"))
     return failures
 
 

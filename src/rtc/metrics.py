@@ -7,7 +7,7 @@ Per query (over all launched queries of all episodes):
     p_violate                 P(d_k > H - s_k): the delay exceeds what the chunk leaves after the execute horizon
     p_starve_condition        P(L_{k-1} + d_k > H): the old chunk ends before the new one arrives (L_{-1} = 0; the
                               intervals of abandoned queries add up)
-    p_late                    P(d_k > planned delay)
+    p_late                    P(d_k > planned delay, or abandoned)
     mean_planned_delay        mean of the delay that the method plans with, in ticks
     mean_execute_horizon      mean of L_k, in ticks: max(s_k, d_k), or the deadline of an abandoned query
     abandoned_fraction        queries that were abandoned at their deadline
@@ -77,7 +77,7 @@ def percentiles(values: Int[np.ndarray, " n"], *levels: float) -> list[float]:
 def _query_metrics(records: Records, chunk_size: int) -> dict[str, float]:
     launched = records.delay != NEVER
     delay, planned = records.delay[launched], records.planned[launched]
-    horizon = records.execute_horizon[launched]
+    horizon, abandoned = records.execute_horizon[launched], records.abandoned[launched] == 1
     p50, p95, p99 = percentiles(delay, 50, 95, 99)
     return {
         "d_p50": p50,
@@ -86,10 +86,10 @@ def _query_metrics(records: Records, chunk_size: int) -> dict[str, float]:
         "mean_delay": float(np.mean(delay)),
         "p_violate": float(np.mean(delay > chunk_size - horizon)),
         "p_starve_condition": float(np.mean(records.shift[launched] + delay > chunk_size)),
-        "p_late": float(np.mean(delay > planned)),
+        "p_late": float(np.mean((delay > planned) | abandoned)),
         "mean_planned_delay": float(np.mean(planned)),
         "mean_execute_horizon": float(np.mean(records.interval[launched])),
-        "abandoned_fraction": float(records.abandoned.sum() / launched.sum()),
+        "abandoned_fraction": float(np.mean(abandoned)),
         "mean_flow_steps": float(np.mean(records.flow_steps[launched])),
     }
 
@@ -117,7 +117,7 @@ def _episode_frame(
             "rms_ddelta_action": smooth[:, 2],
             "starved_ticks": ((records.age == NEVER) & executed).sum(axis=1),
             "num_queries": launched.sum(axis=1),
-            "abandoned_queries": records.abandoned,
+            "abandoned_queries": (records.abandoned == 1).sum(axis=1),
             "flow_evals": np.where(launched, evaluations(records.flow_steps), 0).sum(axis=1) + bootstrap_evaluations,
         }
     )
@@ -145,7 +145,7 @@ def summarise(
     frame = _episode_frame(records, episodes, bound_actions, evaluations, bootstrap_evaluations)
     ticks = int(frame["returned_episode_lengths"].sum())
     age = records.age[records.age != NEVER]
-    age_p50, age_p99 = percentiles(age, 50, 99)
+    age_p50, age_p99 = percentiles(age, 50, 99) if age.size else (np.nan, np.nan)
     row = {name: float(frame[name].mean()) for name in EPISODE_MEANS}
     row |= _query_metrics(records, chunk_size)
     row |= {

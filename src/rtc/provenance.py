@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -15,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-# Modules that can change a result. Plots, tables and scripts are left out: editing them invalidates nothing.
+# Modules that can change a result, as patterns. Plots, tables and scripts are left out: editing them invalidates
+# nothing.
 _SOURCE = Path(__file__).resolve().parents[1]
 RESULT_MODULES = (
     "model.py",
@@ -30,28 +32,11 @@ RESULT_MODULES = (
     "rtc/execution.py",
     "rtc/guidance.py",
     "rtc/levels.py",
-    "rtc/methods/__init__.py",
-    "rtc/methods/base.py",
-    "rtc/methods/bid.py",
-    "rtc/methods/ensemble.py",
-    "rtc/methods/naive.py",
-    "rtc/methods/realtime.py",
-    "rtc/methods/trained_prefix.py",
+    "rtc/methods/*.py",
     "rtc/metrics.py",
     "rtc/mixer.py",
     "rtc/pickles.py",
-    "rtc/physics/__init__.py",
-    "rtc/physics/build.py",
-    "rtc/physics/contacts.py",
-    "rtc/physics/env.py",
-    "rtc/physics/geometry.py",
-    "rtc/physics/joints.py",
-    "rtc/physics/motion.py",
-    "rtc/physics/observation.py",
-    "rtc/physics/ordering.py",
-    "rtc/physics/scene.py",
-    "rtc/physics/step.py",
-    "rtc/physics/stock.py",
+    "rtc/physics/*.py",
     "rtc/records.py",
     "rtc/runtime.py",
     "rtc/slots.py",
@@ -62,7 +47,7 @@ RESULT_MODULES = (
     "rtc/world_spec.py",
     "rtc/wrappers.py",
 )
-_PACKAGES = ("jax", "jaxlib", "flax", "jax2d", "kinetix-env", "numpy")
+_PACKAGES = ("jax", "jaxlib", "flax", "jax2d", "kinetix-env", "numpy", "scipy")
 
 
 def canonical_json(value: Any) -> str:
@@ -109,13 +94,22 @@ def sha256(content: bytes) -> str:
 
 
 def code_version(source: Path = _SOURCE, modules: Sequence[str] = RESULT_MODULES) -> str:
-    """sha256 over what can change a result: the source files (the existing ones of `modules`) and the packages."""
+    """sha256 over what can change a result: the source files that `modules` name and the packages."""
     digest = hashlib.sha256(canonical_json(_package_versions()).encode())
-    for module in sorted(modules):
-        if (source / module).is_file():
-            content = (source / module).read_bytes()
-            digest.update(f"{module} {len(content)}\n".encode() + content)
+    for path in sorted({path for module in modules for path in source.glob(module)}):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(source)} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+@functools.cache
+def running_code() -> tuple[str, str, bool | None]:
+    """(code version, commit, whether files have changed since it) of this process, read once.
+
+    A source file that is edited while a program runs has no part in what it computes, so `rtc.experiment` asks as soon
+    as it is imported.
+    """
+    return code_version(), *git_state()
 
 
 def provenance(started: float | None = None) -> dict[str, Any]:
@@ -165,7 +159,7 @@ def cells_origin(cells: Iterable[Any]) -> str:
 
 def origin() -> dict[str, Any]:
     """Commit and command, for the facts that go with a trained network."""
-    commit, dirty = git_state()
+    _, commit, dirty = running_code()
     return {"git_commit": commit, "git_dirty": dirty, "command": command_line()}
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 NEVER = -1
 # Fields of Records with an entry per query, at the tick of its launch.
-PER_QUERY = ("delay", "planned", "execute_horizon", "interval", "shift", "flow_steps")
+PER_QUERY = ("delay", "planned", "execute_horizon", "interval", "shift", "flow_steps", "abandoned")
 
 
 class Records(NamedTuple):
@@ -18,13 +18,13 @@ class Records(NamedTuple):
         actions: commanded actions (before noise); NaN where no tick was executed.
         age: ticks between the observation behind the executed action and its execution; NEVER where starved.
         delay: delay of the query launched at this tick (its deadline if it was abandoned); NEVER where none was
-            launched, as in the next five.
+            launched, as in the next six.
         planned: the delay planned for that query.
         execute_horizon: s_k of that query.
         interval: L_k, ticks until the next launch.
         shift: actions of the chunk before it that were due before its launch.
         flow_steps: flow steps that it had time for.
-        abandoned: queries that were abandoned.
+        abandoned: 1 if it was abandoned, else 0.
         returned: sum of rewards.
         length: control ticks of the episode.
         solved: the goal was reached.
@@ -41,7 +41,7 @@ class Records(NamedTuple):
     interval: Int[Array, "n t"]
     shift: Int[Array, "n t"]
     flow_steps: Int[Array, "n t"]
-    abandoned: Int[Array, " n"]
+    abandoned: Int[Array, "n t"]
     returned: Float[Array, " n"]
     length: Int[Array, " n"]
     solved: Bool[Array, " n"]
@@ -55,7 +55,6 @@ def empty_records(rows: int, ticks: int, action_dim: int, pose: Any) -> Records:
     return Records(
         actions=jnp.full((rows, ticks, action_dim), jnp.nan),
         **{name: jnp.full((rows, ticks), NEVER, jnp.int32) for name in ("age", *PER_QUERY)},
-        abandoned=jnp.zeros(rows, jnp.int32),
         returned=jnp.zeros(rows),
         length=jnp.zeros(rows, jnp.int32),
         solved=jnp.zeros(rows, bool),

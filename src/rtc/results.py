@@ -49,7 +49,7 @@ EPISODES, DELAYS, RESULTS, MARKER = "episodes.csv", "delays.csv", "results.csv",
 TRACE, COLLECTED = "timeline.npz", "results_all.csv"
 _DATA_FILES = (EPISODES, DELAYS, RESULTS)
 _TEMPORARY = ".tmp-"
-_LEFTOVER = re.compile(r"\.tmp-\d+-([0-9a-f]{8}-|probe)")
+_LEFTOVER = re.compile(r"\.tmp-\d+-[0-9a-f]{8}-")
 _SCHEMA = 1
 
 # From 3.1 on pandas rounds every float correctly, and warns if told to.
@@ -101,7 +101,7 @@ def require_writable(root: PathLike) -> Path:
         OSError: the directory cannot be created or written to (read-only, full disk, a file in its place).
     """
     root = Path(root)
-    probe = root / f"{_TEMPORARY}{os.getpid()}-probe"
+    probe = root / f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(4)}-probe"
     try:
         root.mkdir(parents=True, exist_ok=True)
         try:
@@ -117,17 +117,20 @@ def require_writable(root: PathLike) -> Path:
 
 
 @contextmanager
-def lock(root: PathLike) -> Iterator[None]:
+def lock(root: PathLike, wait: bool = False) -> Iterator[None]:
     """Holds `<root>/.lock`, so that only one run at a time writes to `root`.
 
     The kernel drops the lock when its process dies, so a killed run leaves nothing to clean up. The file
     names the holder's process id and host.
 
+    Args:
+        wait: wait for whoever holds the lock.
+
     Raises:
-        ValueError: another process holds the lock.
+        ValueError: another process holds the lock, and `wait` is off.
     """
     path = Path(root) / ".lock"
-    descriptor = _acquire(path)
+    descriptor = _acquire(path, wait)
     try:
         os.write(descriptor, f"pid {os.getpid()} on {socket.gethostname()}".encode())
         yield
@@ -136,12 +139,12 @@ def lock(root: PathLike) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _acquire(path: Path) -> int:
+def _acquire(path: Path, wait: bool) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
             os.close(descriptor)

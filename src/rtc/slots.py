@@ -218,7 +218,7 @@ class Launch(NamedTuple):
     interval: Int[Array, " w"]
     shift: Int[Array, " w"]
     flow_steps: Int[Array, " w"]
-    abandoned: Bool[Array, " w"]
+    abandoned: Int[Array, " w"]
     reuse: Bool[Array, " w"]
 
 
@@ -239,7 +239,7 @@ def _plan(controller: Controller, slots: Slots, num_steps: int, size: int) -> tu
         interval=jnp.where(draw.delay > deadline, deadline, next_launch),
         shift=used,
         flow_steps=jax.vmap(delays.flow_steps, (0, None))(draw, num_steps),
-        abandoned=draw.delay > deadline,
+        abandoned=(draw.delay > deadline).astype(jnp.int32),
         reuse=reuse,
     )
     return launch, stream
@@ -325,7 +325,6 @@ def tick(env: Environment, policy: Policy, controller: Controller, carry: Carry,
         actions=old.actions.at[at].set(action, mode="drop"),
         age=old.age.at[at].set(age, mode="drop"),
         **{name: getattr(old, name).at[at].set(value, mode="drop") for name, value in per_query.items()},
-        abandoned=old.abandoned.at[slots.row].add(due & launch.abandoned, mode="drop"),
         returned=old.returned.at[slots.row].add(outcome.reward, mode="drop"),
         length=old.length.at[slots.row].add(1, mode="drop"),
         solved=old.solved.at[slots.row].set(outcome.solved, mode="drop"),

@@ -100,22 +100,31 @@ def paired_difference(candidate: Vector, reference: Vector, **options: Any) -> I
     return bootstrap_mean(candidate - reference, **options)
 
 
-def mean_over_strata(strata: Sequence[Vector], confidence: float = CONFIDENCE) -> Interval:
-    """Mean over strata (levels) of the mean of each, with a normal interval for strata that are given, not drawn.
+def mean_over_levels(levels: Sequence[Vector], confidence: float = CONFIDENCE) -> Interval:
+    """Mean over levels of the mean over their episodes, with a normal interval for levels that are given, not drawn.
 
-    Its variance is that of the strata's means, divided by the squared number of strata; it says how far more
-    episodes on the same levels could move the mean, and nothing on other levels.
+    Episode i meets the same delays and noise keys on every level, so levels are not independent: the interval is that
+    of the mean of the episodes' averages over the levels. It says how far more episodes on the same levels could move
+    the mean, and nothing on other levels.
+
+    Args:
+        levels: per level, the values of the same episodes in the same order.
 
     Raises:
-        ValueError: no strata, or one with fewer than two values or some that are not finite.
+        ValueError: no levels, fewer than two episodes, different numbers of them, or values that are not finite.
     """
-    strata = [_finite(values, "stratum") for values in strata]
-    if not strata or min(values.size for values in strata) < 2:
-        raise ValueError("strata needs at least one stratum, and each at least two values")
-    mean = float(np.mean([values.mean() for values in strata]))
-    error = math.sqrt(sum(values.var(ddof=1) / values.size for values in strata)) / len(strata)
-    reach = float(scipy.stats.norm.ppf((1 + confidence) / 2)) * error
+    episodes = _episode_averages(levels)
+    mean, error = float(episodes.mean()), episodes.std(ddof=1) / math.sqrt(episodes.size)
+    reach = float(scipy.stats.norm.ppf((1 + confidence) / 2) * error)
     return Interval(mean, mean - reach, mean + reach)
+
+
+def _episode_averages(levels: Sequence[Vector]) -> Vector:
+    levels = [_finite(values, "levels") for values in levels]
+    sizes = {values.size for values in levels}
+    if len(sizes) != 1 or min(sizes) < 2:
+        raise ValueError(f"levels have {sorted(sizes)} episodes: give every level the same ones, at least two")
+    return np.mean(levels, axis=0)
 
 
 @dataclass(frozen=True)
@@ -126,15 +135,15 @@ class PairedTest:
     p_value: float
 
 
-def paired_test(strata: Sequence[Vector], confidence: float = CONFIDENCE) -> PairedTest:
-    """Mean over strata of paired differences, tested against 0 with the normal distribution of `mean_over_strata`.
+def paired_test(differences: Sequence[Vector], confidence: float = CONFIDENCE) -> PairedTest:
+    """Mean over levels of paired differences, tested against 0 with the normal distribution of `mean_over_levels`.
 
     Differences that are all 0 give p = 1.
 
     Raises:
-        ValueError: as `mean_over_strata`.
+        ValueError: as `mean_over_levels`.
     """
-    interval = mean_over_strata(strata, confidence)
+    interval = mean_over_levels(differences, confidence)
     reach = interval.high - interval.value
     if reach == 0:
         return PairedTest(interval, float(interval.value == 0))
@@ -142,14 +151,17 @@ def paired_test(strata: Sequence[Vector], confidence: float = CONFIDENCE) -> Pai
     return PairedTest(interval, float(2 * scipy.stats.norm.sf(abs(score))))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float], planned: int | None = None) -> list[float]:
     """p values corrected for their number so that the chance of any false claim is bounded (Holm 1979).
+
+    Args:
+        planned: number of tests that were planned, where some of them are not there yet.
 
     Returns:
         Adjusted values, in the given order; a claim holds at level α if its value is at most α.
     """
     order = np.argsort(p_values)
-    factors = np.arange(len(order), 0, -1)
+    factors = (planned or len(order)) - np.arange(len(order))
     adjusted = np.minimum(np.maximum.accumulate(np.asarray(p_values, float)[order] * factors), 1.0)
     out = np.empty(len(order))
     out[order] = adjusted

@@ -7,23 +7,29 @@ A study names its primary metric and its comparisons beforehand. Its cells lie i
 import contextlib
 import dataclasses
 import functools
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from rtc import delays, experiment, launch, methods, results, stats
+from rtc import delays, experiment, launch, methods, metrics, provenance, results, stats
+from rtc.delays import DelayProfileConfig
 from rtc.evaluation import DEFAULT_SLOTS, EvalConfig
 from rtc.experiment import PlannedCell, Subject
-from rtc.levels import LEVEL_NAMES
 from rtc.results import Cell, CellData, CellError
 from rtc.stats import Interval
+from rtc.validation import require_choice
 
 # Where policies with chunks of 8 are, and those that learned to complete a prefix.
 RUN, PREFIX_RUN = "logs-bc/h8", "logs-bc/h8_prefix"
+EPISODES = 2048
+# Levels of the studies on random delay.
+DELAY_LEVELS = ("grasp_easy", "catapult", "hard_lunar_lander", "chain_lander", "catcher_v3", "car_launch")
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Arm:
     Attributes:
         profile: name of the delay condition, for tables and directories.
         method: name of what meets it.
-        config: the evaluation; episodes, slots and model are filled in when it runs.
+        config: the evaluation; episodes, slots and model are filled in when it runs, the step is the last one.
         run_path: run of its policies; None takes the study's run, or its prefix run where the method needs one.
     """
 
@@ -46,31 +52,50 @@ class Arm:
     def key(self) -> tuple[str, str]:
         return self.profile, self.method
 
-    def renamed(self, profile: str) -> "Arm":
-        """The same arm under another name of its profile."""
-        return dataclasses.replace(self, profile=profile)
 
-
-def arm(profile: str, method: str, label: str | None = None, **changes) -> Arm:
-    """An arm of a named profile and a named method.
+def arm(
+    profile: str,
+    method: str,
+    label: str | None = None,
+    *,
+    delay: DelayProfileConfig | None = None,
+    run_path: str | None = None,
+    **changes: Any,
+) -> Arm:
+    """An arm of a delay profile and a method.
 
     Args:
-        label: name of the method in tables, where it is more than its name.
-        changes: fields of `EvalConfig`, or of `Arm`.
+        profile: its name.
+        method: name of the execution method.
+        label: name of the method in tables, where it is more than that.
+        delay: the profile; None takes the one that the benchmark knows by this name.
+        run_path: run of the policies, see `Arm`.
+        changes: further fields of `EvalConfig`.
     """
-    of_arm = {name: changes.pop(name) for name in ("run_path",) if name in changes}
-    config = EvalConfig(**{"delay_profile": delays.profile(profile), "method": method} | changes)
-    return Arm(profile, label or method, config, **of_arm)
+    delay = delays.profile(profile) if delay is None else delay
+    return Arm(profile, label or method, EvalConfig(delay_profile=delay, method=method, **changes), run_path)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A difference that the study was made to measure: candidate minus reference, each a (profile, method)."""
+    """A difference that the study was made to measure: candidate minus reference, each a (profile, method).
+
+    Attributes:
+        less: another difference that is subtracted, to ask whether two differences are equal.
+    """
 
     candidate: tuple[str, str]
     reference: tuple[str, str]
+    less: "Comparison | None" = None
+
+    @property
+    def arms(self) -> tuple[tuple[str, str], ...]:
+        """All arms that it needs."""
+        return self.candidate, self.reference, *(self.less.arms if self.less else ())
 
     def __str__(self) -> str:
+        if self.less:
+            return f"[{dataclasses.replace(self, less=None)}] - [{self.less}]"
         (profile, method), (other_profile, other_method) = self.candidate, self.reference
         if profile == other_profile:
             return f"{method} - {other_method} ({profile})"
@@ -100,15 +125,16 @@ class Study:
     question_zh: str
     arms: tuple[Arm, ...]
     comparisons: tuple[Comparison, ...]
-    levels: tuple[str, ...] = LEVEL_NAMES
+    levels: tuple[str, ...] = DELAY_LEVELS
     primary: str = stats.SOLVED
 
     def __post_init__(self):
+        require_choice("primary", self.primary, metrics.EPISODE_MEANS)
         keys = [one.key for one in self.arms]
         if len(set(keys)) < len(keys):
             raise ValueError(f"arms of {self.name} share a name: {sorted({k for k in keys if keys.count(k) > 1})}")
         for comparison in self.comparisons:
-            for key in (comparison.candidate, comparison.reference):
+            for key in comparison.arms:
                 if key not in keys:
                     raise ValueError(f"comparison {comparison} of {self.name}: there is no arm {key}")
 
@@ -128,8 +154,7 @@ class StudyArguments:
     Attributes:
         levels: names of levels; by default the study's.
         seeds: seeds of all randomness.
-        num_evals: episodes per arm, level and seed.
-        num_flow_steps: Euler steps per chunk.
+        num_evals: episodes per arm, level and seed; what is not the protocol needs an output root of its own.
         run_path: run of the policies.
         prefix_run_path: run of the policies trained with simulated delay, for methods that need them.
         num_slots: episodes simulated at a time, per device; results do not depend on it.
@@ -142,8 +167,7 @@ class StudyArguments:
 
     levels: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
-    num_evals: int = 2048
-    num_flow_steps: int = 5
+    num_evals: int = EPISODES
     run_path: str = RUN
     prefix_run_path: str = PREFIX_RUN
     num_slots: int = DEFAULT_SLOTS
@@ -151,6 +175,13 @@ class StudyArguments:
     launcher: launch.LauncherConfig = field(default_factory=launch.LauncherConfig)
     report_only: bool = False
     wandb: bool = False
+
+    def __post_init__(self):
+        if self.num_evals != EPISODES and self.output_root is None:
+            raise ValueError(
+                f"num_evals={self.num_evals} is not the protocol ({EPISODES}): give an --output-root of its own, so "
+                "that the study's cells stay"
+            )
 
 
 def root_of(study: Study, args: StudyArguments) -> Path:
@@ -178,7 +209,7 @@ def tasks(study: Study, args: StudyArguments) -> list[launch.Task]:
     for one in study.arms:
         groups.setdefault((run_of(one, args), one.config.method), []).append(one)
     return [
-        launch.Task(f"{level}, {method}", run_arms, (study, args, level, run_path, tuple(arms)))
+        launch.Task(f"{level}, {method}, {run_path}", run_arms, (study, args, level, run_path, tuple(arms)))
         for level in args.levels or study.levels
         for (run_path, method), arms in groups.items()
     ]
@@ -187,18 +218,14 @@ def tasks(study: Study, args: StudyArguments) -> list[launch.Task]:
 def run_arms(study: Study, args: StudyArguments, level: str, run_path: str, arms: tuple[Arm, ...]) -> None:
     """Computes the cells of some arms on one level that are not there yet."""
     subject = load(run_path, level)
-    settings = {
-        "num_evals": args.num_evals,
-        "num_flow_steps": args.num_flow_steps,
-        "num_slots": args.num_slots,
-        "model": subject.policy.config,
-    }
-    cells = [
-        PlannedCell(Cell(*one.key, seed, level), dataclasses.replace(one.config, **settings))
-        for one in arms
-        for seed in args.seeds
-    ]
+    cells = [planned(one, args, level, seed, subject) for one in arms for seed in args.seeds]
     experiment.run_cells(root_of(study, args) / "cells" / level, cells, subject, shared=True)
+
+
+def planned(one: Arm, args: StudyArguments, level: str, seed: int, subject: Subject) -> PlannedCell:
+    """An arm's cell on one level."""
+    settings = {"num_evals": args.num_evals, "num_slots": args.num_slots, "model": subject.policy.config}
+    return PlannedCell(Cell(*one.key, seed, level), dataclasses.replace(one.config, **settings))
 
 
 @dataclass(frozen=True)
@@ -210,19 +237,26 @@ class Outcome:
 
     @classmethod
     def read(cls, study: Study, args: StudyArguments) -> "Outcome":
-        """Reads what is complete; arms that lack a seed on a level are left out there."""
-        found = {}
+        """Reads the cells that are complete and of this protocol; arms that lack a seed on a level are left out there.
+
+        Raises:
+            ValueError: they were computed by different versions of the code.
+        """
+        found: dict[tuple[str, str, str], tuple[CellData, ...]] = {}
         for level in args.levels or study.levels:
             for one in study.arms:
+                subject = load(run_of(one, args), level)
+                cells = [planned(one, args, level, seed, subject) for seed in args.seeds]
                 with contextlib.suppress(CellError):
-                    found[level, *one.key] = tuple(
-                        results.read_cell(results.cell_dir(root_of(study, args) / "cells" / level, cell), cell)
-                        for cell in (Cell(*one.key, seed, level) for seed in args.seeds)
-                    )
+                    found[level, *one.key] = tuple(_read(root_of(study, args), cell, subject) for cell in cells)
+        versions = {cell.inputs["code_version"] for cells in found.values() for cell in cells}
+        if len(versions) > 1:
+            raise ValueError(f"{root_of(study, args)} has cells of {len(versions)} versions of the code: run it again")
         return cls(study, found)
 
     @property
     def levels(self) -> list[str]:
+        """Levels with finished cells."""
         return list(dict.fromkeys(level for level, _, _ in self.cells))
 
     def complete(self, *keys: tuple[str, str]) -> bool:
@@ -235,16 +269,16 @@ class Outcome:
 
     def mean(self, key: tuple[str, str], metric: str) -> Interval:
         """Mean over the levels of a per-episode metric."""
-        return stats.mean_over_strata([self.episodes(level, key, metric) for level in self.levels])
+        return stats.mean_over_levels([self.episodes(level, key, metric) for level in self.levels])
 
     def difference(self, comparison: Comparison, metric: str, levels: Iterable[str] | None = None) -> stats.PairedTest:
         """Paired difference, in the mean over the levels."""
-        return stats.paired_test(
-            [
-                self.episodes(level, comparison.candidate, metric) - self.episodes(level, comparison.reference, metric)
-                for level in levels or self.levels
-            ]
-        )
+
+        def of(level: str, one: Comparison) -> Float[np.ndarray, " n"]:
+            found = self.episodes(level, one.candidate, metric) - self.episodes(level, one.reference, metric)
+            return found - of(level, one.less) if one.less else found
+
+        return stats.paired_test([of(level, comparison) for level in levels or self.levels])
 
     def cell_mean(self, key: tuple[str, str], column: str) -> float:
         """Mean over levels and seeds of a column of results.csv."""
@@ -253,6 +287,21 @@ class Outcome:
     def rows(self) -> pd.DataFrame:
         """All result rows, for results_all.csv."""
         return pd.DataFrame([cell.result for cells in self.cells.values() for cell in cells])
+
+
+def _read(root: Path, wanted: PlannedCell, subject: Subject) -> CellData:
+    """A cell, if it was computed as planned.
+
+    Raises:
+        CellError: it is missing or damaged, or was computed from another configuration, level or policy.
+    """
+    cell = wanted.cell
+    found = results.read_cell(results.cell_dir(root / "cells" / cell.level, cell), cell)
+    inputs = json.loads(provenance.canonical_json(experiment.plan_inputs(wanted, subject)))
+    for name in inputs.keys() - {"code_version"}:
+        if found.inputs.get(name) != inputs[name]:
+            raise CellError(f"{cell} on {cell.level} was computed with another {name}")
+    return found
 
 
 def versus(candidates: Sequence[str], reference: str, profiles: Sequence[str]) -> tuple[Comparison, ...]:

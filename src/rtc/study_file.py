@@ -5,7 +5,7 @@
     levels = ["grasp_easy", "catapult"]
 
     [profiles.long_tail]              # a named profile
-    [profiles.hedged]                 # one with fields of DelayProfileConfig of its own
+    [profiles.hedged]                 # another one, with some fields of DelayProfileConfig changed
     base = "long_tail"
     hedge = 2
 
@@ -30,9 +30,16 @@ from rtc import config_file, delays, methods
 from rtc.delays import DelayProfileConfig
 from rtc.evaluation import EvalConfig
 from rtc.levels import LEVEL_NAMES
-from rtc.study import Arm, Comparison, Study
+from rtc.study import DELAY_LEVELS, Arm, Comparison, Study
 from rtc.validation import require_choice, unknown
 
+_ELSEWHERE = {
+    "delay_profile": "belongs to the tables [profiles.<name>]",
+    "num_evals": "is given on the command line, --num-evals",
+    "num_slots": "is given on the command line, --num-slots",
+    "model": "comes with the policy; leave it out",
+    "step": "is the last one; leave it out",
+}
 _TEXTS = ("name", "title", "title_zh", "question", "question_zh", "primary")
 _KEYS = (*_TEXTS, "levels", "profiles", "methods", "comparisons")
 
@@ -64,21 +71,23 @@ def read(path: str | Path) -> Study:
             for profile, config in profiles.items()
         ),
         comparisons=tuple(_comparison(entry, str(path)) for entry in tables.get("comparisons", ())),
-        levels=tuple(tables.get("levels", LEVEL_NAMES)),
+        levels=tuple(tables.get("levels", DELAY_LEVELS)),
     )
 
 
 def _profile(name: str, table: Mapping[str, Any], where: str) -> DelayProfileConfig:
     changes = dict(table)
-    base = changes.pop("base", None if changes else name)
+    named = name if name in delays.PROFILES and "mode" not in changes else None
+    base = changes.pop("base", named)
     return config_file.fill(DelayProfileConfig() if base is None else delays.profile(base), changes, where)
 
 
 def _arm(profile: str, delay: DelayProfileConfig, label: str, table: Mapping[str, Any], where: str) -> Arm:
     changes = dict(table)
     run_path = changes.pop("run_path", None)
-    if "delay_profile" in changes:
-        raise ValueError(f"{where}: delay_profile belongs to the tables [profiles.<name>]")
+    for name, place in _ELSEWHERE.items():
+        if name in changes:
+            raise ValueError(f"{where}: {name} {place}")
     method = changes.pop("method", label)
     require_choice(f"{where}: method", method, methods.METHODS)
     base = EvalConfig(method=method, delay_profile=delay)

@@ -10,10 +10,16 @@ from rtc.study_report import Figures
 
 def run(study: Study, args: StudyArguments, draw: Callable[[Study, Outcome], Figures] | None = None) -> None:
     """Runs a study; `draw` makes its own figures, see `study_report.write`."""
+    failure = None
     if not args.report_only:
-        launch.run(tasks(study, args), args.launcher)
+        try:
+            launch.run_all(tasks(study, args), args.launcher)
+        except ChildProcessError as error:  # the report covers what is there
+            failure = error
     outcome, root = Outcome.read(study, args), root_of(study, args)
     study_report.write(study, outcome, root, draw)
+    if failure is not None:
+        raise failure
     if args.wandb:
         tables = {
             "comparisons": study_report.comparison_table(study, outcome),

@@ -26,9 +26,9 @@ SIDE_EFFECTS = {
     "flow_evals_per_tick": "evals/tick",
 }
 CELLS_NOTE = """\
-Levels: {levels} ({names}), {episodes} episodes each. Values are means over the levels; brackets hold 95 % intervals
-with the levels as strata. All arms meet the same episodes, so differences are paired. Intervals say how far more
-episodes on these levels could move a result, and nothing on other levels.
+Levels: {levels} ({names}), {episodes} episodes each. Values are means over the levels; brackets hold 95 % intervals.
+All arms meet the same episodes, so differences are paired. Intervals say how far more episodes on these levels could
+move a result, and nothing on other levels.
 """
 
 Figures = dict[str, Figure]
@@ -77,7 +77,7 @@ HEADINGS = {
     },
 }
 CELLS_NOTE_ZH = """\
-{levels} 个关卡（{names}）的平均值，每个关卡 {episodes} 个回合；方括号内为以关卡为层的 95 % 区间。
+{levels} 个关卡（{names}）的平均值，每个关卡 {episodes} 个回合；方括号内为 95 % 区间。
 所有条件面对同样的回合，因此差值是成对的。区间说明在这些关卡上增加回合会使结果移动多少，不涉及其他关卡。
 """
 
@@ -117,9 +117,9 @@ def metric_text(interval: stats.Interval, metric: str, signed: bool = False) -> 
 
 def comparison_table(study: Study, outcome: Outcome) -> pd.DataFrame:
     """Paired differences of the primary metric, with p values before and after correction."""
-    known = [c for c in study.comparisons if outcome.complete(c.candidate, c.reference)]
+    known = [c for c in study.comparisons if outcome.complete(*c.arms)]
     tests = [outcome.difference(comparison, study.primary) for comparison in known]
-    adjusted = stats.holm([test.p_value for test in tests])
+    adjusted = stats.holm([test.p_value for test in tests], planned=len(study.comparisons))
     return pd.DataFrame(
         {
             "candidate - reference": str(comparison),

@@ -25,7 +25,9 @@ class TrainedPrefix(Method):
 
     def next_chunk(self, policy: Policy, query: Query, num_steps: int) -> Float[Array, "b h a"]:
         noise = initial_noise(query.key, policy, self.noise_scale)
-        prefix = jnp.minimum(query.planned_delay, query.overlap_end)
+        # No longer than the prefixes that the policy has seen.
+        longest = policy.config.simulated_delay - 1
+        prefix = jnp.minimum(jnp.minimum(query.planned_delay, query.overlap_end), longest)
         chunk = policy.prefix_action(
             None, query.obs, num_steps, query.leftover, prefix, noise=noise, flow_steps=query.flow_steps
         )
