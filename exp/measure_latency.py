@@ -8,6 +8,7 @@
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,8 @@ INTRODUCTION = """\
 # Latency of one query
 
 Milliseconds from the call to the chunk in the host's memory, at batch 1, one query after the other, on an otherwise
-idle device. `cold start` is a method's first query, with tracing and compilation (or a look into its cache); it is not
-among the others. `<method>.csv` holds every query, for profiles of mode `trace`.
+idle device; methods take turns. `cold start` is a method's first query, with tracing and compilation (or a look into
+its cache); it is not among the others. `<method>.csv` holds every query, for profiles of mode `trace`.
 """
 
 
@@ -36,7 +37,8 @@ class Arguments:
         methods: methods to measure; all of them by default.
         num_flow_steps: flow steps per query.
         queries: queries that count, per method.
-        warm_up: queries before them.
+        warm_up: queries before each block.
+        block: queries of a method before it is the next one's turn.
         output_root: where traces and the table go.
         profile_dir: also record 20 queries of each method with jax.profiler and write the trace there.
     """
@@ -47,31 +49,29 @@ class Arguments:
     methods: tuple[str, ...] = tuple(methods.METHODS)
     num_flow_steps: int = 5
     queries: int = 2000
-    warm_up: int = 50
+    warm_up: int = 10
+    block: int = 200
     output_root: str = "exp_runs/latency"
     profile_dir: str | None = None
 
 
-def measure(args: Arguments, name: str) -> latency.Latency:
-    """The latency of one method."""
+def query_function(args: Arguments, name: str) -> Callable[[int], object]:
+    """What answers the queries of one method."""
     prefix = methods.make(name).needs_simulated_delay
     subject = experiment.load_subject(args.prefix_run_path if prefix else args.run_path, args.level_path)
     config = EvalConfig(method=name, num_flow_steps=args.num_flow_steps, model=subject.policy.config)
-    ask = latency.query_function(config, subject)
-    found = latency.measure(ask, args.queries, args.warm_up)
-    if args.profile_dir is not None:
-        latency.profile(ask, f"{args.profile_dir}/{name}")
-    return found
+    return latency.query_function(config, subject)
 
 
 def run(args: Arguments) -> None:
     started, root = time.time(), results.require_writable(args.output_root)
+    ask = {name: query_function(args, name) for name in args.methods}
     rows = []
-    for name in args.methods:
-        found = measure(args, name)
+    for name, found in latency.measure(ask, args.queries, args.warm_up, args.block).items():
         results.atomic_write(root / f"{name}.csv", results.to_csv(found.trace().round(6)))
         rows.append({"method": name, **found.row()})
-        print(f"{name}: {rows[-1]}")
+        if args.profile_dir is not None:
+            latency.profile(ask[name], f"{args.profile_dir}/{name}")
     table = pd.DataFrame(rows)
     facts = {"arguments": dataclasses.asdict(args), "latency_ms": rows, **provenance.provenance(started)}
     results.atomic_write(root / "latency.json", json.dumps(facts, indent=2) + "\n")

@@ -15,13 +15,18 @@ from rtc.latency import Latency
 from stubs import TINY
 
 
-def test_the_first_query_and_the_warm_up_do_not_count():
+def test_methods_take_turns_and_the_warm_up_does_not_count():
     asked = []
-    found = latency.measure(lambda index: asked.append(index) or np.zeros(1), queries=5, warm_up=3)
-    assert asked == [0, *range(3), *range(5)]
-    assert found.warm_ms.shape == (5,)
-    assert (found.warm_ms > 0).all()
-    assert found.cold_ms > 0
+    ask = {name: lambda index, name=name: asked.append((name, index)) or np.zeros(1) for name in "ab"}
+    found = latency.measure(ask, queries=5, warm_up=2, block=3)
+    turns = [("a", 0), ("b", 0)]
+    for block in (range(3), range(3, 5)):
+        turns += [(name, index) for name in "ab" for index in (*range(2), *block)]
+    assert asked == turns
+    for one in found.values():
+        assert one.warm_ms.shape == (5,)
+        assert (one.warm_ms > 0).all()
+        assert one.cold_ms > 0
 
 
 def test_percentiles_are_times_that_occurred():

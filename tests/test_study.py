@@ -87,6 +87,15 @@ def test_arms_that_a_level_lacks_are_left_out(outcome):
     assert "nan" in study_report.level_table(fewer.study, fewer)["b"].tolist()
 
 
+def test_levels_that_nothing_solves_without_delay_allow_no_conclusion(outcome):
+    assert study_report.unfit_levels(outcome.study, outcome) == []
+    failing = {
+        key: (fake_cell(key[0], key[1:], [0] * 200),) if key[0] == "b" else cells
+        for key, cells in outcome.cells.items()
+    }
+    assert study_report.unfit_levels(outcome.study, Outcome(outcome.study, failing)) == ["b"]
+
+
 def test_holm_corrects_in_order():
     # Holm (1979): 0.01 * 4, 0.02 * 3, 0.03 * 2 (not below the one before), 0.04 * 1.
     assert stats.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])

@@ -29,7 +29,7 @@ __all__ = [
     "sample",
 ]
 
-NEVER = np.iinfo(np.int32).max  # a bound that no delay reaches
+UNBOUNDED = np.iinfo(np.int32).max  # a bound that no delay reaches
 START = np.iinfo(np.int32).max  # folded into a stream's key for the start of a replayed trace; no index gets there
 MIN_TABLE = 256
 # Latency distributions without an upper end are cut here: a delay that long fills an episode.
@@ -107,7 +107,7 @@ def make_process(config: DelayProfileConfig) -> DelayProcess:
     first, after_base, after_spike = (jnp.float32(p) for p in _spike_probabilities(config))
 
     def bound(ticks: int | None) -> Int[Array, ""]:
-        return jnp.int32(NEVER if ticks is None else ticks)
+        return jnp.int32(UNBOUNDED if ticks is None else ticks)
 
     return DelayProcess(
         table=jnp.asarray(np.pad(delays, (0, padding), mode="edge"), jnp.int32),

@@ -1,6 +1,7 @@
 """Runs the cells of an experiment: checks everything first, skips what is done, resumes after a kill."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,7 @@ class Subject:
         checkpoint: its file.
         checkpoint_sha256: hash of that file.
         training: the facts stored with the checkpoint.
-        weak: the run's first policy for the level, where it has an earlier one, and `weak_sha256` its hash.
+        weak_checkpoint: the run's first one for the level, where it has an earlier one.
     """
 
     level: Level
@@ -40,8 +41,12 @@ class Subject:
     checkpoint: Path
     checkpoint_sha256: str
     training: dict
-    weak: FlowPolicy | None = None
-    weak_sha256: str | None = None
+    weak_checkpoint: Path | None = None
+
+    @functools.cached_property
+    def weak(self) -> FlowPolicy | None:
+        """The policy of `weak_checkpoint`, for methods that compare with one."""
+        return None if self.weak_checkpoint is None else checkpoints.load_policy(self.weak_checkpoint)[0]
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,8 @@ def load_subject(run_path: str | Path, level_path: str, step: int = -1, model: M
         known = model if path.suffix == ".pkl" else replace(model, simulated_delay=policy.config.simulated_delay)
         policy, training = checkpoints.load_policy(path, known)
     early = checkpoints.first_policy_path(run_path, level_path)
-    weak = (None, None) if early == path else (checkpoints.load_policy(early)[0], checkpoints.sha256(early))
-    return Subject(level, level_path, policy, path, checkpoints.sha256(path), training, *weak)
+    weak = None if early == path else early
+    return Subject(level, level_path, policy, path, checkpoints.sha256(path), training, weak)
 
 
 def plan_inputs(planned: PlannedCell, subject: Subject) -> dict:
@@ -85,9 +90,18 @@ def plan_inputs(planned: PlannedCell, subject: Subject) -> dict:
         "level_sha256": subject.level.sha256,
         "code_version": CODE_VERSION,
     }
-    if methods.make(planned.config.method, planned.config.method_options).needs_weak_policy:
-        inputs["config"]["weak_sha256"] = subject.weak_sha256
+    if _needs_weak_policy(planned.config) and subject.weak_checkpoint is not None:
+        inputs["config"]["weak_sha256"] = checkpoints.sha256(subject.weak_checkpoint)
     return inputs
+
+
+def _needs_weak_policy(config: EvalConfig) -> bool:
+    return methods.make(config.method, config.method_options).needs_weak_policy
+
+
+def weak_policy(config: EvalConfig, subject: Subject) -> FlowPolicy | None:
+    """The weak policy, if the method needs one and the run has one."""
+    return subject.weak if _needs_weak_policy(config) else None
 
 
 def run_cells(
@@ -150,15 +164,14 @@ def _check_plan(plan: Sequence[PlannedCell], subject: Subject) -> None:
     if twice:
         raise ValueError(f"cell {twice[0]} is planned twice: name profiles, methods and seeds once each")
     for planned in plan:
-        evaluation.check_policy(planned.config, subject.policy, subject.weak)
+        evaluation.check_policy(planned.config, subject.policy, weak_policy(planned.config, subject))
         evaluation.controller_for(planned.config)
 
 
 def _compute(root: Path, planned: PlannedCell, subject: Subject, inputs: dict) -> None:
     started = time.time()
-    outcome = evaluation.evaluate(
-        planned.config, subject.level, subject.policy, weak=subject.weak, seed=planned.cell.seed
-    )
+    weak = weak_policy(planned.config, subject)
+    outcome = evaluation.evaluate(planned.config, subject.level, subject.policy, weak=weak, seed=planned.cell.seed)
     trace = episode_trace(outcome.records, interesting_episode(outcome), planned.cell, subject)
     timing = {"wall_s": outcome.wall_s, "slot_utilisation": outcome.utilisation}
     origin = {"checkpoint": str(subject.checkpoint), "level_path": subject.level_path}

@@ -239,6 +239,8 @@ def chunk_spans(trace: EpisodeTrace) -> list[ChunkSpan]:
         acting = ticks[origin == start]
         if not spans and (acting < arrival).any():
             spans.append(ChunkSpan(start, start, end, acting[acting < arrival]))
+        # A robot that waits for its chunk starts it late, so that it reaches further.
+        end = max(end, int(acting.max(initial=0)) + 1)
         spans.append(ChunkSpan(start, arrival, end, acting[acting >= arrival]))
     return spans
 

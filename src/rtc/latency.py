@@ -1,7 +1,7 @@
 """Wall-clock latency of single queries on this device: what a delay trace is made of."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from rtc import evaluation
 from rtc.evaluation import EvalConfig
-from rtc.experiment import Subject
+from rtc.experiment import Subject, weak_policy
 from rtc.methods import Query
 
 PERCENTILES = (50, 95, 99)
@@ -49,7 +49,7 @@ def query_function(config: EvalConfig, subject: Subject) -> Callable[[int], Floa
     Raises:
         ValueError: the method does not fit the policies.
     """
-    env, policy, controller = evaluation.prepare(config, subject.level, subject.policy, subject.weak)
+    env, policy, controller = evaluation.prepare(config, subject.level, subject.policy, weak_policy(config, subject))
     obs = env.reset(1)[1]
     size = policy.action_chunk_size
 
@@ -70,27 +70,34 @@ def query_function(config: EvalConfig, subject: Subject) -> Callable[[int], Floa
     return lambda index: answer(policy, controller.method, obs, leftover, jnp.int32(index))
 
 
-def measure(ask: Callable[[int], Array], queries: int, warm_up: int) -> Latency:
-    """Times one query after the other, from the call to the chunk in the host's memory.
+def timed(ask: Callable[[int], Array], index: int) -> float:
+    """Milliseconds from the call to the chunk in the host's memory."""
+    start = time.perf_counter()
+    np.asarray(ask(index))
+    return 1e3 * (time.perf_counter() - start)
+
+
+def measure(ask: Mapping[str, Callable[[int], Array]], queries: int, warm_up: int, block: int) -> dict[str, Latency]:
+    """Times queries of several methods, one after the other; methods take turns, so that none gets the quiet minutes.
 
     Args:
-        ask: answers the i-th query.
-        queries: queries that count.
-        warm_up: queries before them, besides the first.
+        ask: by method, what answers its i-th query.
+        queries: queries that count, per method.
+        warm_up: queries before each block.
+        block: queries of a method per turn.
     """
-
-    def timed(index: int) -> float:
-        start = time.perf_counter()
-        np.asarray(ask(index))
-        return 1e3 * (time.perf_counter() - start)
-
-    cold = timed(0)
-    for index in range(warm_up):
-        timed(index)
-    return Latency(cold, np.array([timed(index) for index in range(queries)]))
+    cold = {name: timed(answer, 0) for name, answer in ask.items()}
+    warm: dict[str, list[float]] = {name: [] for name in ask}
+    for first in range(0, queries, block):
+        for name, answer in ask.items():
+            for index in range(warm_up):
+                timed(answer, index)
+            warm[name] += [timed(answer, index) for index in range(first, min(first + block, queries))]
+    return {name: Latency(cold[name], np.array(times)) for name, times in warm.items()}
 
 
 def profile(ask: Callable[[int], Array], directory: str, queries: int = 20) -> None:
     """Records some queries with `jax.profiler`, for TensorBoard or Perfetto."""
     with jax.profiler.trace(directory):
-        measure(ask, queries, warm_up=0)
+        for index in range(queries):
+            timed(ask, index)

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from rtc import evaluation, execution, levels, provenance, render, results, traces
 from rtc.evaluation import EvalConfig
-from rtc.experiment import Subject
+from rtc.experiment import Subject, weak_policy
 from rtc.records import NEVER, Records
 from rtc.shapes import shapes
 from rtc.traces import EpisodeTrace
@@ -41,7 +41,7 @@ def write(path: Path, subject: Subject, config: EvalConfig, trace_path: Path) ->
 def play(subject: Subject, config: EvalConfig, trace: EpisodeTrace) -> Records:
     """Runs the episode of a trace again, and warns should rounding have changed it."""
     records = execution.rollout(
-        *evaluation.prepare(config, subject.level, subject.policy, subject.weak),
+        *evaluation.prepare(config, subject.level, subject.policy, weak_policy(config, subject)),
         seed=trace.seed,
         episodes=np.array([trace.episode]),
         num_steps=config.num_flow_steps,

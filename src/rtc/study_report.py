@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rtc import figures, provenance, report, results, stats, webpage
+from rtc.delays import DelayProfileConfig
 from rtc.study import Comparison, Outcome, Study
 
 ALPHA = 0.05
@@ -60,6 +61,7 @@ HEADINGS = {
         "question": "Question",
         "primary": "Primary metric: {metric}, fixed before the study ran. Comparisons: {count}; p values are corrected "
         "for their number (Holm).",
+        "unfit": "**No conclusion:** without delay nothing solves {levels}, so failures there say nothing about delay.",
         "comparisons": "Comparisons",
         "means": "All arms",
         "side": "Costs and side effects",
@@ -69,6 +71,7 @@ HEADINGS = {
     "zh": {
         "question": "问题",
         "primary": "主要指标：{metric}，在研究运行之前确定。共 {count} 个比较；p 值按其数量校正（Holm）。",
+        "unfit": "**不能下结论：** 无延迟时没有任何方法能解决 {levels}，因此那里的失败与延迟无关。",
         "comparisons": "比较",
         "means": "全部条件",
         "side": "代价与副作用",
@@ -94,6 +97,9 @@ def page(study: Study, outcome: Outcome, drawn: Sequence[str], root: Path, langu
         words["primary"].format(metric=study.primary, count=len(study.comparisons)) + "\n",
         note.format(levels=len(outcome.levels), names=names, episodes=episodes),
     ]
+    unfit = unfit_levels(study, outcome)
+    if unfit:
+        parts.append(words["unfit"].format(levels=", ".join(unfit)) + "\n")
     if study.comparisons:
         parts.append(f"## {words['comparisons']}\n\n{report.format_table(comparison_table(study, outcome))}\n")
     discussion = root / ("discussion.md" if language == "en" else "discussion.zh-CN.md")
@@ -105,6 +111,17 @@ def page(study: Study, outcome: Outcome, drawn: Sequence[str], root: Path, langu
     parts.append(f"## {words['levels']}\n\n{report.format_table(level_table(study, outcome))}\n")
     parts.append(provenance.cells_origin([c for cells in outcome.cells.values() for c in cells]) + provenance.footer())
     return "\n".join(parts)
+
+
+def unfit_levels(study: Study, outcome: Outcome) -> list[str]:
+    """Levels that no arm without delay solves; empty where the study has no such arm."""
+    arms = [one.key for one in study.arms if one.config.delay_profile == DelayProfileConfig()]
+
+    def best(level: str) -> float:
+        solved = [outcome.episodes(level, key, stats.SOLVED) for key in arms if (level, *key) in outcome.cells]
+        return max((stats.wilson(int(s.sum()), s.size).high for s in solved), default=1.0)
+
+    return [level for level in outcome.levels if best(level) < stats.MIN_BASELINE_SOLVED]
 
 
 def metric_text(interval: stats.Interval, metric: str, signed: bool = False) -> str:
