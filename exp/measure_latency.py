@@ -57,8 +57,8 @@ class Arguments:
 
 def query_function(args: Arguments, name: str) -> Callable[[int], object]:
     """What answers the queries of one method."""
-    prefix = methods.make(name).needs_simulated_delay
-    subject = experiment.load_subject(args.prefix_run_path if prefix else args.run_path, args.level_path)
+    run_path = methods.run_for(name, args.run_path, args.prefix_run_path)
+    subject = experiment.load_subject(run_path, args.level_path)
     config = EvalConfig(method=name, num_flow_steps=args.num_flow_steps, model=subject.policy.config)
     return latency.query_function(config, subject)
 

@@ -7,8 +7,8 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtc import cli, delay_sweep, delay_sweep_report, experiment
-from rtc.delay_sweep import TRAINED_PREFIX, Sweep
+from rtc import cli, delay_sweep, delay_sweep_report, experiment, methods
+from rtc.delay_sweep import Sweep
 from rtc.evaluation import DEFAULT_SLOTS, EvalConfig
 from rtc.experiment import Subject
 from rtc.levels import LEVEL_NAMES
@@ -53,15 +53,10 @@ def load(run_path: str, level: str) -> Subject:
     return experiment.load_subject(run_path, f"worlds/l/{level}.json")
 
 
-def run_of(args: Arguments, method: str) -> str:
-    """The run of the policies that a method executes."""
-    return args.prefix_run_path if method == TRAINED_PREFIX else args.run_path
-
-
 def run_level(args: Arguments, level: str) -> None:
     """All cells of one level that are not there yet."""
     for method in args.methods:
-        subject = load(run_of(args, method), level)
+        subject = load(methods.run_for(method, args.run_path, args.prefix_run_path), level)
         chunk = subject.policy.action_chunk_size
         points = set(delay_sweep.curve(args.delays, chunk))
         if args.grid and method in args.grid_methods:
@@ -80,7 +75,8 @@ def run(args: Arguments) -> None:
     if not args.report_only:
         for level in args.levels:
             run_level(args, level)
-    chunk = load(run_of(args, args.methods[0]), args.levels[0]).policy.action_chunk_size
+    run_path = methods.run_for(args.methods[0], args.run_path, args.prefix_run_path)
+    chunk = load(run_path, args.levels[0]).policy.action_chunk_size
     curve, grid = delay_sweep.curve(args.delays, chunk), delay_sweep.grid(args.delays, chunk)
     sweep = Sweep.read(Path(args.output_root) / "cells", args.levels, args.methods, grid)
     delay_sweep_report.write(sweep, curve, grid if args.grid else [], Path(args.output_root))

@@ -1,6 +1,6 @@
 """Study L: how much of each method's gain is less sampling noise, for chunks of 4 and of 8."""
 
-from rtc import study_program
+from rtc import methods, study_program
 from rtc.methods import MethodOptions
 from rtc.study import PREFIX_RUN, RUN, Comparison, Study, arm
 
@@ -14,11 +14,6 @@ RUNS = {8: (RUN, PREFIX_RUN), 4: ("logs-bc/h4", "logs-bc/h4_prefix")}
 def name(method: str, scale: float, size: int) -> str:
     """Label of an arm."""
     return f"{method}+noise{scale:g}+H{size}"
-
-
-def run_of(method: str, size: int) -> str:
-    plain, prefix = RUNS[size]
-    return prefix if method == "trained_prefix" else plain
 
 
 STUDY = Study(
@@ -35,7 +30,7 @@ STUDY = Study(
             method,
             name(method, scale, size),
             method_options=MethodOptions(noise_scale=scale),
-            run_path=run_of(method, size),
+            run_path=methods.run_for(method, *RUNS[size]),
         )
         for size in RUNS
         for method in METHODS

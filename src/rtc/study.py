@@ -199,8 +199,7 @@ def run_of(one: Arm, args: StudyArguments) -> str:
     """The run whose policies an arm executes."""
     if one.run_path is not None:
         return one.run_path
-    method = methods.make(one.config.method, one.config.method_options)
-    return args.prefix_run_path if method.needs_simulated_delay else args.run_path
+    return methods.run_for(one.config.method, args.run_path, args.prefix_run_path)
 
 
 def tasks(study: Study, args: StudyArguments) -> list[launch.Task]:

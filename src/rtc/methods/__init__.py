@@ -14,7 +14,7 @@ from rtc.methods.realtime import realtime
 from rtc.methods.trained_prefix import trained_prefix
 from rtc.validation import require_choice
 
-__all__ = ["METHODS", "Method", "MethodOptions", "Policy", "Query", "initial_noise", "make"]
+__all__ = ["METHODS", "Method", "MethodOptions", "Policy", "Query", "initial_noise", "make", "run_for"]
 
 METHODS: Mapping[str, Callable[[MethodOptions], Method]] = MappingProxyType(
     {
@@ -31,6 +31,15 @@ METHODS: Mapping[str, Callable[[MethodOptions], Method]] = MappingProxyType(
         "trained_prefix": trained_prefix,
     }
 )
+
+
+def run_for(name: str, run_path: str, prefix_run_path: str) -> str:
+    """Which of two runs a method executes: that of ordinary policies, or that of policies trained with simulated delay.
+
+    Raises:
+        ValueError: unknown method.
+    """
+    return prefix_run_path if make(name).needs_simulated_delay else run_path
 
 
 def make(name: str, options: MethodOptions | None = None) -> Method:
