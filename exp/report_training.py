@@ -20,9 +20,10 @@ Each run `logs-bc/<run>/<epoch>/policies/` holds one policy per level (`.safeten
 - `grasp_easy_h4`: the small policy with chunks of 4 of tail_v1.
 
 `solved`: naive, no delay, a new chunk at every tick (d = 0, s = 1), {num_evals} episodes, with Wilson's 95 % interval.
-Where an expert's facts say `data_record_mode`, its drawn actions were executed and its mode is what is imitated (DART).
-Experts are imitated if they solve at least 65 % of their last episodes in training; `masked` are the others. Seeds that
-never solved an episode were given up and are not counted. Times are wall times of training, in seconds.
+Where a policy's facts say `data_record_mode`, drawn actions were executed and the experts' mode is what is imitated
+(DART). Experts are imitated if they solve at least 65 % of their last episodes in training, unless
+`worlds/demonstrations.toml` asks for more; `masked` are the others. Seeds that never solved an episode were given up
+and are not counted. Times are wall times of training, in seconds; the machine was doing other things at times.
 """
 
 
