@@ -41,14 +41,15 @@ PRESETS = {
 def generate(args: Arguments) -> list[Path]:
     """Records what the arguments ask for; returns the files."""
     config, preset = args.config, PRESETS[args.preset].config
-    config.check_devices(training.device_mesh().size)
     paths = training.expand_levels(args.level_paths, levels.LEVEL_NAMES)
     loaded = {levels.level_slug(path): levels.load(path) for path in paths}
     configs = {slug: recipe.for_level(args.recipe, level.name, config, preset) for slug, level in loaded.items()}
+    for of_level in configs.values():
+        of_level.check_devices(training.device_mesh().size)
     files = []
     with training.claim(config.run_path / "data", training.as_dict(config), args.resume):
         for slug, level in loaded.items():
-            env = levels.make_env(level, config.physics)
+            env = levels.make_env(level, configs[slug].physics)
             files.append(demonstrations.generate(env, slug, configs[slug], resume=args.resume))
             print(f"{files[-1]}: {demonstrations.load(files[-1]).summary()}")
     return files
