@@ -6,6 +6,7 @@ It decodes a chunk in one forward pass, without flow or diffusion steps.
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -63,6 +64,7 @@ class OpenVlaOft:
         try:
             self._answer()
         except BaseException:
+            self._process.terminate()
             self.close()
             raise
 
@@ -86,7 +88,8 @@ class OpenVlaOft:
 
     def close(self) -> None:
         """Ends the worker."""
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # the worker may have ended before it read everything
+            self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
 
