@@ -4,7 +4,6 @@ python exp/run_rsd_libero.py --policy stub --num-trials 1
 python exp/run_rsd_libero.py --check
 """
 
-import dataclasses
 from dataclasses import dataclass, field
 
 from rtc import cli, report, results
@@ -12,7 +11,6 @@ from rtc.libero import constants, evaluation, policies, setup_check
 from rtc.libero.evaluation import Plan
 from rtc.libero.policies import PolicyConfig
 from rtc.libero.simulator import LiberoTasks
-from rtc.validation import require_choice
 
 
 @dataclass(frozen=True)
@@ -41,10 +39,12 @@ class Arguments:
 
 
 def run(args: Arguments) -> None:
-    require_choice("policy", args.policy, policies.POLICIES)
+    settings = policies.find_policy(args.policy).settings
     suites = [constants.find_suite(name) for name in args.suites]
-    settings = dataclasses.asdict(args.policy_config)
-    plans = [Plan(suite, args.policy, settings, args.num_trials, args.task_ids) for suite in suites]
+    plans = [
+        Plan(suite, args.policy, settings(args.policy_config, suite), args.num_trials, args.task_ids)
+        for suite in suites
+    ]
     assets = setup_check.require()
     print(f"LIBERO is complete; assets: {assets}; MUJOCO_GL={setup_check.choose_renderer()}")
     if args.check:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from fake_libero import raw_observation
-from rtc.libero import adapter, oft_worker
+from rtc.libero import adapter, oft_worker, policies
 from rtc.libero.constants import find_suite
 from rtc.libero.openvla_oft import OftConfig, OpenVlaOft, worker_command
+from rtc.libero.policies import PolicyConfig
 
 SUITE = find_suite("libero_spatial")
 
@@ -69,14 +70,14 @@ def changed(config, **values):
 
 
 def test_a_query_goes_to_the_process_and_back(config):
-    policy = OpenVlaOft(config, SUITE)
     observation = adapter.observe(raw_observation(), "put it there")
-    for _ in range(2):
-        chunk = policy.predict(observation)
-        expected = observation.proprio[:7] + np.arange(8)[:, None]
-        np.testing.assert_allclose(chunk, expected, atol=1e-6)
-        assert policy.get_stats()["inference_ms"] > 0
-    policy.close()
+    with policies.opened("openvla_oft", PolicyConfig(oft=config), SUITE) as policy:
+        for _ in range(2):
+            chunk = policy.predict(observation)
+            expected = observation.proprio[:7] + np.arange(8)[:, None]
+            np.testing.assert_allclose(chunk, expected, atol=1e-6)
+            assert policy.get_stats()["inference_ms"] > 0
+    assert policy._process.returncode == 0
 
 
 def test_errors_of_the_process_are_passed_on(config, capfd):
@@ -119,6 +120,12 @@ def test_checkpoints_go_with_suites(config):
     with pytest.raises(ValueError, match="none is published for libero_90"):
         worker_command(config, find_suite("libero_90"))
     assert "mine" in worker_command(changed(config, checkpoint="mine"), find_suite("libero_90"))
+
+
+def test_results_depend_on_the_checkpoint_and_not_on_where_the_environment_is(config):
+    settings = policies.find_policy("openvla_oft").settings(PolicyConfig(oft=config), SUITE)
+    assert settings == {"checkpoint": "moojink/openvla-7b-oft-finetuned-libero-spatial"}
+    assert policies.find_policy("stub").settings(PolicyConfig(seed=3, oft=config), SUITE) == {"seed": 3}
 
 
 def test_frames_carry_arrays_and_text():

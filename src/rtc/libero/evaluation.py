@@ -43,14 +43,14 @@ class Plan:
     Attributes:
         suite: the suite.
         policy: name of the policy.
-        settings: what the policy was made from, as plain values.
+        settings: what the policy's answers depend on, as plain values.
         num_trials: trials per task; trial i starts from the task's i-th initial state.
         task_ids: numbers of the tasks; None takes all.
     """
 
     suite: Suite
     policy: str
-    settings: Any
+    settings: dict[str, Any]
     num_trials: int
     task_ids: tuple[int, ...] | None = None
 

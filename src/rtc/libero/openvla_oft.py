@@ -103,6 +103,21 @@ class OpenVlaOft:
         return answer
 
 
+def find_checkpoint(config: OftConfig, suite: Suite) -> str:
+    """The configured checkpoint, a folder as an absolute path, or the published one of the suite.
+
+    Raises:
+        ValueError: none is configured, and none is published for the suite.
+    """
+    if config.checkpoint is not None:
+        return str(Path(config.checkpoint).resolve()) if Path(config.checkpoint).is_dir() else config.checkpoint
+    if suite.name not in CHECKPOINTS:
+        raise ValueError(
+            f"policy_config.oft.checkpoint=None: none is published for {suite.name}; give a folder or a name"
+        )
+    return CHECKPOINTS[suite.name]
+
+
 def worker_command(config: OftConfig, suite: Suite) -> list[str]:
     """The command that starts a worker.
 
@@ -122,15 +137,8 @@ def worker_command(config: OftConfig, suite: Suite) -> list[str]:
         raise ValueError(
             f"policy_config.oft.python={config.python!r} is no file: give a path that ends in bin/{example}"
         )
-    if config.checkpoint is None and suite.name not in CHECKPOINTS:
-        raise ValueError(
-            f"policy_config.oft.checkpoint=None: none is published for {suite.name}; give a folder or a name"
-        )
-    checkpoint = config.checkpoint or CHECKPOINTS[suite.name]
-    if Path(checkpoint).is_dir():
-        checkpoint = str(Path(checkpoint).resolve())
     program = str(Path(oft_worker.__file__).resolve())
     # The path is not resolved: an environment's Python is a link, and knows its packages by the link's place.
     python = str(Path(config.python).absolute())
     root = str(Path(config.root).resolve())
-    return [python, program, "--root", root, "--checkpoint", checkpoint, "--suite", suite.name]
+    return [python, program, "--root", root, "--checkpoint", find_checkpoint(config, suite), "--suite", suite.name]

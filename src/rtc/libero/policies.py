@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from rtc.libero.adapter import Observation
 from rtc.libero.constants import ACTION_DIM, CHUNK_LENGTH, PROPRIO_DIM, Suite
-from rtc.libero.openvla_oft import OftConfig, OpenVlaOft
+from rtc.libero.openvla_oft import OftConfig, OpenVlaOft, find_checkpoint
 from rtc.validation import require_choice, require_int
 
 
@@ -80,12 +80,34 @@ class StubPolicy:
         return blocks.mean((1, 3)).ravel() / 127.5 - 1
 
 
-POLICIES: Mapping[str, Callable[[PolicyConfig, Suite], LiberoPolicy]] = MappingProxyType(
+@dataclass(frozen=True)
+class Kind:
+    """A policy that can be chosen by name.
+
+    Attributes:
+        make: makes it for a suite.
+        settings: what its answers depend on, as plain values; results of other settings are not mixed.
+    """
+
+    make: Callable[[PolicyConfig, Suite], LiberoPolicy]
+    settings: Callable[[PolicyConfig, Suite], dict[str, Any]]
+
+
+POLICIES: Mapping[str, Kind] = MappingProxyType(
     {
-        "stub": lambda config, suite: StubPolicy(config.seed),
-        "openvla_oft": lambda config, suite: OpenVlaOft(config.oft, suite),
+        "stub": Kind(lambda config, suite: StubPolicy(config.seed), lambda config, suite: {"seed": config.seed}),
+        "openvla_oft": Kind(
+            lambda config, suite: OpenVlaOft(config.oft, suite),
+            lambda config, suite: {"checkpoint": find_checkpoint(config.oft, suite)},
+        ),
     }
 )
+
+
+def find_policy(name: str) -> Kind:
+    """The policy of that name. Raises ValueError, with the closest name, for an unknown one."""
+    require_choice("policy", name, POLICIES)
+    return POLICIES[name]
 
 
 @contextmanager
@@ -95,8 +117,7 @@ def opened(name: str, config: PolicyConfig, suite: Suite) -> Iterator[LiberoPoli
     Raises:
         ValueError: the name is unknown (the message has the closest one), or the policy lacks something.
     """
-    require_choice("policy", name, POLICIES)
-    policy = POLICIES[name](config, suite)
+    policy = find_policy(name).make(config, suite)
     with ExitStack() as stack:
         if hasattr(policy, "close"):
             stack.callback(policy.close)

@@ -128,7 +128,7 @@ def missing_parts() -> list[Missing]:
     listed = ", ".join(f"{name} ({PACKAGES[name]})" for name in absent)
     found = [Missing(f"Python packages: {listed}", INSTALL)] if absent else []
     if "robosuite" not in absent:
-        version = importlib.metadata.version("robosuite")
+        version = _version("robosuite")
         if not version.startswith(ROBOSUITE):
             found.append(Missing(f"robosuite 1.4: {version} is installed, which LIBERO cannot import", INSTALL))
     renderer = choose_renderer()
@@ -144,6 +144,13 @@ def missing_parts() -> list[Missing]:
         place = "libero/libero/assets of the installed package"
         return [*found, Missing("LIBERO's assets: meshes and textures", GET_ASSETS.format(place=place))]
     return found + _missing_files(root)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "one of unknown version"
 
 
 def _missing_files(root: Path) -> list[Missing]:
