@@ -47,7 +47,7 @@ def load(root, checkpoint, suite):
     Raises:
         ValueError: the checkpoint has no action statistics for the suite.
     """
-    sys.path.insert(0, root)
+    sys.path[0] = root  # in place of this file's folder, whose modules have names that others may import
     from experiments.robot import openvla_utils as oft
 
     config = SimpleNamespace(

@@ -3,6 +3,7 @@
 It decodes a chunk in one forward pass, without flow or diffusion steps.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -58,9 +59,10 @@ class OpenVlaOft:
         """
         command = worker_command(config, suite)
         self._inference_ms = float("nan")
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(config.root).resolve()
-        )
+        # This environment's packages are not for the worker.
+        variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._process = subprocess.Popen(command, cwd=Path(config.root).resolve(), env=variables, **streams)
         try:
             self._answer()
         except BaseException:
