@@ -29,7 +29,8 @@ SIDE_EFFECTS = {
 CELLS_NOTE = """\
 Levels: {levels} ({names}), {episodes} episodes each. Values are means over the levels; brackets hold 95 % intervals.
 All arms meet the same episodes, so differences are paired. Intervals say how far more episodes on these levels could
-move a result, and nothing on other levels.
+move a result, and nothing on other levels. "Better / worse levels" counts the levels whose own interval, which is not
+corrected for the number of levels or comparisons, lies above or below 0.
 """
 
 Figures = dict[str, Figure]
@@ -82,6 +83,7 @@ HEADINGS = {
 CELLS_NOTE_ZH = """\
 {levels} 个关卡（{names}）的平均值，每个关卡 {episodes} 个回合；方括号内为 95 % 区间。
 所有条件面对同样的回合，因此差值是成对的。区间说明在这些关卡上增加回合会使结果移动多少，不涉及其他关卡。
+“better / worse levels” 统计自身区间（未按关卡数或比较数校正）完全高于或低于 0 的关卡数。
 """
 
 
