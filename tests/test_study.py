@@ -12,7 +12,18 @@ import pytest
 from flax import nnx
 
 from model import FlowPolicy
-from rtc import checkpoints, delay_profiles, delays, experiment, launch, results, stats, study_program, study_report
+from rtc import (
+    checkpoints,
+    delay_profiles,
+    delays,
+    experiment,
+    launch,
+    preview,
+    results,
+    stats,
+    study_program,
+    study_report,
+)
 from rtc.launch import LauncherConfig, Task
 from rtc.study import Comparison, Outcome, Study, StudyArguments, arm, root_of, tasks, versus
 from stubs import TINY
@@ -44,7 +55,7 @@ def arguments(tmp_path):
     policy = FlowPolicy(obs_dim=679, action_dim=6, config=TINY, rngs=nnx.Rngs(0))
     checkpoints.save_policy(tmp_path / "run/1/policies/worlds_l_grasp_easy", policy, {})
     places = {"run_path": str(tmp_path / "run"), "output_root": str(tmp_path / "study")}
-    return StudyArguments(num_evals=4, num_slots=4, **places)
+    return StudyArguments(num_evals=4, num_slots=4, preview=False, **places)
 
 
 def test_other_episodes_than_the_studys_need_a_place_of_their_own(arguments):
@@ -157,7 +168,15 @@ def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
     root = Path(arguments.output_root)
     root.mkdir()
     (root / "discussion.md").write_text("What it means.\n")
-    study_program.run(SMALL, arguments)
+    shown = []
+
+    def video(path, subject, config, trace):
+        shown.append((subject.level.name, config.delay_profile, trace.is_file()))
+        path.write_bytes(b"a video")
+
+    monkeypatch.setattr(preview, "write", video)
+    study_program.run(SMALL, dataclasses.replace(arguments, preview=True))
+    assert shown == [("grasp_easy", delays.profile("long_tail"), True)]  # the arm that starves
     assert results.read_csv(root / "results_all.csv")["profile"].tolist() == ["no_delay", "long_tail"]
     english, chinese = (root / name for name in ("summary.md", "summary.zh-CN.md"))
     assert "long_tail - no_delay (naive)" in english.read_text()
@@ -165,6 +184,7 @@ def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
     assert "# 一个研究" in chinese.read_text()
     page = (root / "index.html").read_text()
     assert page.count("<table>") == 2 * 4
+    assert page.count("<video") == 1
     assert not re.search(r'(src|href)="(?!data:)', page)  # self-contained
 
     capsys.readouterr()

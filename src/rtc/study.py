@@ -165,6 +165,7 @@ class StudyArguments:
         output_root: where cells, tables and figures go; by default exp_runs/<study>.
         launcher: how the cells are distributed.
         report_only: write tables and figures of the cells that are there.
+        preview: also write a video of one episode.
         wandb: log the report to Weights & Biases too; needs WANDB_MODE=online or offline, as it is disabled by
             default.
     """
@@ -178,6 +179,7 @@ class StudyArguments:
     output_root: str | None = None
     launcher: launch.LauncherConfig = field(default_factory=launch.LauncherConfig)
     report_only: bool = False
+    preview: bool = True
     wandb: bool = False
 
 

@@ -1,10 +1,10 @@
-"""The program of a study: computes the cells that are missing, then writes its report."""
+"""The program of a study: computes the cells that are missing, then writes its video and its report."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from rtc import cli, launch, study_report, tracking
-from rtc.study import Outcome, Study, StudyArguments, root_of, tasks
+from rtc import cli, launch, preview, results, study_report, tracking
+from rtc.study import Outcome, Study, StudyArguments, load, planned, root_of, run_of, tasks
 from rtc.study_report import Figures
 
 
@@ -17,6 +17,8 @@ def run(study: Study, args: StudyArguments, draw: Callable[[Study, Outcome], Fig
         except ChildProcessError as error:  # the report covers what is there
             failure = error
     outcome, root = Outcome.read(study, args), root_of(study, args)
+    if args.preview and outcome.cells:
+        write_preview(study, outcome, args)
     study_report.write(study, outcome, root, draw)
     if failure is not None:
         raise failure
@@ -28,6 +30,17 @@ def run(study: Study, args: StudyArguments, draw: Callable[[Study, Outcome], Fig
             "levels": study_report.level_table(study, outcome),
         }
         tracking.log_report(study.name, dataclasses.asdict(args), tables, root)
+
+
+def write_preview(study: Study, outcome: Outcome, args: StudyArguments) -> None:
+    """Writes preview.mp4: an episode of the arm that starves most, on the first level."""
+    level, seed = outcome.levels[0], args.seeds[0]
+    there = [one for one in study.arms if (level, *one.key) in outcome.cells]
+    worst = max(there, key=lambda one: outcome.cells[level, *one.key][0].result["starved_fraction"])
+    subject, root = load(run_of(worst, args), level), root_of(study, args)
+    wanted = planned(study, worst, args, level, seed, subject)
+    trace = results.cell_dir(root / "cells" / level, wanted.cell) / results.TRACE
+    preview.write(root / "preview.mp4", subject, wanted.config, trace)
 
 
 def main(
