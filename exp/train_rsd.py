@@ -1,0 +1,66 @@
+"""Trains what RSD needs on recorded demonstrations: one tokenizer for all levels, and token policies per level.
+
+Finished checkpoints are kept, and a killed run continues where it was.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rtc import cli, cloning, levels, runtime
+from rtc.levels import LEVEL_NAMES
+from rtc.rsd import arms, data, training
+from rtc.rsd.rfsq import TokenizerConfig
+from rtc.rsd.training import FitConfig
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Command line of train_rsd.
+
+    Attributes:
+        levels: levels to train token policies for.
+        tokenizer_levels: levels whose demonstrations the tokenizer learns.
+        data_run: run of the experts whose demonstrations are learned.
+        run_path: where the checkpoints go.
+        tokenizer: training of the tokenizer.
+        policy: training of each token policy.
+        held_out: share of the episodes that is kept from training.
+    """
+
+    levels: tuple[str, ...] = arms.LEVELS
+    tokenizer_levels: tuple[str, ...] = LEVEL_NAMES
+    data_run: Path = Path("logs-expert/benchmark")
+    run_path: Path = Path("logs-bc/rsd")
+    tokenizer: FitConfig = field(default_factory=lambda: FitConfig(num_epochs=2))
+    policy: FitConfig = field(default_factory=FitConfig)
+    held_out: float = 0.1
+
+
+def train(args: Arguments) -> None:
+    names = tuple(dict.fromkeys((*args.tokenizer_levels, *args.levels)))
+    demos = data.load(args.data_run, names)
+    parts = {name: data.of_level(demos[name], name, held_out=args.held_out) for name in names}
+    facts = {
+        name: cloning.data_facts(
+            args.data_run / "data" / f"{levels.level_slug(f'worlds/l/{name}.json')}.npz", demos[name]
+        )
+        for name in names
+    }
+    everything = data.join([parts[name] for name in args.tokenizer_levels])
+    tokenizer = training.train_tokenizer(
+        everything,
+        TokenizerConfig(),
+        args.tokenizer,
+        arms.tokenizer_path(args.run_path),
+        {"data": {name: facts[name] for name in args.tokenizer_levels}},
+    )
+    for name in args.levels:
+        for model, sizes in arms.MODELS.items():
+            path = arms.policy_path(args.run_path, model, name)
+            training.train_policy(demos[name], parts[name], tokenizer, sizes, args.policy, path, facts[name])
+            runtime.make_room()
+            print(f"{path}: trained")
+
+
+if __name__ == "__main__":
+    cli.start(Arguments, train, __doc__)
