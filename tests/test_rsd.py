@@ -244,7 +244,7 @@ def sampling_error(law):
 
 @pytest.mark.parametrize("sharpness", [0.3, 1.0, 30.0], ids=["soft draft", "draft", "adversarial draft"])
 def test_speculative_samples_have_the_main_models_law(sharpness):
-    main, draft = toy_policy(2), toy_policy(8, blocks=(1, 1), sharpness=sharpness)
+    main, draft = toy_policy(2), toy_policy(10, blocks=(1, 1), sharpness=sharpness)
     law = exact_law(main)
     decoded = speculative(jax.random.key(3), main, draft, Exact(), 10, SAMPLES)
     assert total_variation(decoded.tokens, law) < sampling_error(law)
@@ -257,7 +257,7 @@ def test_speculative_samples_have_the_main_models_law(sharpness):
 
 
 def test_passes_are_all_blocks_less_those_that_were_accepted():
-    main, draft = toy_policy(2), toy_policy(8, blocks=(1, 1))
+    main, draft = toy_policy(2), toy_policy(10, blocks=(1, 1))
     decoded = speculative(jax.random.key(3), main, draft, Exact(), 10, SAMPLES)
     # Whatever is proposed is counted until it is accepted or corrected: once per block.
     assert np.asarray(decoded.proposed).max() == 1
@@ -268,7 +268,7 @@ def test_passes_are_all_blocks_less_those_that_were_accepted():
 
 
 def test_acceptance_is_one_less_the_distance_of_the_laws():
-    main, draft = toy_policy(2), toy_policy(8, blocks=(1, 1))
+    main, draft = toy_policy(2), toy_policy(10, blocks=(1, 1))
     decoded = speculative(jax.random.key(3), main, draft, Exact(), 10, SAMPLES)
     query, tokens = toy_query(1), jnp.zeros((1, 4, 1), jnp.int32)
     p = jax.nn.softmax(main.logits(main.context(*query), tokens)[0, 0, 0])
@@ -319,7 +319,7 @@ def many_queries(batch):
 
 
 def test_greedy_speculation_is_greedy_autoregression_token_for_token():
-    main, draft, query = toy_policy(2), toy_policy(8, blocks=(1, 1)), many_queries(500)
+    main, draft, query = toy_policy(2), toy_policy(10, blocks=(1, 1)), many_queries(500)
     decoded = decode(keys(500), main, draft, query, Greedy())
     plain = decode_plainly(keys(500, 9), main, query, Greedy())
     np.testing.assert_array_equal(decoded.tokens, plain.tokens)
@@ -328,7 +328,7 @@ def test_greedy_speculation_is_greedy_autoregression_token_for_token():
 
 
 def test_a_row_does_not_depend_on_the_others():
-    main, draft, query = toy_policy(2), toy_policy(8, blocks=(1, 1)), many_queries(40)
+    main, draft, query = toy_policy(2), toy_policy(10, blocks=(1, 1)), many_queries(40)
     together = decode(keys(40), main, draft, query, Exact())
     some = jax.tree.map(lambda x: x[10:20], query)
     alone = decode(keys(40)[10:20], main, draft, some, Exact())
@@ -337,7 +337,7 @@ def test_a_row_does_not_depend_on_the_others():
 
 
 def test_a_deadline_commits_what_is_final():
-    main, draft, query = toy_policy(2), toy_policy(8, blocks=(1, 1)), many_queries(200)
+    main, draft, query = toy_policy(2), toy_policy(10, blocks=(1, 1)), many_queries(200)
     full = decode(keys(200), main, draft, query, Greedy())
     cut = decode(keys(200), main, draft, query, Greedy(), max_passes=1)
     assert set(np.unique(cut.depth)) == {1, 2, 4}
@@ -356,7 +356,7 @@ def middling_tolerance(model):
 
 
 def test_relaxed_rules_between_greedy_and_draft():
-    main, draft, query = toy_policy(2), toy_policy(8, blocks=(1, 1)), many_queries(200)
+    main, draft, query = toy_policy(2), toy_policy(10, blocks=(1, 1)), many_queries(200)
     model = tokenizer(TOY)
     tolerance = middling_tolerance(model)
     greedy = decode(keys(200), main, draft, query, Greedy())
@@ -374,7 +374,7 @@ def test_relaxed_rules_between_greedy_and_draft():
 
 
 def test_a_relaxed_action_stays_within_its_tolerance():
-    main, draft, query, model = toy_policy(2), toy_policy(8, blocks=(1, 1)), many_queries(200), tokenizer(TOY)
+    main, draft, query, model = toy_policy(2), toy_policy(10, blocks=(1, 1)), many_queries(200), tokenizer(TOY)
     tolerance = middling_tolerance(model)
     rule = ActionDistance(jnp.float32(tolerance), model)
     first = decode(keys(200), main, draft, query, rule, max_passes=1)
@@ -388,6 +388,6 @@ def test_a_relaxed_action_stays_within_its_tolerance():
 
 def test_a_draft_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"train one with blocks=\(1, 1\)"):
-        engine.speculative(keys(2), toy_policy(2), toy_policy(8, blocks=(2, 1)), toy_query(2), Exact())
+        engine.speculative(keys(2), toy_policy(2), toy_policy(10, blocks=(2, 1)), toy_query(2), Exact())
     with pytest.raises(ValueError, match="cannot serve"):
         engine.speculative(keys(2), toy_policy(2), toy_policy(2), toy_query(2), Exact())

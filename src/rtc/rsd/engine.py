@@ -1,8 +1,8 @@
 """Decoding token policies: autoregressively, and speculatively with a draft.
 
 A round of speculative decoding: the draft proposes the coarse blocks that are not verified yet, one small pass each;
-one pass of the main model gives its distribution of every block; blocks are verified in order up to the first that had to
-be corrected, which is final too. If none was corrected, the fine block, which has no draft, is chosen from the same
+one pass of the main model gives its distribution of every block; blocks are verified in order up to the first that had
+to be corrected, which is final too. If none was corrected, the fine block, which has no draft, is chosen from the same
 pass. A decoding of M blocks takes M passes less one for every drafted block that was accepted whole.
 """
 
