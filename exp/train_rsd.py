@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rtc import cli, cloning, levels, runtime
 from rtc.levels import LEVEL_NAMES
-from rtc.rsd import arms, data, training
+from rtc.rsd import arms, data, report, training
 from rtc.rsd.rfsq import TokenizerConfig
 from rtc.rsd.training import FitConfig
 
@@ -54,12 +54,17 @@ def train(args: Arguments) -> None:
         arms.tokenizer_path(args.run_path),
         {"data": {name: facts[name] for name in args.tokenizer_levels}},
     )
+    sections = [report.tokenizer_section(tokenizer, parts, arms.tokenizer_path(args.run_path))]
     for name in args.levels:
+        policies = {}
         for model, sizes in arms.MODELS.items():
             path = arms.policy_path(args.run_path, model, name)
-            training.train_policy(demos[name], parts[name], tokenizer, sizes, args.policy, path, facts[name])
+            policies[model] = training.train_policy(
+                demos[name], parts[name], tokenizer, sizes, args.policy, path, facts[name]
+            )
             runtime.make_room()
-            print(f"{path}: trained")
+        sections.append(report.policies_section(name, policies, tokenizer, parts[name], demos[name].obs))
+    report.write_training(args.run_path, sections)
 
 
 if __name__ == "__main__":

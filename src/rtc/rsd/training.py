@@ -159,7 +159,7 @@ def train_tokenizer(chunks: Chunks, sizes: TokenizerConfig, config: FitConfig, p
         return model.loss(key, chunks.at(start, sizes.action_chunk_size)), {}
 
     origin = provenance.origin()
-    tokenizer, stats = fit(tokenizer, objective, chunks.training, config, path.name, path.parents[2])
+    tokenizer, stats = fit(tokenizer, objective, chunks.training, config, path.name, path.parents[1])
     checkpoints.save(path, tokenizer, {**facts, "training": training.as_dict(config), **stats, **origin})
     return tokenizer
 
@@ -197,7 +197,7 @@ def train_policy(
         return loss, {f"accuracy_{layer}": accuracy[layer] for layer in range(len(accuracy))}
 
     origin = provenance.origin()
-    policy, stats = fit(policy, objective, chunks.training, config, path.name, path.parents[2])
+    policy, stats = fit(policy, objective, chunks.training, config, path.name, path.parents[1])
     entries = {"entries": np.asarray(demos.entries).tolist()}
     checkpoints.save(path, policy, {**facts, **entries, "training": training.as_dict(config), **stats, **origin})
     return policy
