@@ -189,7 +189,7 @@ def test_provenance(monkeypatch, tmp_path):
     assert record["command"] == "python exp/run.py --output-root 'out dir'"
     assert record["wall_s"] >= 5
     assert record["start_time_utc"].endswith("+00:00")
-    assert set(record["packages"]) == {"jax", "jaxlib", "flax", "jax2d", "kinetix-env", "numpy"}
+    assert set(record["packages"]) == {"jax", "jaxlib", "flax", "jax2d", "kinetix-env", "numpy", "scipy"}
     assert record["packages"]["numpy"] == np.__version__
     assert record["device_count"] >= 1
     json.dumps(record)
