@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def table(stats: Mapping[str, Any], episodes: Mapping[str, list[Episode]], flow:
         row |= {"acceptance per layer": " ".join(f"{share:.2f}" for share in accepted)}
         solved = np.mean([episode.solved for episode in episodes[name]])
         rows.append(row | {"episodes": len(episodes[name]), "solved": f"{100 * solved:.1f} %"})
-    return pd.DataFrame(rows).fillna("")
+    return pd.DataFrame(rows).astype(object).fillna("")
 
 
 def expected_passes(found: Mapping[str, Any]) -> str:
@@ -92,7 +93,8 @@ def pass_times(run_path: Path, level: str, repeats: int) -> dict[str, pd.DataFra
     """Milliseconds of one pass over the leading blocks: of the shipped model, the draft and a wide random one."""
     shipped = checkpoints.load_policy(arms.policy_path(run_path, "layers", level))
     draft = checkpoints.load_policy(arms.policy_path(run_path, "draft", level))
-    wide = TokenPolicy(obs_dim=shipped.obs_dim, tokens=shipped.tokens, config=WIDE, rngs=nnx.Rngs(0))
+    sizes = replace(WIDE, blocks=shipped.config.blocks)
+    wide = TokenPolicy(obs_dim=shipped.obs_dim, tokens=shipped.tokens, config=sizes, rngs=nnx.Rngs(0))
     found = {}
     for name, policy in (("shipped", shipped), ("draft", draft), ("wide", wide)):
         calls = [_pass(policy, count + 1) for count in range(len(policy.config.blocks))]
@@ -115,4 +117,4 @@ def pass_table(passes: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     for name, found in passes.items():
         for tokens, median in zip(found["tokens"], found["p50"], strict=True):
             rows.setdefault(int(tokens), {})[f"{name} (ms, p50)"] = f"{median:.3f}"
-    return pd.DataFrame({"tokens": tokens, **row} for tokens, row in rows.items()).fillna("")
+    return pd.DataFrame({"tokens": tokens, **row} for tokens, row in rows.items()).astype(object).fillna("")

@@ -81,7 +81,7 @@ def passes_table(cells: Cells) -> pd.DataFrame:
             share = sum(one.get(f"passes_{count}", 0.0) or 0.0 for one in found) / len(found)
             row[f"{count}"] = f"{100 * share:.1f} %"
         rows.append(row)
-    return pd.DataFrame(rows).fillna("")
+    return pd.DataFrame(rows).astype(object).fillna("")
 
 
 def depth_figure(cells: Cells, reference: Cells) -> Figure:
@@ -154,7 +154,7 @@ def policies_section(
         row for name, policy in policies.items() for row in quality.policy_rows(name, policy, tokenizer, chunks, obs)
     ]
     text = "Teacher-forced, per layer; `commonest token`: the accuracy of always guessing it."
-    return section(level, text, pd.DataFrame(rows).fillna(""))
+    return section(level, text, pd.DataFrame(rows).astype(object).fillna(""))
 
 
 def write_training(root: Path, sections: Sequence[str]) -> None:
