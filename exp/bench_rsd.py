@@ -61,6 +61,8 @@ def run(args: Arguments) -> None:
     text = [
         INTRODUCTION,
         report.format_table(bench.table(stats, episodes, flow_ms)) + "\n",
+        bench.DEVIATION_TEXT,
+        report.format_table(bench.deviation_table(engines, args.level)) + "\n",
         bench.PASS_TEXT,
         report.format_table(bench.pass_table(passes)) + "\n",
         "![Time of one pass](figures/pass_times.png)\n",

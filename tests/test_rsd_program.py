@@ -311,6 +311,7 @@ SMALL_ARMS = {
     "blocks_greedy": Arm("blocks", "plain, greedy", rule="greedy"),
     "exact": Arm("blocks", "speculative", speculative=True),
     "greedy": Arm("blocks", "speculative, greedy", speculative=True, rule="greedy"),
+    "index_2": Arm("blocks", "lossy", speculative=True, rule="index", tolerance=2),
     "draft": Arm("draft", "the draft"),
 }
 
@@ -365,6 +366,9 @@ def test_benchmark_runs_whole_chunks_until_every_arm_has_its_queries(small_world
     assert all(found["queries"] >= 4 for found in stats.values())
     table = bench.table(stats, episodes, {"mean": 1.0, "p50": 1.0, "p95": 1.0, "p99": 1.0})
     assert table["arm"].tolist() == ["flow", *SMALL_ARMS]
+    deviations = bench.deviation_table(engines, "reach").set_index("arm")
+    assert deviations.index.tolist() == ["blocks_greedy", "greedy", "index_2"]
+    assert (deviations["largest"] == "0.0000").tolist() == [True, True, False]
     passes = bench.pass_times(small_world, "reach", 2)
     assert passes["draft"]["tokens"].tolist() == [1, 2]
     assert passes["shipped"]["tokens"].tolist() == [1, 2, 3, 4]

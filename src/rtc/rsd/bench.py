@@ -20,6 +20,11 @@ from rtc.rsd.policy import TokenModelConfig, TokenPolicy
 from rtc.rsd.timed import Engine, Episode, run_episode_with_chunks, spread
 
 WIDE = TokenModelConfig(blocks=(1,) * 8, dim=1024, depth=8, num_heads=16, obs_hidden_dim=1024)
+DEVIATION_TEXT = """\
+## What relaxed rules change
+
+Actions of the chunks against greedy autoregression on the same queries. The relaxed arms are lossy.
+"""
 PASS_TEXT = f"""\
 ## One pass against its number of tokens
 
@@ -72,6 +77,24 @@ def table(stats: Mapping[str, Any], episodes: Mapping[str, list[Episode]], flow:
         solved = np.mean([episode.solved for episode in episodes[name]])
         rows.append(row | {"episodes": len(episodes[name]), "solved": f"{100 * solved:.1f} %"})
     return pd.DataFrame(rows).astype(object).fillna("")
+
+
+def deviation_table(engines: Mapping[str, Engine], level: str) -> pd.DataFrame:
+    """How far deterministic arms are from greedy autoregression: lossy rules, and lossless ones as a check.
+
+    Over the chunks of the arm's own episodes, and the actions that drive something.
+    """
+    bound = arms.observed(level)[0].bound_actions
+    rows = []
+    for name, timed in engines.items():
+        if not timed.rule.deterministic:
+            continue
+        apart = np.abs(timed.deviation()[..., bound])
+        changed = (apart.max((1, 2)) > 1e-5).mean()
+        label = "yes" if timed.rule.lossless else "no"
+        row = {"arm": name, "lossless": label, "chunks changed": f"{100 * changed:.1f} %"}
+        rows.append(row | {"rms": f"{np.sqrt(np.mean(apart**2)):.4f}", "largest": f"{apart.max():.4f}"})
+    return pd.DataFrame(rows)
 
 
 def expected_passes(found: Mapping[str, Any]) -> str:

@@ -18,9 +18,15 @@ Tokens = Int[Array, "b k j"]
 
 
 class Rule(Protocol):
-    """A registered pytree; shapes: k layers of j tokens with v values."""
+    """A registered pytree; shapes: k layers of j tokens with v values.
+
+    Attributes:
+        lossless: tokens have the law of the main model, or are its most probable ones.
+        deterministic: no randomness is used.
+    """
 
     lossless: bool
+    deterministic: bool
 
     def choose(self, key: Key[Array, " b"], logits: Logits) -> Tokens:
         """Tokens from one model's logits: the draft's proposals, and the layers that have no draft."""
@@ -59,7 +65,7 @@ class Exact:
     tokens of a block are independent given the blocks before it, in both models, so each is verified by itself.
     """
 
-    lossless = True
+    lossless, deterministic = True, False
 
     def choose(self, key: Key[Array, " b"], logits: Logits) -> Tokens:
         return draw(key, logits)
@@ -84,7 +90,7 @@ class Exact:
 class Greedy:
     """The most probable token everywhere: the same tokens as greedy autoregression."""
 
-    lossless = True
+    lossless, deterministic = True, True
 
     def choose(self, key: Key[Array, " b"], logits: Logits) -> Tokens:
         return logits.argmax(-1)

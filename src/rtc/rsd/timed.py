@@ -16,7 +16,7 @@ from rtc.environment import Environment, State, Transition
 from rtc.rsd import engine
 from rtc.rsd.agent import TokenAgent
 from rtc.rsd.engine import Decoded, Query
-from rtc.rsd.rules import Rule
+from rtc.rsd.rules import Greedy, Rule
 from rtc.wrappers import noisy_action
 
 PERCENTILES = (50, 95, 99)
@@ -40,7 +40,9 @@ class Log:
     """What the queries so far took."""
 
     times: list[Times] = field(default_factory=list)
+    queries: list[Query] = field(default_factory=list)
     decoded: list[Decoded] = field(default_factory=list)
+    chunks: list[Float[np.ndarray, "h a"]] = field(default_factory=list)
 
 
 class Engine:
@@ -82,7 +84,9 @@ class Engine:
         chunk = np.asarray(self._chunk(self.agent, decoded)[0])
         times.rest = 1e3 * (time.perf_counter() - start) - times.draft - times.verify
         self.log.times.append(times)
+        self.log.queries.append(query)
         self.log.decoded.append(decoded)
+        self.log.chunks.append(chunk)
         return chunk
 
     def _autoregressive(self, key: Array, query: Query, times: Times) -> Decoded:
@@ -133,6 +137,14 @@ class Engine:
             "acceptance_per_token": _shares(accepted, proposed),
             **{f"{part}_ms": spread([getattr(times, part) for times in self.log.times]) for part in parts},
         }
+
+    def deviation(self) -> Float[np.ndarray, "q h a"]:
+        """What the chunks differ by from those of greedy autoregression on the same queries."""
+        queries = jax.tree.map(lambda *parts: jnp.concatenate(parts), *self.log.queries)
+        keys = jax.random.split(jax.random.key(self.seed), len(self.log.queries))
+        return np.array(self.log.chunks) - self._chunk(
+            self.agent, self._plain(keys, self.agent.main, queries, Greedy())
+        )
 
     def _whole_blocks(self) -> tuple[int, int, float] | None:
         if self.agent.draft is None:
