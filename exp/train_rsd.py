@@ -3,6 +3,7 @@
 Finished checkpoints are kept, and a killed run continues where it was.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rtc.levels import LEVEL_NAMES
 from rtc.rsd import arms, data, report, training
 from rtc.rsd.rfsq import TokenizerConfig
 from rtc.rsd.training import FitConfig
+from rtc.training import as_dict, claim
 
 
 @dataclass(frozen=True)
@@ -46,25 +48,38 @@ def train(args: Arguments) -> None:
         )
         for name in names
     }
-    everything = data.join([parts[name] for name in args.tokenizer_levels])
+    # The levels of the policies may change from run to run; everything else decides what is in the checkpoints.
+    with claim(args.run_path, as_dict(args), True, may_differ=("levels",)):
+        sections = train_all(args, demos, parts, facts)
+    report.write_training(args.run_path, sections)
+
+
+def train_all(args: Arguments, demos: Mapping, parts: Mapping, facts: Mapping) -> list[str]:
+    """Trains what is missing; returns the sections of the report."""
+    path = arms.tokenizer_path(args.run_path)
     tokenizer = training.train_tokenizer(
-        everything,
+        data.join([parts[name] for name in args.tokenizer_levels]),
         TokenizerConfig(),
         args.tokenizer,
-        arms.tokenizer_path(args.run_path),
+        path,
         {"data": {name: facts[name] for name in args.tokenizer_levels}},
     )
-    sections = [report.tokenizer_section(tokenizer, parts, arms.tokenizer_path(args.run_path))]
+    sections = [report.tokenizer_section(tokenizer, {name: parts[name] for name in args.tokenizer_levels}, path)]
     for name in args.levels:
         policies = {}
         for model, sizes in arms.MODELS.items():
-            path = arms.policy_path(args.run_path, model, name)
             policies[model] = training.train_policy(
-                demos[name], parts[name], tokenizer, sizes, args.policy, path, facts[name]
+                demos[name],
+                parts[name],
+                path,
+                sizes,
+                args.policy,
+                arms.policy_path(args.run_path, model, name),
+                facts[name],
             )
             runtime.make_room()
         sections.append(report.policies_section(name, policies, tokenizer, parts[name], demos[name].obs))
-    report.write_training(args.run_path, sections)
+    return sections
 
 
 if __name__ == "__main__":

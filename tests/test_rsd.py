@@ -386,7 +386,47 @@ def test_a_relaxed_action_stays_within_its_tolerance():
     assert (np.asarray(first.tokens[:, :1]) != np.asarray(best)).any()
 
 
+def test_a_deadline_does_not_change_the_law_of_what_is_final():
+    main, draft = toy_policy(2), toy_policy(10, blocks=(1, 1))
+    cut = speculative(jax.random.key(3), main, draft, Exact(), 1, SAMPLES)
+    law = exact_law(main).reshape(3, -1).sum(1)
+    found = np.bincount(np.asarray(cut.tokens)[:, 0, 0], minlength=3) / SAMPLES
+    # Five standard deviations of a share.
+    np.testing.assert_allclose(found, law, atol=2.5 / np.sqrt(SAMPLES))
+
+
+# Two tokens per layer, and a drafted block of two layers: blocks are accepted in part.
+PAIRS = dataclasses.replace(TOY, latent_dim=2, num_layers=3, tokens_per_layer=2)
+
+
+def pair_policy(seed, blocks):
+    config = TokenModelConfig(blocks=blocks, dim=8, depth=1, num_heads=2, obs_hidden_dim=8, simulated_delay=2)
+    policy = TokenPolicy(obs_dim=3, tokens=PAIRS, config=config, rngs=nnx.Rngs(seed))
+    rng = np.random.default_rng(seed)
+    graph, state = nnx.split(policy)
+    return nnx.merge(graph, jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape, np.float32)), state))
+
+
+def test_blocks_of_several_tokens_are_verified_token_by_token():
+    main, draft = pair_policy(1, (2, 1)), pair_policy(2, (2,))
+    every = np.array(list(itertools.product(range(3), repeat=6))).reshape(-1, 3, 2)
+    query = toy_query(len(every))
+    logits = jax.nn.log_softmax(main.logits(main.context(*query), jnp.asarray(every)))
+    law = np.exp(np.take_along_axis(np.asarray(logits), every[..., None], -1).sum((1, 2, 3)))
+    assert law.sum() == pytest.approx(1, abs=1e-4)
+    decoded = speculative(jax.random.key(3), main, draft, Exact(), 10, SAMPLES)
+    index = np.asarray(decoded.tokens).reshape(SAMPLES, 6) @ 3 ** np.arange(5, -1, -1)
+    distance = 0.5 * np.abs(np.bincount(index, minlength=729) / SAMPLES - law).sum()
+    assert distance < sampling_error(law)
+    partly = np.asarray(decoded.accepted).sum((1, 2))
+    assert set(np.unique(partly)) == {0, 1, 2, 3, 4}
+    np.testing.assert_array_equal(decoded.passes, np.where(partly == 4, 1, 2))
+
+
 def test_a_draft_that_does_not_fit_is_refused():
+    # The second undrafted block could not come from the pass that gives the first.
+    with pytest.raises(ValueError, match=r"train one with blocks=\(1, 1\)"):
+        engine.speculative(keys(2), toy_policy(2), toy_policy(10, blocks=(1,)), toy_query(2), Exact())
     with pytest.raises(ValueError, match=r"train one with blocks=\(1, 1\)"):
         engine.speculative(keys(2), toy_policy(2), toy_policy(10, blocks=(2, 1)), toy_query(2), Exact())
     with pytest.raises(ValueError, match="cannot serve"):

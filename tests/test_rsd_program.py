@@ -1,7 +1,9 @@
 """RSD's training, its checkpoints, and what is run with them: timed engine, executor and experiment."""
 
+import dataclasses
 import json
 import re
+import time
 import types
 
 import jax
@@ -12,13 +14,13 @@ from flax import nnx
 
 import train_rsd
 from line_world import Killed, ReachEnv, assert_same, dies_at_call
-from rtc import delays, execution, levels
+from rtc import delays, execution, levels, results
 from rtc.controller import ExecutionConfig, make_controller
 from rtc.delays import DelayProfileConfig
 from rtc.demonstrations import Demonstrations
 from rtc.estimators import EstimatorConfig
 from rtc.records import NEVER
-from rtc.rsd import arms, bench, checkpoints, data, engine, experiment, program, quality, training
+from rtc.rsd import arms, bench, bench_report, checkpoints, data, engine, experiment, program, quality, training
 from rtc.rsd.agent import TokenAgent, decode
 from rtc.rsd.arms import Arm
 from rtc.rsd.engine import Query
@@ -172,20 +174,21 @@ def test_bad_checkpoints_are_refused(tmp_path):
 
 def small_agent(draft=True):
     tokenizer = Tokenizer(SMALL, nnx.Rngs(0))
-    return TokenAgent(tokenizer, small_policy(), small_policy("draft", 3) if draft else None)
+    bound = jnp.ones(6, bool)
+    return TokenAgent(tokenizer, small_policy(), bound, small_policy("draft", 3) if draft else None)
 
 
-@pytest.mark.parametrize("max_passes", [None, 1])
-def test_the_timed_engine_decodes_as_the_compiled_one(max_passes):
+@pytest.mark.parametrize(("max_passes", "split"), [(10, False), (10, True), (1, False), (1, True)])
+def test_the_timed_engine_decodes_as_the_compiled_one(max_passes, split):
     agent = small_agent()
-    timed = Engine(agent, Exact(), max_passes=max_passes)
+    timed_engine = Engine(agent, Exact(), max_passes=max_passes, split=split)
     obs = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
     for number in range(6):
-        chunk = timed(obs[number], jnp.ones((4, 6)), prefix=1)
+        chunk = timed_engine(obs[number], jnp.ones((4, 6)), prefix=1)
         query = Query(jnp.asarray(obs[number : number + 1]), jnp.ones((1, 4, 6)), jnp.ones(1, jnp.int32))
         key = jax.random.fold_in(jax.random.key(0), number)[None]
-        expected = engine.speculative(key, agent.main, agent.draft, query, Exact(), max_passes)
-        found = timed.log.decoded[-1]
+        expected = speculative(key, agent, query, max_passes)
+        found = timed_engine.log.decoded[-1]
         for field in ("depth", "passes", "drafts", "proposed", "accepted"):
             np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
         depth = int(found.depth[0])
@@ -193,34 +196,80 @@ def test_the_timed_engine_decodes_as_the_compiled_one(max_passes):
         np.testing.assert_allclose(chunk, agent.chunk(expected)[0], atol=1e-6)
 
 
+@jax.jit
+def speculative(key, agent, query, max_passes):
+    return engine.speculative(key, agent.main, agent.draft, query, Exact(), max_passes)
+
+
+def test_only_open_blocks_are_drafted(monkeypatch):
+    """Passes of the draft that are run, when rounds are separate calls, are those that are counted."""
+    agent, ran = small_agent(), []
+    real = TokenPolicy.logits
+
+    def logits(self, context, tokens, num_blocks=None):
+        if self.config.blocks == MODELS["draft"].blocks:
+            jax.debug.callback(lambda: ran.append(num_blocks))
+        return real(self, context, tokens, num_blocks)
+
+    monkeypatch.setattr(TokenPolicy, "logits", logits)
+    # New traces, so that the counting logits are in them, and none of them afterwards.
+    jax.clear_caches()
+    timed_engine = Engine(agent, Exact(), split=True)
+    for number in range(8):
+        ran.clear()
+        timed_engine(np.full(5, number, np.float32))
+        jax.effects_barrier()
+        assert len(ran) == int(timed_engine.log.decoded[-1].drafts[0])
+    jax.clear_caches()
+
+
 def test_statistics_of_the_timed_engine():
-    timed = Engine(small_agent(), Exact())
+    whole, parts = (Engine(small_agent(), Exact(), split=split) for split in (False, True))
     with pytest.raises(ValueError, match="no query"):
-        timed.get_stats()
-    for number in range(5):
-        timed(np.full(5, number, np.float32))
-    stats = timed.get_stats()
-    passes = [int(decoded.passes[0]) for decoded in timed.log.decoded]
+        whole.get_stats()
+    for timed_engine in (whole, parts):
+        for number in range(5):
+            timed_engine(np.full(5, number, np.float32))
+    stats = whole.get_stats()
+    passes = [int(decoded.passes[0]) for decoded in whole.log.decoded]
     assert stats["queries"] == 5
     assert stats["passes"] == {value: passes.count(value) for value in sorted(set(passes))}
     assert stats["mean_passes"] == np.mean(passes)
-    blocks, drafted, share = stats["whole_blocks"]
-    assert stats["mean_passes"] == pytest.approx(blocks - drafted * share)
     assert len(stats["acceptance_per_layer"]) == 2
     assert np.shape(stats["acceptance_per_token"]) == (2, 1)
-    assert stats["draft_ms"]["mean"] > 0
-    assert stats["total_ms"]["p50"] >= stats["verify_ms"]["p50"]
-    timed.reset_stats()
+    assert "draft_ms" not in stats
+    split = parts.get_stats()
+    assert split["draft_ms"]["mean"] > 0
+    assert split["total_ms"]["p50"] >= split["verify_ms"]["p50"]
+    assert {key: split[key] for key in ("passes", "mean_drafts")} == {k: stats[k] for k in ("passes", "mean_drafts")}
+    whole.reset_stats()
     with pytest.raises(ValueError, match="no query"):
-        timed.get_stats()
+        whole.get_stats()
+
+
+def test_expected_passes_are_those_of_the_distributions():
+    timed_engine = Engine(small_agent(), Exact())
+    for _ in range(400):
+        timed_engine(np.ones(5, np.float32))
+    blocks, drafted, share = timed_engine.expected_passes()
+    passes = [int(decoded.passes[0]) for decoded in timed_engine.log.decoded]
+    assert (blocks, drafted) == (3, 2)
+    assert np.mean(passes) == pytest.approx(blocks - drafted * share, abs=5 * np.std(passes) / 20)
+    assert np.std(passes) > 0
+
+
+def test_bad_engines_are_refused():
+    with pytest.raises(ValueError, match="max_passes"):
+        Engine(small_agent(), Exact(), max_passes=0)
+    with pytest.raises(ValueError, match="give the agent a draft"):
+        Engine(small_agent(draft=False), Exact(), split=True)
 
 
 def test_without_a_draft_every_block_is_a_pass():
-    timed = Engine(small_agent(draft=False), Greedy())
-    timed(np.zeros(5, np.float32))
-    stats = timed.get_stats()
-    assert stats["passes"] == {3: 1}
-    assert stats["whole_blocks"] is None
+    timed_engine = Engine(small_agent(draft=False), Greedy())
+    timed_engine(np.zeros(5, np.float32))
+    assert timed_engine.get_stats()["passes"] == {3: 1}
+    assert np.abs(timed_engine.deviation()).max() < 1e-6
 
 
 def test_whole_chunks_are_executed_and_the_environment_says_what_succeeded():
@@ -276,6 +325,21 @@ def test_without_a_time_of_its_own_the_profile_says_the_delay():
     assert set(np.unique(records.flow_steps[records.delay != NEVER])) == {1, 2, 3}
 
 
+def test_the_rest_of_a_query_takes_time_too():
+    records = run_tokens(decode(Exact(), pass_ticks=1.0, overhead_ticks=2.5))
+    launched = records.delay != NEVER
+    np.testing.assert_array_equal(records.delay[launched], np.ceil(records.flow_steps[launched] + 2.5))
+
+
+def test_a_conditioned_policy_plans_on_from_what_is_committed():
+    profile = DelayProfileConfig(fixed_delay=1)
+    told = run_tokens(decode(Exact()), profile, horizon=2)
+    untold = run_tokens(decode(Exact(), conditioned=False), profile, horizon=2)
+    # The first tick belongs to the bootstrap chunk; the next one to a chunk that knew of it, or did not.
+    np.testing.assert_array_equal(told.actions[:, 0], untold.actions[:, 0])
+    assert (told.actions[:, 1] != untold.actions[:, 1]).any()
+
+
 def test_a_deadline_bounds_passes_and_delay():
     records = run_tokens(decode(Exact(), max_passes=2, pass_ticks=2.0))
     launched = records.delay != NEVER
@@ -284,7 +348,7 @@ def test_a_deadline_bounds_passes_and_delay():
 
 
 def test_a_conditioned_policy_continues_what_is_committed():
-    """With a constant delay of 2 the first two actions of a chunk are those of the chunk before it."""
+    """The first actions of its chunk are those of the old chunk, as far as the planned delay and training reach."""
     agent = small_agent()
     query = types.SimpleNamespace(
         key=jax.random.split(jax.random.key(0), 3),
@@ -316,6 +380,15 @@ SMALL_ARMS = {
 }
 
 
+def save_policy(root, name, seed=0, entries=range(5)):
+    facts = {
+        "entries": list(entries),
+        "tokenizer_sha256": checkpoints.sha256(arms.tokenizer_path(root)),
+        "training": {"num_epochs": 2, "learning_rate": 1e-3},
+    }
+    checkpoints.save(arms.policy_path(root, name, "reach"), small_policy(name, seed), facts)
+
+
 @pytest.fixture
 def small_world(two_bound, monkeypatch, tmp_path):
     """Policies of random weights for a level in which nothing is simulated but a point on a line."""
@@ -324,7 +397,7 @@ def small_world(two_bound, monkeypatch, tmp_path):
     monkeypatch.setattr(levels, "varying_observation_entries", lambda level: np.arange(5))
     checkpoints.save(arms.tokenizer_path(tmp_path), Tokenizer(SMALL, nnx.Rngs(0)), {})
     for name in MODELS:
-        checkpoints.save(arms.policy_path(tmp_path, name, "reach"), small_policy(name), {"entries": list(range(5))})
+        save_policy(tmp_path, name)
     return tmp_path
 
 
@@ -337,9 +410,7 @@ def test_cells_are_computed_once_and_again_when_something_changes(small_world, t
     assert capsys.readouterr().out.count("solved") == 1
     experiment.run(tmp_path / "cells", condition, "reach", runs, 5)
     assert capsys.readouterr().out == ""
-    checkpoints.save(
-        arms.policy_path(small_world, "draft", "reach"), small_policy("draft", 9), {"entries": [*range(5)]}
-    )
+    save_policy(small_world, "draft", seed=9)
     experiment.run(tmp_path / "cells", condition, "reach", runs, 5)
     assert capsys.readouterr().out.count("solved") == 1
 
@@ -353,62 +424,116 @@ def test_shuffled_delays_have_the_law_of_the_cell(small_world, tmp_path):
 
 
 def test_a_policy_of_other_observations_is_refused(small_world):
-    checkpoints.save(arms.policy_path(small_world, "blocks", "reach"), small_policy(), {"entries": [0, 1, 2, 3, 5]})
-    with pytest.raises(ValueError, match="train it again"):
+    save_policy(small_world, "blocks", entries=[0, 1, 2, 3, 5])
+    with pytest.raises(ValueError, match="other entries"):
         arms.load_agent(small_world, SMALL_ARMS["blocks"], "reach")
 
 
-def test_benchmark_runs_whole_chunks_until_every_arm_has_its_queries(small_world, monkeypatch):
+def test_a_policy_of_another_tokenizer_is_refused(small_world):
+    checkpoints.save(arms.tokenizer_path(small_world), Tokenizer(SMALL, nnx.Rngs(7)), {})
+    with pytest.raises(ValueError, match="another tokenizer"):
+        arms.load_agent(small_world, SMALL_ARMS["blocks"], "reach")
+
+
+def test_without_delay_nothing_is_committed(small_world, tmp_path, monkeypatch):
+    prefixes = []
+    real = TokenPolicy.context
+
+    def context(self, obs, committed, prefix):
+        jax.debug.callback(lambda prefix: prefixes.append(np.asarray(prefix)), prefix)
+        return real(self, obs, committed, prefix)
+
+    monkeypatch.setattr(TokenPolicy, "context", context)
+    monkeypatch.setattr(program, "MODELS", MODELS)
+    jax.clear_caches()
+    protocol = program.Protocol(("reach",), 4, 2, runs=experiment.Runs(tokens=small_world), root=tmp_path / "rsd")
+    protocol.depth()
+    jax.effects_barrier()
+    jax.clear_caches()
+    assert len(prefixes) > 10
+    assert (np.concatenate(prefixes) == 0).all()
+
+
+class RightDecoder:
+    """In the place of the flow policy's decoder: it pushes to the right."""
+
+    def __init__(self, run_path, level):
+        self.total_ms = []
+
+    def __call__(self, obs):
+        self.total_ms.append(1.0)
+        return np.full((4, 6), 0.5, np.float32)
+
+
+def test_benchmark_runs_whole_chunks_until_every_arm_has_its_queries(small_world, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "WIDE", MODELS["layers"])
-    engines = {name: bench.engine_of(small_world, arm, "reach") for name, arm in SMALL_ARMS.items()}
-    episodes = bench.run_episodes(engines, "reach", 4)
-    stats = {name: timed.get_stats() for name, timed in engines.items()}
-    assert all(found["queries"] >= 4 for found in stats.values())
-    table = bench.table(stats, episodes, {"mean": 1.0, "p50": 1.0, "p95": 1.0, "p99": 1.0})
-    assert table["arm"].tolist() == ["flow", *SMALL_ARMS]
-    deviations = bench.deviation_table(engines, "reach").set_index("arm")
-    assert deviations.index.tolist() == ["blocks_greedy", "greedy", "index_2"]
-    assert (deviations["largest"] == "0.0000").tolist() == [True, True, False]
-    passes = bench.pass_times(small_world, "reach", 2)
-    assert passes["draft"]["tokens"].tolist() == [1, 2]
-    assert passes["shipped"]["tokens"].tolist() == [1, 2, 3, 4]
-    assert bench.pass_table(passes)["tokens"].tolist() == [1, 2, 3, 4]
+    monkeypatch.setattr(bench, "FlowDecoder", RightDecoder)
+    monkeypatch.setattr(arms, "ARMS", SMALL_ARMS)
+    measured = bench.measure(small_world, "flow", "reach", 4, 3)
+    bench_report.write(measured, results.require_writable(tmp_path / "bench"), time.time())
+    assert all(len(bench.times(decoder)) >= 4 for decoder in measured.decoders.values())
+    assert list(measured.split) == ["exact", "greedy", "index_2"]
+    table = bench_report.main_table(measured.decoders, measured.episodes).set_index("arm")
+    assert table.loc["flow", "solved (%)"].startswith("100.0")
+    deviations = bench_report.deviation_table(measured.split).set_index("arm")
+    assert (deviations["largest"] == "0.0000").to_dict() == {"greedy": True, "index_2": False}
+    facts = json.loads((tmp_path / "bench" / "bench.json").read_text())
+    assert {"pass_ms", "draft_ms", "overhead_ms", "flow_ms", "git_commit"} <= set(facts)
+    assert facts["stats"]["blocks"]["passes"].keys() == {"3"}
+    page = (tmp_path / "bench" / "summary.md").read_text()
+    assert re.search(r"\| exact .* 3 - 2·0\.\d+ = ", page)
+    assert measured.passes["draft"]["positions"].tolist() == [0, 1, 2]
+
+
+def test_the_line_through_whole_queries(small_world, monkeypatch):
+    """With queries that take 2 ms and 0.5 ms a block, and 0.1 ms for the draft's."""
+
+    class Clocked:
+        def __init__(self, agent, rule):
+            blocks = agent.main.config.blocks
+            self.log = types.SimpleNamespace(total_ms=[])
+            self.ms = 2 + (0.5 if agent.main.config.dim == 8 else 0.1) * len(blocks)
+
+        def __call__(self, obs):
+            self.log.total_ms.append(self.ms)
+
+    monkeypatch.setattr(bench, "Engine", Clocked)
+    costs = bench.query_costs(small_world, "reach", 3)
+    assert (costs["pass_ms"], costs["draft_ms"], costs["overhead_ms"]) == pytest.approx((0.5, 0.1, 2))
+    assert costs["medians"]["layers, 4 passes"] == 4
 
 
 def test_the_page_of_the_experiment(small_world, tmp_path, monkeypatch):
+    training_facts = {"training": {"num_epochs": 16, "learning_rate": 3e-4}}
+    flow_subject = types.SimpleNamespace(checkpoint_sha256="0", training=training_facts)
     monkeypatch.setattr(program, "ARMS", SMALL_ARMS)
     monkeypatch.setattr(program, "MODELS", MODELS)
     monkeypatch.setattr(program, "IN_CLOSED_LOOP", ("blocks", "exact"))
-    monkeypatch.setattr(program, "LOSSLESS", (("exact", "blocks"), ("greedy", "blocks_greedy")))
-    monkeypatch.setattr(program, "LOSSY", (("draft", "exact"),))
+    monkeypatch.setattr(program, "OPEN", (("exact", "blocks"), ("greedy", "blocks_greedy"), ("draft", "exact")))
     monkeypatch.setattr(program, "CLOSED", (("exact", "exact_shuffled"), ("flow_prefix", "flow")))
+    monkeypatch.setattr(experiment.experiment, "load_subject", lambda run, level: flow_subject)
 
     def flow(condition, level, runs, num_evals, seed):
-        return experiment._tokens(
-            Condition("own", "flow", SMALL_ARMS["blocks"], delay=condition.delay), level, runs, num_evals, seed
-        )
+        stand_in = dataclasses.replace(condition, arm=SMALL_ARMS["blocks"])
+        return experiment._tokens(stand_in, level, runs, num_evals, seed)
 
     monkeypatch.setattr(experiment, "_flow", flow)
-    monkeypatch.setattr(
-        experiment,
-        "inputs",
-        lambda condition, level, runs, num_evals, seed: {
-            "config": {"name": condition.name, "layers": condition.layers, "profile": condition.profile},
-            "checkpoint_sha256": "0",
-            "level_sha256": "0",
-            "code_version": "0",
-        },
-    )
     protocol = program.Protocol(("reach",), 4, 2, runs=experiment.Runs(tokens=small_world), root=tmp_path / "rsd")
-    program.run(protocol, {"pass_ms": 1.0, "draft_ms": 0.5, "flow_ms": 1.2})
+    program.run(protocol, {"pass_ms": 1.0, "draft_ms": 0.5, "flow_ms": 1.2, "overhead_ms": 0.8, "git_commit": "abc"})
     page = (tmp_path / "rsd" / "summary.md").read_text()
     assert "How many layers matter" in page
     assert "| layers_4 " in page
     assert page.count("exact - exact_shuffled") == 2
+    # A tick is a quarter of 0.8 + 4 ms: 1.2 ms.
+    assert (
+        "a pass of the main model takes 0.8, one of the draft 0.4, the rest of a query 0.7; a query of the flow" in page
+    )
     assert (tmp_path / "rsd" / "figures" / "layers.png").exists()
     assert (tmp_path / "rsd" / "index.html").exists()
-    closed = tmp_path / "rsd" / "reach" / "own_measured"
+    closed = tmp_path / "rsd" / "reach" / "measured"
     assert {path.name for path in closed.iterdir()} >= {"flow", "blocks", "exact_prefix", "exact_shuffled"}
+    own, shuffled = (results.read_cell(closed / name / "seed_0").delay_counts for name in ("exact", "exact_shuffled"))
+    assert set(shuffled) <= set(own)
 
 
 def test_the_training_script_makes_everything_once(two_bound, tmp_path, monkeypatch):
@@ -419,12 +544,14 @@ def test_the_training_script_makes_everything_once(two_bound, tmp_path, monkeypa
     args = train_rsd.Arguments(("reach",), ("reach", "other"), tmp_path, tmp_path / "run", TINY, TINY)
     train_rsd.train(args)
     text = (tmp_path / "run" / "README.md").read_text()
-    assert "| blocks   | commonest token" in text
+    assert "| commonest token | accuracy" in text
     assert re.search(r"\| +4 \|", text)
     weights = {path: path.read_bytes() for path in (tmp_path / "run").glob("*/policies/*.safetensors")}
     assert len(weights) == 1 + len(MODELS)
     train_rsd.train(args)
     assert weights == {path: path.read_bytes() for path in (tmp_path / "run").glob("*/policies/*.safetensors")}
+    with pytest.raises(ValueError, match="another run"):
+        train_rsd.train(dataclasses.replace(args, policy=FitConfig(num_epochs=3)))
     header = json.loads(arms.policy_path(tmp_path / "run", "blocks", "reach").with_suffix(".json").read_text())
     assert header["facts"]["entries"] == [0, 1, 2, 3, 4]
     assert {"git_commit", "command", "accuracy_0"} <= set(header["facts"])

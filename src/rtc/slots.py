@@ -223,7 +223,7 @@ class Launch(NamedTuple):
 
 
 def _plan(controller: Controller, slots: Slots, num_steps: int, size: int) -> tuple[Launch, DelayStream]:
-    """The next query of each slot, as if its answer took the delay that was drawn."""
+    """The next query of each slot, with the delay that was drawn; `_answered` completes it."""
     draw, stream = jax.vmap(delays.sample, (None, 0))(controller.process, slots.stream)
     planned = jax.vmap(controller.estimator.estimate)(slots.history, draw.delay)
     adaptive = jnp.clip(planned, controller.execute_horizon, size)

@@ -15,6 +15,9 @@ from rtc.rsd.policy import TokenPolicy
 from rtc.rsd.rfsq import Tokenizer
 from rtc.rsd.rules import Greedy, Rule
 
+# More than any decoding takes, and than any tokenizer has.
+NO_DEADLINE = ALL_LAYERS = 1_000
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -24,11 +27,13 @@ class TokenAgent:
     Attributes:
         tokenizer: tokens to actions.
         main: the model whose tokens count.
-        draft: its draft; None decodes autoregressively.
+        bound: actions that drive something in this level; the others are 0, as they were in training.
+        draft: the main model's draft; None decodes autoregressively.
     """
 
     tokenizer: Tokenizer
     main: TokenPolicy
+    bound: Bool[Array, " a"]
     draft: TokenPolicy | None = None
 
     @property
@@ -58,7 +63,8 @@ class TokenAgent:
         """The actions of what was decoded, of its first `depth` layers if given."""
         missing = self.tokenizer.config.num_layers - decoded.tokens.shape[1]
         tokens = jnp.pad(decoded.tokens, ((0, 0), (0, missing), (0, 0)))
-        return self.tokenizer.decode(tokens, decoded.depth if depth is None else jnp.minimum(decoded.depth, depth))
+        chunk = self.tokenizer.decode(tokens, decoded.depth if depth is None else jnp.minimum(decoded.depth, depth))
+        return jnp.where(self.bound, chunk, 0.0)
 
 
 @jax.tree_util.register_dataclass
@@ -72,8 +78,10 @@ class Decode(Method):
         max_passes: deadline in passes of the main model.
         layers: leading layers that are decoded into actions.
         conditioned: give the policy the actions that are committed for the planned delay.
-        own_time: the delay is that of the query's own passes.
-        pass_ticks, draft_ticks: duration of a pass of the main model and of the draft, in control ticks.
+        own_time: the delay is that of the query's own passes; not with the oracle estimator, which would be told the
+            profile's, nor with `anytime`.
+        pass_ticks, draft_ticks, overhead_ticks: duration of a pass of the main model, of one of the draft, and of the
+            rest of a query, in control ticks.
     """
 
     noise_scale: Float[Array, ""]
@@ -84,6 +92,10 @@ class Decode(Method):
     own_time: Bool[Array, ""]
     pass_ticks: Float[Array, ""]
     draft_ticks: Float[Array, ""]
+    overhead_ticks: Float[Array, ""]
+
+    def next_chunk(self, policy: TokenAgent, query: ControlQuery, num_steps: int) -> Float[Array, "b h a"]:
+        return self.answer(policy, query, jnp.zeros_like(query.planned_delay), num_steps).chunk
 
     def answer(self, policy: TokenAgent, query: ControlQuery, drawn: Int[Array, " b"], num_steps: int) -> Answer:
         # No longer than the prefixes that the policy has seen.
@@ -92,7 +104,7 @@ class Decode(Method):
         decoded = policy.decode(query.key, Query(query.obs, query.leftover, prefix), self.rule, self.max_passes)
         committed = guidance.prefix_mask(prefix, policy.action_chunk_size)
         chunk = jnp.where(committed, query.leftover, policy.chunk(decoded, self.layers))
-        ticks = decoded.passes * self.pass_ticks + decoded.drafts * self.draft_ticks
+        ticks = self.overhead_ticks + decoded.passes * self.pass_ticks + decoded.drafts * self.draft_ticks
         # A duration that is a whole number of ticks must not become one more by rounding.
         delay = jnp.ceil(ticks - 1e-4).astype(jnp.int32)
         return Answer(chunk, jnp.where(self.own_time, delay, drawn), decoded.passes)
@@ -101,11 +113,12 @@ class Decode(Method):
 def decode(
     rule: Rule,
     *,
-    max_passes: int = 1_000,
-    layers: int = 1_000,
+    max_passes: int = NO_DEADLINE,
+    layers: int = ALL_LAYERS,
     conditioned: bool = True,
     pass_ticks: float | None = None,
     draft_ticks: float = 0.0,
+    overhead_ticks: float = 0.0,
 ) -> Decode:
     """A `Decode` from plain numbers; without `pass_ticks` the delay profile says how long an answer takes."""
     return Decode(
@@ -117,4 +130,5 @@ def decode(
         own_time=jnp.asarray(pass_ticks is not None),
         pass_ticks=jnp.float32(pass_ticks or 0.0),
         draft_ticks=jnp.float32(draft_ticks),
+        overhead_ticks=jnp.float32(overhead_ticks),
     )

@@ -12,7 +12,7 @@ from rtc import levels
 from rtc.environment import Environment
 from rtc.levels import Level, level_slug
 from rtc.rsd import checkpoints
-from rtc.rsd.agent import TokenAgent
+from rtc.rsd.agent import NO_DEADLINE, TokenAgent
 from rtc.rsd.policy import TokenModelConfig
 from rtc.rsd.rules import ActionDistance, Exact, Greedy, IndexDistance, Rule
 from rtc.validation import require_choice
@@ -24,7 +24,6 @@ MODELS: dict[str, TokenModelConfig] = {
     "layers": TokenModelConfig(blocks=(1,) * 8),
     "parallel": TokenModelConfig(blocks=(8,)),
 }
-NO_DEADLINE = 1_000
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,12 @@ ARMS: Mapping[str, Arm] = {
     "blocks_greedy": Arm("blocks", "the same, most probable tokens", rule="greedy"),
     "exact": Arm("blocks", "speculative, lossless", speculative=True),
     "greedy": Arm("blocks", "speculative, lossless, most probable tokens", speculative=True, rule="greedy"),
-    "index_1": Arm("blocks", "lossy: a code may be one cell off", speculative=True, rule="index", tolerance=1),
-    "action_0.1": Arm("blocks", "lossy: an action may be 0.1 off", speculative=True, rule="action", tolerance=0.1),
-    "deadline_1": Arm("blocks", "speculative, what one pass has verified", speculative=True, max_passes=1),
-    "deadline_2": Arm("blocks", "speculative, what two passes have verified", speculative=True, max_passes=2),
-    "draft": Arm("draft", "the draft alone, three layers"),
+    "index_1": Arm("blocks", "lossy, greedy: codes may be a cell off", True, "index", tolerance=1),
+    "action_0.1": Arm("blocks", "lossy, greedy: actions may move by 0.1 at each block's depth", True, "action", 0.1),
+    "deadline_1": Arm("blocks", "lossy: what one pass has verified", True, max_passes=1),
+    "deadline_2": Arm("blocks", "lossy: what two passes have verified", True, max_passes=2),
+    "deadline_1_greedy": Arm("blocks", "lossy, greedy: what one pass has verified", True, "greedy", max_passes=1),
+    "draft": Arm("draft", "lossy: the draft alone, three layers"),
 }
 
 
@@ -95,14 +95,17 @@ def load_agent(run_path: Path, arm: Arm, level: str) -> TokenAgent:
 
     Raises:
         FileNotFoundError: a checkpoint is missing.
-        ValueError: a checkpoint is damaged, or was trained on other entries of the observation.
+        ValueError: a checkpoint is damaged, or was trained with another tokenizer or other entries of the observation.
     """
     tokenizer, *policies = files(run_path, arm, level)
-    entries = levels.varying_observation_entries(levels.load(level)).tolist()
+    loaded = levels.load(level)
+    entries = levels.varying_observation_entries(loaded).tolist()
     for path in policies:
+        checkpoints.check_tokenizer(path, tokenizer)
         if checkpoints.facts(path)["entries"] != entries:
             raise ValueError(f"{path} reads other entries of the observation than vary in {level}: train it again")
-    return TokenAgent(checkpoints.load_tokenizer(tokenizer), *map(checkpoints.load_policy, policies))
+    main, *draft = map(checkpoints.load_policy, policies)
+    return TokenAgent(checkpoints.load_tokenizer(tokenizer), main, jnp.asarray(loaded.bound_actions), *draft)
 
 
 @cache

@@ -66,6 +66,12 @@ def sha256(path: Path) -> str:
     return _header(path)["sha256"]
 
 
+def check_tokenizer(path: Path, tokenizer: Path) -> None:
+    """Raises ValueError unless a policy was trained on the tokens of this tokenizer."""
+    if facts(path)["tokenizer_sha256"] != sha256(tokenizer):
+        raise ValueError(f"{path} was trained on the tokens of another tokenizer than {tokenizer}: train it again")
+
+
 def load_tokenizer(path: Path) -> Tokenizer:
     """Reads a tokenizer.
 

@@ -36,7 +36,7 @@ class Chunks(NamedTuple):
 
 
 def held_out_episodes(done: Bool[np.ndarray, " n"], share: float, seed: int) -> Bool[np.ndarray, " n"]:
-    """True for the transitions of a random `share` of the episodes, at least one of them but not all."""
+    """True for the transitions of a random `share` of the episodes, at least one."""
     require_float("held_out", share, low=0.0, high=0.5)
     episode = np.concatenate([[0], np.cumsum(done)[:-1]])
     count = int(done.sum())

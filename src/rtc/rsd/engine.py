@@ -58,9 +58,12 @@ class Progress(NamedTuple):
 
 
 def check_pair(main: TokenPolicy, draft: TokenPolicy) -> None:
-    """Raises ValueError unless the draft's blocks are the first of the main model's, with some left over."""
+    """Raises ValueError unless the draft's blocks are all of the main model's but the last.
+
+    Two blocks without a draft could not come from the same pass: the second depends on the tokens of the first.
+    """
     ours, theirs = main.config.blocks, draft.config.blocks
-    if ours[: len(theirs)] != theirs or len(theirs) >= len(ours):
+    if ours[:-1] != theirs:
         raise ValueError(
             f"a draft with blocks={theirs} cannot serve a main model with blocks={ours}: "
             f"train one with blocks={ours[:-1]}"
@@ -69,6 +72,12 @@ def check_pair(main: TokenPolicy, draft: TokenPolicy) -> None:
 
 def fold(key: Key[Array, " b"], data: int | Int[Array, ""]) -> Key[Array, " b"]:
     return jax.vmap(jax.random.fold_in, (0, None))(key, data)
+
+
+def round_keys(key: Key[Array, " b"], number: int | Int[Array, ""]) -> tuple[Key[Array, " b"], Key[Array, " b"]]:
+    """Randomness of a round: of its proposals, and of their verification."""
+    own = fold(key, number)
+    return fold(own, 0), fold(own, 1)
 
 
 def autoregressive(key: Key[Array, " b"], policy: TokenPolicy, query: Query, rule: Rule) -> Decoded:
@@ -99,11 +108,24 @@ def start(main: TokenPolicy, draft: TokenPolicy, batch: int) -> Progress:
 
 
 def propose(
-    key: Key[Array, " b"], draft: TokenPolicy, context: Array, progress: Progress, rule: Rule
+    key: Key[Array, " b"], draft: TokenPolicy, context: Array, progress: Progress, rule: Rule, first_block: int = 0
 ) -> tuple[Progress, Logits]:
-    """Fills the drafted blocks that are not final with proposals; returns the draft's logits for all of them."""
+    """Fills the drafted blocks that are not final with proposals; returns the draft's logits for all of them.
+
+    Args:
+        key: randomness of this round.
+        draft: the draft.
+        context: from `draft.context`.
+        progress: what is final.
+        rule: chooses the proposals.
+        first_block: blocks before it are known to be final in every row and take no pass; their logits are zeros.
+    """
     starts, tokens, logits = draft.config.starts, progress.decoded.tokens, []
     for block, (first, end) in enumerate(itertools.pairwise(starts)):
+        if block < first_block:
+            sizes = (len(tokens), end - first, draft.tokens.tokens_per_layer, draft.tokens.vocabulary)
+            logits.append(jnp.zeros(sizes))
+            continue
         of_block = draft.logits(context, tokens, block + 1)[:, first:]
         open_ = (block >= progress.blocks)[:, None, None]
         proposals = jnp.where(open_, rule.choose(fold(key, block), of_block), tokens[:, first:end])
@@ -178,7 +200,7 @@ def speculative(
 
     def advance(state: tuple[Progress, Array]) -> tuple[Progress, Array]:
         progress, number = state
-        draft_key, verify_key = fold(fold(key, number), 0), fold(fold(key, number), 1)
+        draft_key, verify_key = round_keys(key, number)
         drafted, logits = propose(draft_key, draft, contexts[1], progress, rule)
         after = verify(verify_key, main, contexts[0], drafted, logits, rule)
         running = progress.blocks < total

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from rtc import evaluation, execution, experiment, metrics, provenance, results, runtime
@@ -18,12 +17,14 @@ from rtc.metrics import Summary
 from rtc.records import NEVER, Records
 from rtc.results import Cell, CellData
 from rtc.rsd import arms, checkpoints
-from rtc.rsd.agent import Decode, decode
+from rtc.rsd.agent import ALL_LAYERS, Decode, decode
 from rtc.rsd.arms import Arm
 
-CODE_VERSION = provenance.code_version(modules=(*provenance.RESULT_MODULES, "rtc/rsd/*.py"))
+_MODULES = ("agent", "arms", "checkpoints", "engine", "experiment", "policy", "rfsq", "rules")
+CODE_VERSION = provenance.code_version(
+    modules=(*provenance.RESULT_MODULES, *(f"rtc/rsd/{module}.py" for module in _MODULES))
+)
 FLOW, FLOW_PREFIX = "flow", "flow_prefix"
-ALL_LAYERS = 1_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Condition:
         layers: leading layers that become actions.
         conditioned: tell the token policy which actions are committed.
         delay: delay of the flow policies, and of tokens unless `pass_ticks` is given.
-        pass_ticks, draft_ticks: control ticks that a pass of the main model and of the draft take; None: see `delay`.
+        pass_ticks, draft_ticks, overhead_ticks: control ticks that a pass of the main model, one of the draft and the
+            rest of a query take; None: see `delay`.
         execution: how chunks are executed.
     """
 
@@ -63,6 +65,7 @@ class Condition:
     delay: DelayProfileConfig = field(default_factory=DelayProfileConfig)
     pass_ticks: float | None = None
     draft_ticks: float = 0.0
+    overhead_ticks: float = 0.0
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
 
     def method(self, agent: Any) -> Decode:
@@ -74,6 +77,7 @@ class Condition:
             conditioned=self.conditioned,
             pass_ticks=self.pass_ticks,
             draft_ticks=self.draft_ticks,
+            overhead_ticks=self.overhead_ticks,
         )
 
     def cell(self, level: str, seed: int = 0) -> Cell:
@@ -151,6 +155,7 @@ def _tokens(
     controller = make_controller(condition.method(agent), make_process(condition.delay), estimator, condition.execution)
     episodes = np.arange(num_evals)
     records = execution.rollout(env, agent, controller, seed=seed, episodes=episodes, num_steps=1)
+    evaluation.require_finite(records, f"level {level}, arm {condition.name}, seed {seed}")
     summary = metrics.summarise(
         records,
         episodes,
@@ -176,8 +181,3 @@ def shuffled(cell: CellData) -> DelayProfileConfig:
     return DelayProfileConfig(
         mode="mixture", base_delays=delays, base_probs=tuple(counts[delay] / total for delay in delays), p_spike=0.0
     )
-
-
-def as_ticks(value: float) -> int:
-    """Whole ticks that something of this length takes."""
-    return int(jnp.ceil(value - 1e-4))

@@ -1,6 +1,7 @@
 """The RSD experiment: its conditions, and the page that reports them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,27 +9,71 @@ from typing import Any
 from rtc.controller import ExecutionConfig
 from rtc.delays import DelayProfileConfig
 from rtc.rsd import arms, experiment, report
-from rtc.rsd.arms import ARMS, MODELS
+from rtc.rsd.arms import ARMS, MODELS, Arm
 from rtc.rsd.experiment import FLOW, FLOW_PREFIX, Condition, Runs
 from rtc.rsd.report import Cells
 
-LOSSLESS = (("parallel", "blocks"), ("layers", "blocks"), ("exact", "blocks"), ("greedy", "blocks_greedy"))
-LOSSY = (
+OPEN = (
+    *((name, FLOW) for name in ("parallel", "layers", "blocks", "exact")),
+    *((name, "blocks") for name in ("parallel", "layers", "exact")),
+    ("greedy", "blocks_greedy"),
     *((name, "exact") for name in ("deadline_1", "deadline_2", "draft")),
-    *((name, "greedy") for name in ("index_1", "action_0.1")),
+    *((name, "greedy") for name in ("index_1", "action_0.1", "deadline_1_greedy")),
 )
 CLOSED = (
-    ("flow_prefix", "flow"),
-    ("exact_prefix", "exact"),
-    ("exact", "blocks"),
-    ("exact_prefix", "blocks_prefix"),
-    ("exact", "exact_shuffled"),
-    ("exact_prefix", "exact_prefix_shuffled"),
-    ("deadline_2_prefix", "exact_prefix"),
-    ("deadline_1_prefix", "exact_prefix"),
-    ("exact_prefix", "flow_prefix"),
+    (FLOW_PREFIX, FLOW),
+    *((f"{name}_prefix", name) for name in ("parallel", "blocks", "exact")),
+    *((f"exact{suffix}", f"{name}{suffix}") for suffix in ("", "_prefix") for name in ("blocks", "parallel", FLOW)),
+    *((f"exact{suffix}", f"exact{suffix}_shuffled") for suffix in ("", "_prefix")),
+    *((f"{name}{suffix}", f"exact{suffix}") for suffix in ("", "_prefix") for name in ("deadline_1", "deadline_2")),
 )
-IN_CLOSED_LOOP = ("blocks", "exact", "greedy", "deadline_1", "deadline_2")
+IN_CLOSED_LOOP = ("parallel", "blocks", "exact", "greedy", "deadline_1", "deadline_2")
+# Network passes of the flow policy's query, and of the autoregressive one whose duration sets the tick.
+FLOW_PASSES, TICK_PASSES = 5, 4
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long things take in a closed loop, in control ticks.
+
+    Attributes:
+        name: a folder.
+        pass_ticks, draft_ticks: a pass of the main model and of the draft.
+        overhead_ticks: the rest of a query.
+        flow_ticks: a query of the flow policy.
+        text: where this comes from.
+    """
+
+    name: str
+    pass_ticks: float
+    draft_ticks: float
+    overhead_ticks: float
+    flow_ticks: float
+    text: str
+
+
+def assumed_timing(pass_ticks: float, draft_share: float) -> Timing:
+    """What one may hope for on an accelerator: nothing but passes, and a cheap draft."""
+    text = (
+        f"Assumed, not measured: a pass of the main model takes {pass_ticks:g} ticks, one of the draft {draft_share:g} "
+        f"of that, each of the flow policy's {FLOW_PASSES} passes as long as one of the main model; nothing else takes "
+        "time."
+    )
+    return Timing("assumed", pass_ticks, draft_share * pass_ticks, 0.0, FLOW_PASSES * pass_ticks, text)
+
+
+def measured_timing(bench: Mapping[str, Any]) -> Timing:
+    """The times of exp/bench_rsd.py, at a control rate at which autoregression over four blocks takes four ticks."""
+    tick_ms = (bench["overhead_ms"] + TICK_PASSES * bench["pass_ms"]) / TICK_PASSES
+    # Rounded, so that a repeated measurement does not change every cell.
+    ticks = {name: round(bench[f"{name}_ms"] / tick_ms, 1) for name in ("pass", "draft", "overhead", "flow")}
+    text = (
+        f"Measured at batch 1 on this device ({bench['git_commit'][:12]}), a control tick being a quarter of an "
+        f"autoregressive query over four blocks: {tick_ms:.3f} ms. In ticks, a pass of the main model takes "
+        f"{ticks['pass']:g}, one of the draft {ticks['draft']:g}, the rest of a query {ticks['overhead']:g}; a query "
+        f"of the flow policy {ticks['flow']:g}."
+    )
+    return Timing("measured", ticks["pass"], ticks["draft"], ticks["overhead"], ticks["flow"], text)
 
 
 @dataclass(frozen=True)
@@ -40,9 +85,8 @@ class Protocol:
         num_evals: episodes per cell.
         execute_horizon: s of the comparison without delay, in ticks.
         closed_horizon: s of the closed loop.
-        pass_ticks: control ticks that a pass of the main model takes in the closed loop.
-        draft_share: duration of a draft's pass in passes of the main model, as one may hope for on an accelerator: an
-            assumption. The closed loop is run with the measured ratio too.
+        pass_ticks: control ticks that a pass of the main model is assumed to take.
+        draft_share: assumed duration of a draft's pass, in passes of the main model.
         runs: where the policies are.
         root: where cells go.
     """
@@ -51,7 +95,7 @@ class Protocol:
     num_evals: int = 1024
     execute_horizon: int = 4
     closed_horizon: int = 1
-    pass_ticks: float = 1.0
+    pass_ticks: float = 0.75
     draft_share: float = 0.1
     runs: Runs = field(default_factory=Runs)
     root: Path = Path("exp_runs/rsd")
@@ -64,48 +108,41 @@ class Protocol:
             for condition in conditions
         }
 
-    @property
-    def _open(self) -> ExecutionConfig:
-        return ExecutionConfig(execute_horizon=self.execute_horizon)
-
-    @property
-    def _closed(self) -> ExecutionConfig:
-        return ExecutionConfig(execute_horizon=self.closed_horizon)
-
     def depth(self) -> Cells:
         """One to all layers of the same tokens."""
-        depths = range(1, MODELS["blocks"].num_layers + 1)
-        arm = ARMS["blocks"]
-        return self.cells([Condition("depth", f"layers_{n}", arm, layers=n, execution=self._open) for n in depths])
+        depths, arm = range(1, MODELS["blocks"].num_layers + 1), ARMS["blocks"]
+        names = {n: f"layers_{n}" for n in depths}
+        return self.cells([self._without_delay("depth", names[n], arm, layers=n) for n in depths])
 
     def arms(self) -> Cells:
         """The flow policy and every way to decode tokens, without delay."""
-        flow = Condition("no_delay", FLOW, execution=self._open)
-        tokens = [Condition("no_delay", name, arm, execution=self._open) for name, arm in ARMS.items()]
-        return self.cells([flow, *tokens])
+        return self.cells([self._without_delay("no_delay", name, arm) for name, arm in {FLOW: None, **ARMS}.items()])
 
-    def closed_loop(self, profile: str, draft_share: float, flow_passes: float) -> Cells:
-        """Every query delayed by its own passes, and the same delays shuffled.
+    def _without_delay(self, profile: str, name: str, arm: Arm | None, **options: Any) -> Condition:
+        # Nothing is committed: the estimate, cautious at first, must not be taken for a delay.
+        execution = ExecutionConfig(execute_horizon=self.execute_horizon)
+        return Condition(profile, name, arm, conditioned=False, execution=execution, **options)
 
-        Args:
-            profile: name of the timing.
-            draft_share: duration of a draft's pass, in passes of the main model.
-            flow_passes: duration of the flow policy's query, in passes of the main model.
-        """
-        flow_delay = DelayProfileConfig(fixed_delay=experiment.as_ticks(flow_passes * self.pass_ticks))
-        flow = [Condition(profile, name, delay=flow_delay, execution=self._closed) for name in (FLOW, FLOW_PREFIX)]
-        timing = {"pass_ticks": self.pass_ticks, "draft_ticks": draft_share * self.pass_ticks}
+    def closed_loop(self, timing: Timing) -> Cells:
+        """Every query delayed by its own passes, and delays of the same law that know nothing of the query."""
+        flow_delay = DelayProfileConfig(fixed_delay=math.ceil(timing.flow_ticks))
+        flow = [Condition(timing.name, name, delay=flow_delay, execution=self._closed) for name in (FLOW, FLOW_PREFIX)]
+        ticks = {name: getattr(timing, name) for name in ("pass_ticks", "draft_ticks", "overhead_ticks")}
         tokens = [
-            Condition(profile, name + suffix, ARMS[name], conditioned=bool(suffix), execution=self._closed, **timing)
+            Condition(timing.name, name + suffix, ARMS[name], conditioned=bool(suffix), execution=self._closed, **ticks)
             for name in IN_CLOSED_LOOP
             for suffix in ("", "_prefix")
         ]
         own = self.cells([*flow, *tokens])
         everything = {}
         for level in self.levels:
-            shuffled = replace(self, levels=(level,)).cells(self._shuffled(own, level, profile))
+            shuffled = replace(self, levels=(level,)).cells(self._shuffled(own, level, timing.name))
             everything |= {key: cell for key, cell in own.items() if key[0] == level} | shuffled
         return everything
+
+    @property
+    def _closed(self) -> ExecutionConfig:
+        return ExecutionConfig(execute_horizon=self.closed_horizon)
 
     def _shuffled(self, own: Cells, level: str, profile: str) -> list[Condition]:
         """The same delays as with times of their own, drawn independently of what was asked."""
@@ -122,32 +159,33 @@ class Protocol:
         ]
 
 
-def _closed_sections(heading: str, timing: str, group: Cells) -> list[str]:
-    table = report.outcome_table(group, {}, "system").drop(columns="what")
-    differences = report.gain_table(group, CLOSED)
+def _closed_sections(heading: str, timing: Timing, horizon: int, group: Cells) -> list[str]:
+    text = (
+        f"{timing.text} s = {horizon}; methods plan with the largest of the last ten delays. `_prefix`: told which "
+        "actions are committed; `_shuffled`: delays drawn independently from the pooled law of the delays of `exact`."
+    )
+    outcomes = report.outcome_table(group, {}, "system").drop(columns="what")
     return [
-        report.section(heading, timing, table),
-        report.section(f"{heading}: differences", "Paired by episode.", differences),
+        report.section(heading, text, outcomes),
+        report.section(f"{heading}: delays", "Means over the levels.", report.delay_table(group)),
+        report.section(f"{heading}: differences", "Paired by episode.", report.gain_table(group, CLOSED)),
     ]
 
 
-def run(protocol: Protocol, bench: dict[str, Any]) -> None:
+def run(protocol: Protocol, bench: Mapping[str, Any]) -> None:
     """Computes what is missing and writes tables, figures and page below `protocol.root`.
 
     Args:
         protocol: what to evaluate.
-        bench: times of single passes, from exp/bench_rsd.py.
+        bench: times of single passes and queries, from exp/bench_rsd.py.
     """
-    draft_share, flow_passes = bench["draft_ms"] / bench["pass_ms"], bench["flow_ms"] / bench["pass_ms"]
+    assumed, measured = assumed_timing(protocol.pass_ticks, protocol.draft_share), measured_timing(bench)
     depth, by_arm = protocol.depth(), protocol.arms()
-    assumed = protocol.closed_loop("own", protocol.draft_share, flow_passes)
-    measured = protocol.closed_loop("own_measured", draft_share, flow_passes)
+    hoped, found = protocol.closed_loop(assumed), protocol.closed_loop(measured)
     what = {FLOW: "flow policy, 5 steps", **{name: arm.what for name, arm in ARMS.items()}}
-    episodes = f"s = {protocol.execute_horizon}; {protocol.num_evals} episodes per level and cell; 95 % intervals."
-    timing = (
-        f"A pass of the main model takes {protocol.pass_ticks:g} control ticks, one of the draft {{:.2f}} of that; the "
-        f"flow policy's query is worth {flow_passes:.2f} passes on this device. s = {protocol.closed_horizon}; methods "
-        "plan with the largest of the last ten delays."
+    episodes = (
+        f"s = {protocol.execute_horizon}; {protocol.num_evals} episodes per level and cell; 95 % intervals over "
+        "episodes (one training seed)."
     )
     sections = [
         report.section(
@@ -158,10 +196,11 @@ def run(protocol: Protocol, bench: dict[str, Any]) -> None:
         ),
         report.section("Ways to decode, without delay", episodes, report.outcome_table(by_arm, what)),
         report.section("Passes per query", "Of the main model.", report.passes_table(by_arm)),
-        report.section("Differences", "Paired by episode.", report.gain_table(by_arm, (*LOSSLESS, *LOSSY))),
-        *_closed_sections("Closed loop, a cheap draft assumed", timing.format(protocol.draft_share), assumed),
-        *_closed_sections("Closed loop, times as measured on this device", timing.format(draft_share), measured),
+        report.section("Differences", "Paired by episode.", report.gain_table(by_arm, OPEN)),
+        *_closed_sections("Closed loop, times assumed", assumed, protocol.closed_horizon, hoped),
+        *_closed_sections("Closed loop, times measured", measured, protocol.closed_horizon, found),
+        report.section("How the policies were trained", report.training_text(protocol.runs, protocol.levels)),
     ]
     drawn = {"layers": report.depth_figure(depth, by_arm)}
     title = "RSD: speculative decoding of action tokens"
-    report.write(protocol.root, title, sections, (depth, by_arm, assumed, measured), drawn)
+    report.write(protocol.root, title, sections, (depth, by_arm, hoped, found), drawn)

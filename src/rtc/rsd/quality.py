@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from rtc.rsd.data import Chunks
 from rtc.rsd.policy import TokenPolicy
@@ -35,10 +35,13 @@ def _chunks_at(chunks: Chunks, start: Array, size: int) -> Array:
 
 
 @jax.jit
-def _errors(tokenizer: Tokenizer, chunk: Float[Array, "b h a"]) -> tuple[Int[Array, "b l j"], Float[Array, "b l"]]:
+def _errors(
+    tokenizer: Tokenizer, chunk: Float[Array, "b h a"], bound: Bool[Array, " a"]
+) -> tuple[Int[Array, "b l j"], Float[Array, "b l"]]:
     tokens = tokenizer.encode(chunk)
     depths = range(1, tokenizer.config.num_layers + 1)
-    errors = [jnp.mean(jnp.square(tokenizer.decode(tokens, depth) - chunk), axis=(1, 2)) for depth in depths]
+    wrong = [jnp.square(tokenizer.decode(tokens, depth) - chunk) for depth in depths]
+    errors = [jnp.mean(one, axis=(1, 2), where=bound) for one in wrong]
     return tokens, jnp.stack(errors, axis=1)
 
 
@@ -59,16 +62,24 @@ def without_split(chunks: Chunks) -> Chunks:
     return chunks._replace(training=np.zeros(1, int), held_out=np.zeros(1, int))
 
 
-def tokenizer_table(tokenizer: Tokenizer, parts: Mapping[str, Chunks]) -> pd.DataFrame:
+def tokenizer_table(
+    tokenizer: Tokenizer, parts: Mapping[str, Chunks], bound: Mapping[str, Bool[np.ndarray, " a"]]
+) -> pd.DataFrame:
     """Per layer, over the held-out chunks of all levels (each level counts the same): error, and the commonest values.
 
-    Columns: root mean square error of an action when decoding up to this layer; the largest share of one code, and of
-    one token, at any place of the layer.
+    Columns: root mean square error of an action that drives something when decoding up to this layer; the largest
+    share of one code, and of one token, at any place of the layer.
+
+    Args:
+        tokenizer: the tokenizer.
+        parts: chunks by level.
+        bound: by level, the actions that drive something.
     """
     tokens, errors, size = [], [], tokenizer.config.action_chunk_size
-    for chunks in parts.values():
+    for level, chunks in parts.items():
         start, small = held_out(chunks), without_split(chunks)
-        found, error = in_batches(lambda s, c=small: _errors(tokenizer, _chunks_at(c, s, size)), start)
+        mask = jnp.asarray(bound[level])
+        found, error = in_batches(lambda s, c=small, m=mask: _errors(tokenizer, _chunks_at(c, s, size), m), start)
         errors.append(error.mean(0))
         tokens.append(found[np.random.default_rng(0).permutation(len(found))[:20_000]])
     together = np.concatenate(tokens)
@@ -87,28 +98,30 @@ def tokenizer_table(tokenizer: Tokenizer, parts: Mapping[str, Chunks]) -> pd.Dat
 @jax.jit
 def _predictions(
     policy: TokenPolicy, tokenizer: Tokenizer, chunk: Float[Array, "b h a"], obs: Float[Array, "b o"]
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array]:
     tokens = tokenizer.encode(chunk)[:, : policy.config.num_layers]
     logits = policy.logits(policy.context(obs, chunk, jnp.zeros(len(obs), jnp.int32)), tokens)
     nats = -jnp.take_along_axis(jax.nn.log_softmax(logits), tokens[..., None], axis=-1)[..., 0]
-    return tokens, logits.argmax(-1) == tokens, nats
+    return logits.argmax(-1) == tokens, nats
+
+
+def baseline_row(tokenizer: Tokenizer, chunks: Chunks) -> dict[str, str]:
+    """Accuracy per layer of always guessing the commonest token of a place."""
+    small, size = without_split(chunks), tokenizer.config.action_chunk_size
+    encode = jax.jit(lambda s: (tokenizer.encode(_chunks_at(small, s, size)),))
+    (tokens,) = in_batches(encode, held_out(chunks))
+    layers = {f"L{layer}": f"{mean_majority(tokens[:, layer]):.3f}" for layer in range(tokens.shape[1])}
+    return {"model": "commonest token", "": "accuracy", **layers}
 
 
 def policy_rows(
     name: str, policy: TokenPolicy, tokenizer: Tokenizer, chunks: Chunks, obs: Float[Array, "n o"]
 ) -> list[dict[str, str]]:
-    """Accuracy and nats per layer, no action committed, with the accuracy of guessing the commonest token."""
+    """Accuracy and nats per token in every layer, no action committed."""
     start, small, size = held_out(chunks), without_split(chunks), tokenizer.config.action_chunk_size
-    tokens, right, nats = in_batches(
-        lambda s: _predictions(policy, tokenizer, _chunks_at(small, s, size), obs[s]), start
-    )
-    kinds = {
-        "commonest token": [mean_majority(tokens[:, layer]) for layer in range(tokens.shape[1])],
-        "accuracy": right.mean((0, 2)),
-        "nats": nats.mean((0, 2)),
-    }
+    right, nats = in_batches(lambda s: _predictions(policy, tokenizer, _chunks_at(small, s, size), obs[s]), start)
+    kinds = {"accuracy": right.mean((0, 2)), "nats": nats.mean((0, 2))}
     return [
         {"model": name, "": kind, **{f"L{layer}": f"{value:.3f}" for layer, value in enumerate(values)}}
         for kind, values in kinds.items()
-        if kind != "commonest token" or name == "blocks"
     ]

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from rtc import figures, provenance, report, results, stats, webpage
+from rtc import experiment, figures, levels, provenance, report, results, stats, webpage
 from rtc.results import CellData
-from rtc.rsd import checkpoints, quality
+from rtc.rsd import arms, checkpoints, quality
 from rtc.rsd.data import Chunks
+from rtc.rsd.experiment import Runs
 from rtc.rsd.policy import TokenPolicy
 from rtc.rsd.rfsq import Tokenizer
 
@@ -69,7 +70,7 @@ def gain_table(cells: Cells, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
 
 
 def passes_table(cells: Cells) -> pd.DataFrame:
-    """Passes of the main model per query: mean over the levels, and the shares of 1, 2, 3 and 4 and more passes."""
+    """Passes of the main model per query: their mean and the share of every number, averaged over the levels."""
     rows = []
     for name in names(cells, 1):
         found = [cells[level, name].result for level in names(cells, 0)]
@@ -84,13 +85,48 @@ def passes_table(cells: Cells) -> pd.DataFrame:
     return pd.DataFrame(rows).astype(object).fillna("")
 
 
+def delay_table(cells: Cells) -> pd.DataFrame:
+    """Delays in ticks and what they led to, averaged over the levels."""
+    columns = {
+        "mean_delay": "mean delay (ticks)",
+        "d_p95": "d_p95 (ticks)",
+        "mean_planned_delay": "planned (ticks)",
+        "p_late": "p_late",
+        "starved_fraction": "starved",
+        "mean_flow_steps": "passes",
+    }
+    rows = []
+    for name in names(cells, 1):
+        row = {"system": name}
+        for column, heading in columns.items():
+            mean = np.mean([cells[level, name].result[column] for level in names(cells, 0)])
+            row[heading] = f"{100 * mean:.1f} %" if column in ("p_late", "starved_fraction") else f"{mean:.2f}"
+        if name.startswith("flow"):
+            row["passes"] = ""
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def training_text(runs: Runs, names: Sequence[str]) -> str:
+    """Budgets of the policies that are compared, which differ."""
+    subject = experiment.load_subject(runs.flow, names[0])
+    tokens = checkpoints.facts(arms.policy_path(runs.tokens, "blocks", names[0]))["training"]
+    flow = subject.training["training"]
+    return (
+        f"Flow policy: {flow['num_epochs']} epochs at a constant step size of {flow['learning_rate']:g}, all "
+        f"demonstrations. Token policies: {tokens['num_epochs']} epochs, step size {tokens['learning_rate']:g} falling "
+        "to 0, a tenth of the episodes held out; several times the flow policy's parameters. `flow_prefix` is the flow "
+        "policy's fine-tune."
+    )
+
+
 def depth_figure(cells: Cells, reference: Cells) -> Figure:
     """Solve rate against the number of decoded layers, one line per level; dashed: the flow policy."""
     with matplotlib.rc_context(figures.STYLE):
         canvas, axes = figures.subplots(1, 1, (6.4, 4.0))
-        ax, levels = axes[0, 0], names(cells, 0)
-        for level in levels:
-            color = figures.method_color(level, levels)
+        ax, shown = axes[0, 0], names(cells, 0)
+        for level in shown:
+            color = figures.method_color(level, shown)
             depths = names(cells, 1)
             rates = [stats.solve_rate([cells[level, depth]]) for depth in depths]
             x = [int(depth.rpartition("_")[2]) for depth in depths]
@@ -139,9 +175,11 @@ def tokenizer_section(tokenizer: Tokenizer, parts: Mapping[str, Chunks], path: P
     facts = checkpoints.facts(path)
     text = (
         f"Trained on chunks of {len(facts['data'])} levels for {facts['seconds']:.0f} s; actions that drive nothing "
-        "are 0. Errors over held-out episodes, levels weighted equally; the largest share that a value has at a place."
+        "are 0 and left out of the error. Held-out episodes, levels weighted equally; the largest share that a value "
+        "has at a place."
     )
-    table = quality.tokenizer_table(tokenizer, parts)
+    bound = {name: levels.load(name).bound_actions for name in parts}
+    table = quality.tokenizer_table(tokenizer, parts, bound)
     return section("Tokenizer", text, table)
 
 
@@ -150,9 +188,9 @@ def policies_section(
 ) -> str:
     """The token policies of a level on held-out episodes."""
     obs = jnp.asarray(obs, jnp.float32)
-    rows = [
-        row for name, policy in policies.items() for row in quality.policy_rows(name, policy, tokenizer, chunks, obs)
-    ]
+    rows = [quality.baseline_row(tokenizer, chunks)]
+    for name, policy in policies.items():
+        rows += quality.policy_rows(name, policy, tokenizer, chunks, obs)
     text = "Teacher-forced, per layer; `commonest token`: the accuracy of always guessing it."
     return section(level, text, pd.DataFrame(rows).astype(object).fillna(""))
 

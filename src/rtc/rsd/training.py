@@ -167,7 +167,7 @@ def train_tokenizer(chunks: Chunks, sizes: TokenizerConfig, config: FitConfig, p
 def train_policy(
     demos: Demonstrations,
     chunks: Chunks,
-    tokenizer: Tokenizer,
+    tokenizer_path: Path,
     sizes: TokenModelConfig,
     config: FitConfig,
     path: Path,
@@ -178,14 +178,19 @@ def train_policy(
     Args:
         demos: the level's demonstrations.
         chunks: their chunks.
-        tokenizer: gives the tokens to predict.
+        tokenizer_path: checkpoint of the tokenizer, which gives the tokens to predict.
         sizes: size of the policy.
         config: hyper-parameters.
         path: checkpoint, without suffix.
         facts: what to note in it besides the training.
+
+    Raises:
+        ValueError: the policy that is there was trained with another tokenizer.
     """
     if checkpoints.exists(path):
+        checkpoints.check_tokenizer(path, tokenizer_path)
         return checkpoints.load_policy(path)
+    tokenizer = checkpoints.load_tokenizer(tokenizer_path)
     obs = jnp.asarray(demos.obs, jnp.float32)
     rngs = nnx.Rngs(config.seed)
     policy = TokenPolicy(obs_dim=obs.shape[1], tokens=tokenizer.config, config=sizes, rngs=rngs)
@@ -198,8 +203,8 @@ def train_policy(
 
     origin = provenance.origin()
     policy, stats = fit(policy, objective, chunks.training, config, path.name, path.parents[1])
-    entries = {"entries": np.asarray(demos.entries).tolist()}
-    checkpoints.save(path, policy, {**facts, **entries, "training": training.as_dict(config), **stats, **origin})
+    inputs = {"entries": np.asarray(demos.entries).tolist(), "tokenizer_sha256": checkpoints.sha256(tokenizer_path)}
+    checkpoints.save(path, policy, {**facts, **inputs, "training": training.as_dict(config), **stats, **origin})
     return policy
 
 
