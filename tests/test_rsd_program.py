@@ -293,7 +293,7 @@ def test_whole_chunks_are_executed_and_the_environment_says_what_succeeded():
 # --- in the executor ----------------------------------------------------------------------------------------
 
 
-def run_tokens(method, profile=None, horizon=1):
+def run_tokens(method, profile=None, horizon=1, agent=None):
     controller = make_controller(
         method,
         delays.make_process(profile or DelayProfileConfig()),
@@ -301,7 +301,7 @@ def run_tokens(method, profile=None, horizon=1):
         ExecutionConfig(execute_horizon=horizon),
     )
     env = ReachEnv(jnp.float32(50.0))
-    return execution.rollout(env, small_agent(), controller, seed=0, episodes=np.arange(6), num_steps=1)
+    return execution.rollout(env, agent or small_agent(), controller, seed=0, episodes=np.arange(6), num_steps=1)
 
 
 def test_a_query_is_delayed_by_its_own_passes():
@@ -333,8 +333,12 @@ def test_the_rest_of_a_query_takes_time_too():
 
 def test_a_conditioned_policy_plans_on_from_what_is_committed():
     profile = DelayProfileConfig(fixed_delay=1)
-    told = run_tokens(decode(Exact()), profile, horizon=2)
-    untold = run_tokens(decode(Exact(), conditioned=False), profile, horizon=2)
+    agent = small_agent()
+    # Weights so large that everything the policy reads decides its tokens.
+    loud = jax.tree.map(lambda x: 20 * x, nnx.state(agent.main))
+    agent = dataclasses.replace(agent, main=nnx.merge(nnx.graphdef(agent.main), loud))
+    told = run_tokens(decode(Exact()), profile, 2, agent)
+    untold = run_tokens(decode(Exact(), conditioned=False), profile, 2, agent)
     # The first tick belongs to the bootstrap chunk; the next one to a chunk that knew of it, or did not.
     np.testing.assert_array_equal(told.actions[:, 0], untold.actions[:, 0])
     assert (told.actions[:, 1] != untold.actions[:, 1]).any()
