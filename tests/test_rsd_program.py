@@ -334,9 +334,9 @@ def test_the_rest_of_a_query_takes_time_too():
 def test_a_conditioned_policy_plans_on_from_what_is_committed():
     profile = DelayProfileConfig(fixed_delay=1)
     agent = small_agent()
-    # Weights so large that everything the policy reads decides its tokens.
-    loud = jax.tree.map(lambda x: 20 * x, nnx.state(agent.main))
-    agent = dataclasses.replace(agent, main=nnx.merge(nnx.graphdef(agent.main), loud))
+    # A policy for which the committed actions, small as they are, decide much.
+    agent.main.observe.layers[0].kernel[...] = agent.main.observe.layers[0].kernel[...].at[5:].multiply(1000)
+    agent.main.head.kernel[...] = 30 * agent.main.head.kernel[...]
     told = run_tokens(decode(Exact()), profile, 2, agent)
     untold = run_tokens(decode(Exact(), conditioned=False), profile, 2, agent)
     # The first tick belongs to the bootstrap chunk; the next one to a chunk that knew of it, or did not.
