@@ -118,7 +118,7 @@ def assert_matches(records, row, expected):
 delay_lists = st.lists(st.integers(0, 9), min_size=1, max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     base=delay_lists,
     p_spike=st.sampled_from([0.0, 0.2, 1.0]),
