@@ -17,7 +17,9 @@ Each run `logs-bc/<run>/<epoch>/policies/` holds one policy per level (`.safeten
 
 - `h8`: flow policies with chunks of 8 actions; the early epoch is the weak policy for bidirectional decoding.
 - `h8_prefix`: the same, fine-tuned with simulated delay, for training-time RTC (`trained_prefix`).
-- `grasp_easy_h4`: the small policy with chunks of 4 of tail_v1.
+- `h4`, `h4_prefix`: the same with chunks of 4 (study L).
+- `h8_seed1`, `h8_seed2`: cloned from the same demonstrations as `h8`, with other seeds (study M).
+- `grasp_easy_h4`: the policy of tail_v1, with chunks of 4, from an expert of its own.
 
 `solved`: naive, no delay, a new chunk at every tick (d = 0, s = 1), {num_evals} episodes, with Wilson's 95 % interval.
 Where a policy's facts say `data_record_mode`, drawn actions were executed and the experts' mode is what is imitated

@@ -33,6 +33,7 @@ STUDY = Study(
         *(Comparison(*gain(seed, p).arms, less=gain("seed0", p)) for seed in RUNS if seed != "seed0" for p in PROFILES),
     ),
     levels=LEVELS,
+    num_evals=2048,  # two levels, and differences of differences
 )
 
 if __name__ == "__main__":

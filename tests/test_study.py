@@ -14,7 +14,7 @@ from flax import nnx
 from model import FlowPolicy
 from rtc import checkpoints, delay_profiles, delays, experiment, launch, results, stats, study_program, study_report
 from rtc.launch import LauncherConfig, Task
-from rtc.study import Comparison, Outcome, Study, StudyArguments, arm, tasks, versus
+from rtc.study import Comparison, Outcome, Study, StudyArguments, arm, root_of, tasks, versus
 from stubs import TINY
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +45,14 @@ def arguments(tmp_path):
     checkpoints.save_policy(tmp_path / "run/1/policies/worlds_l_grasp_easy", policy, {})
     places = {"run_path": str(tmp_path / "run"), "output_root": str(tmp_path / "study")}
     return StudyArguments(num_evals=4, num_slots=4, **places)
+
+
+def test_other_episodes_than_the_studys_need_a_place_of_their_own(arguments):
+    study = dataclasses.replace(SMALL, num_evals=8)
+    with pytest.raises(ValueError, match="num_evals=4, but small has 8: give an --output-root of its own"):
+        root_of(study, dataclasses.replace(arguments, output_root=None))
+    assert root_of(study, arguments).name == "study"
+    assert root_of(study, StudyArguments(num_evals=8)).as_posix() == "exp_runs/small"
 
 
 def fake_cell(level, key, solved):

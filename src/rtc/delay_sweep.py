@@ -23,7 +23,7 @@ from rtc.results import Cell, CellData, CellError
 from rtc.stats import Interval
 from rtc.validation import require_int
 
-NAIVE, REALTIME, TRAINED_PREFIX = "naive", "realtime", "trained_prefix"
+NAIVE, REALTIME = "naive", "realtime"
 # Means over the 12 levels at d = 0 ... 4, s = max(d, 1), in arXiv 2509.23224, table 4.
 PUBLISHED: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {NAIVE: (0.908, 0.781, 0.757, 0.593, 0.512), REALTIME: (0.909, 0.882, 0.841, 0.748, 0.629)}

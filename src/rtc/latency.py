@@ -19,6 +19,12 @@ from rtc.methods import Query
 PERCENTILES = (50, 95, 99)
 
 
+def percentiles(times_ms: Float[np.ndarray, " n"]) -> dict[int, float]:
+    """The percentiles that are reported of latencies, by level, as values that occurred."""
+    found = np.percentile(times_ms, PERCENTILES, method="inverted_cdf")
+    return {level: float(value) for level, value in zip(PERCENTILES, found, strict=True)}
+
+
 @dataclass(frozen=True)
 class Latency:
     """Times of one method's queries, in ms.
@@ -33,9 +39,8 @@ class Latency:
 
     def row(self) -> dict[str, float]:
         """Percentiles of the warm queries (values that occurred), their extremes, and the cold start."""
-        found = np.percentile(self.warm_ms, PERCENTILES, method="inverted_cdf")
-        percentiles = {f"p{level}": float(value) for level, value in zip(PERCENTILES, found, strict=True)}
-        warm = {"min": float(self.warm_ms.min()), **percentiles, "max": float(self.warm_ms.max())}
+        middle = {f"p{level}": value for level, value in percentiles(self.warm_ms).items()}
+        warm = {"min": float(self.warm_ms.min()), **middle, "max": float(self.warm_ms.max())}
         return {"queries": len(self.warm_ms), **warm, "cold start": self.cold_ms}
 
     def trace(self) -> pd.DataFrame:

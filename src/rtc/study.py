@@ -23,11 +23,12 @@ from rtc.evaluation import DEFAULT_SLOTS, EvalConfig
 from rtc.experiment import PlannedCell, Subject
 from rtc.results import Cell, CellData, CellError
 from rtc.stats import Interval
-from rtc.validation import require_choice
+from rtc.validation import require_choice, require_int
 
 # Where policies with chunks of 8 are, and those that learned to complete a prefix.
 RUN, PREFIX_RUN = "logs-bc/h8", "logs-bc/h8_prefix"
-EPISODES = 2048
+# Per arm and level: on six levels 3,072 pairs, so that a difference of 2 points in their mean can be told from none.
+EPISODES = 512
 # Levels of the studies on random delay.
 DELAY_LEVELS = ("grasp_easy", "catapult", "hard_lunar_lander", "chain_lander", "catcher_v3", "car_launch")
 
@@ -116,6 +117,7 @@ class Study:
         comparisons: the differences that answer it; p values are corrected for their number.
         levels: names of levels.
         primary: the metric that decides, a column of episodes.csv.
+        num_evals: episodes per arm, level and seed.
     """
 
     name: str
@@ -127,8 +129,10 @@ class Study:
     comparisons: tuple[Comparison, ...]
     levels: tuple[str, ...] = DELAY_LEVELS
     primary: str = stats.SOLVED
+    num_evals: int = EPISODES
 
     def __post_init__(self):
+        require_int("num_evals", self.num_evals, low=1)
         require_choice("primary", self.primary, metrics.EPISODE_MEANS)
         keys = [one.key for one in self.arms]
         if len(set(keys)) < len(keys):
@@ -154,7 +158,7 @@ class StudyArguments:
     Attributes:
         levels: names of levels; by default the study's.
         seeds: seeds of all randomness.
-        num_evals: episodes per arm, level and seed; what is not the protocol needs an output root of its own.
+        num_evals: episodes per arm, level and seed, by default the study's; others need an output root of their own.
         run_path: run of the policies.
         prefix_run_path: run of the policies trained with simulated delay, for methods that need them.
         num_slots: episodes simulated at a time, per device; results do not depend on it.
@@ -167,7 +171,7 @@ class StudyArguments:
 
     levels: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
-    num_evals: int = EPISODES
+    num_evals: int | None = None
     run_path: str = RUN
     prefix_run_path: str = PREFIX_RUN
     num_slots: int = DEFAULT_SLOTS
@@ -176,16 +180,18 @@ class StudyArguments:
     report_only: bool = False
     wandb: bool = False
 
-    def __post_init__(self):
-        if self.num_evals != EPISODES and self.output_root is None:
-            raise ValueError(
-                f"num_evals={self.num_evals} is not the protocol ({EPISODES}): give an --output-root of its own, so "
-                "that the study's cells stay"
-            )
-
 
 def root_of(study: Study, args: StudyArguments) -> Path:
-    """Where a study's results go."""
+    """Where a study's results go.
+
+    Raises:
+        ValueError: other episodes than the study's would replace its cells.
+    """
+    if args.output_root is None and args.num_evals not in (None, study.num_evals):
+        raise ValueError(
+            f"num_evals={args.num_evals}, but {study.name} has {study.num_evals}: give an --output-root of its own, so "
+            "that the study's cells stay"
+        )
     return Path(args.output_root or f"exp_runs/{study.name}")
 
 
@@ -217,13 +223,14 @@ def tasks(study: Study, args: StudyArguments) -> list[launch.Task]:
 def run_arms(study: Study, args: StudyArguments, level: str, run_path: str, arms: tuple[Arm, ...]) -> None:
     """Computes the cells of some arms on one level that are not there yet."""
     subject = load(run_path, level)
-    cells = [planned(one, args, level, seed, subject) for one in arms for seed in args.seeds]
+    cells = [planned(study, one, args, level, seed, subject) for one in arms for seed in args.seeds]
     experiment.run_cells(root_of(study, args) / "cells" / level, cells, subject, shared=True)
 
 
-def planned(one: Arm, args: StudyArguments, level: str, seed: int, subject: Subject) -> PlannedCell:
+def planned(study: Study, one: Arm, args: StudyArguments, level: str, seed: int, subject: Subject) -> PlannedCell:
     """An arm's cell on one level."""
-    settings = {"num_evals": args.num_evals, "num_slots": args.num_slots, "model": subject.policy.config}
+    num_evals = study.num_evals if args.num_evals is None else args.num_evals
+    settings = {"num_evals": num_evals, "num_slots": args.num_slots, "model": subject.policy.config}
     return PlannedCell(Cell(*one.key, seed, level), dataclasses.replace(one.config, **settings))
 
 
@@ -245,7 +252,7 @@ class Outcome:
         for level in args.levels or study.levels:
             for one in study.arms:
                 subject = load(run_of(one, args), level)
-                cells = [planned(one, args, level, seed, subject) for seed in args.seeds]
+                cells = [planned(study, one, args, level, seed, subject) for seed in args.seeds]
                 with contextlib.suppress(CellError):
                     found[level, *one.key] = tuple(_read(root_of(study, args), cell, subject) for cell in cells)
         versions = {cell.inputs["code_version"] for cells in found.values() for cell in cells}

