@@ -145,6 +145,22 @@ def test_faulty_studies_are_explained(written, change, message):
         study_file.read(written(STUDY.replace(*change)))
 
 
+def test_defaults_of_a_study_file_hold_for_all_methods(written):
+    text = STUDY.replace(
+        "[profiles.long_tail]", "[defaults]\nexecution = { execute_horizon = 2 }\n[profiles.long_tail]"
+    )
+    arms = study_file.read(
+        written("num_evals = 64\n" + text.replace("[methods.soft]", "[methods.soft]\nexecution.execute_horizon = 4"))
+    )
+    horizons = {one.method: one.config.execution.execute_horizon for one in arms.arms}
+    assert arms.num_evals == 64
+    assert horizons == {"realtime": 2, "soft": 4}
+    with pytest.raises(ValueError, match="defaults: step is the last one"):
+        study_file.read(written(STUDY + "[defaults]\nstep = 3"))
+    with pytest.raises(ValueError, match="num_evals='many' must be an integer"):
+        study_file.read(written('num_evals = "many"\n' + STUDY))
+
+
 def test_a_study_needs_profiles_and_methods(written):
     with pytest.raises(ValueError, match=r"has no tables \[profiles"):
         study_file.read(written('name = "x"'))

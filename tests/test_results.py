@@ -16,7 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rtc import provenance, results
+from rtc import experiment, levels, provenance, results
+from rtc.delays import DelayProfileConfig
+from rtc.evaluation import EvalConfig
+from rtc.experiment import PlannedCell
 from rtc.results import Cell, CellError
 
 CELL = Cell("long_tail", "realtime", 3, "grasp_easy")
@@ -172,6 +175,28 @@ def test_fingerprint_is_canonical():
     assert key(Config()) == key(Config(weights=np.array([0.9, 0.1]))) != key(Config(delay=2))
     with pytest.raises(ValueError, match="no JSON form"):
         key({"a": object()})
+
+
+def test_a_cell_depends_on_the_contents_of_its_trace_and_of_the_weak_policy(tmp_path):
+    trace, weak = tmp_path / "trace.csv", tmp_path / "weak.safetensors"
+    trace.write_text("ms\n10\n20\n")
+    weak.write_bytes(b"first")
+    level = levels.load("grasp_easy")
+    subject = experiment.Subject(level, "grasp_easy", None, tmp_path / "policy.safetensors", "c", {}, weak)
+
+    def key(method):
+        delay = DelayProfileConfig(mode="trace", trace_path=str(trace))
+        config = EvalConfig(method=method, delay_profile=delay)
+        return provenance.fingerprint(**experiment.plan_inputs(PlannedCell(CELL, config), subject))
+
+    before = {method: key(method) for method in ("naive", "bid_contrast")}
+    weak.write_bytes(b"second")
+    assert key("naive") == before["naive"]
+    assert key("bid_contrast") != before["bid_contrast"]
+    weak.write_bytes(b"first")
+    assert key("bid_contrast") == before["bid_contrast"]
+    trace.write_text("ms\n10\n30\n")
+    assert key("naive") != before["naive"]
 
 
 def test_code_version_follows_the_listed_sources_only(tmp_path):

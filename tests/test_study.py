@@ -55,24 +55,25 @@ def test_other_episodes_than_the_studys_need_a_place_of_their_own(arguments):
     assert root_of(study, StudyArguments(num_evals=8)).as_posix() == "exp_runs/small"
 
 
-def fake_cell(level, key, solved):
+def fake_cell(level, key, solved, evals=1.0):
     episodes = pd.DataFrame({"episode": range(len(solved)), stats.SOLVED: solved})
-    row = dict.fromkeys(study_report.SIDE_EFFECTS, 1.0) | {"method": key[1]}
+    row = dict.fromkeys(study_report.SIDE_EFFECTS, 1.0) | {"method": key[1], "flow_evals_per_tick": evals}
     record = {"git_commit": "abc", "git_dirty": False, "wall_s": 60.0}
     return results.CellData(results.Cell(*key, 0, level), "", row, episodes, {}, {}, record)
 
 
 @pytest.fixture
 def outcome():
-    """Realtime solves what naive solves and a quarter more, on the first of two levels."""
+    """With delay realtime solves a quarter more than naive on the first of two levels, for 2.5 evaluations more."""
     arms = [arm(profile, method) for profile in ("no_delay", "long_tail") for method in ("naive", "realtime")]
     study = study_of(*arms, comparisons=versus(("realtime",), "naive", ("no_delay", "long_tail")))
     cells = {}
     for level, gain in (("a", [0, 0, 1, 0]), ("b", [0, 0, 0, 0])):
         for one in arms:
             late = one.profile == "long_tail"
-            extra = np.array(gain if late and one.method == "realtime" else [0] * 4)
-            cells[level, *one.key] = (fake_cell(level, one.key, np.tile(np.array([1, 0, 0, 1]) + extra, 50)),)
+            better = late and one.method == "realtime"
+            solved = np.tile(np.array([1, 0, 0, 1]) + np.array(gain if better else [0] * 4), 50)
+            cells[level, *one.key] = (fake_cell(level, one.key, solved, 3.5 if better else 1.0),)
     return Outcome(study, cells)
 
 
@@ -84,6 +85,10 @@ def test_differences_are_paired_within_levels(outcome):
     text = study_report.comparison_table(outcome.study, outcome)
     assert text["finding"].tolist() == ["not told apart", "higher"]
     assert text["better / worse levels"].tolist() == ["0 / 0", "1 / 0"]
+    assert text[study_report.EXTRA].tolist() == ["+0.00", "+2.50"]
+    free, gain = text[study_report.PER_EVALUATION]
+    assert free == ""
+    assert gain.startswith("+5.00 [+")
 
 
 def test_arms_that_a_level_lacks_are_left_out(outcome):

@@ -10,6 +10,9 @@
     base = "long_tail"
     hedge = 2
 
+    [defaults]                        # fields of EvalConfig for all methods
+    execution = { execute_horizon = 2 }
+
     [methods.realtime]                # a named method
     [methods.soft]                    # one with fields of EvalConfig of its own
     method = "realtime"
@@ -42,7 +45,7 @@ _ELSEWHERE = {
     "step": "is the last one; leave it out",
 }
 _TEXTS = ("name", "title", "title_zh", "question", "question_zh", "primary")
-_KEYS = (*_TEXTS, "num_evals", "levels", "profiles", "methods", "comparisons")
+_KEYS = (*_TEXTS, "num_evals", "levels", "defaults", "profiles", "methods", "comparisons")
 
 
 def read(path: str | Path) -> Study:
@@ -63,11 +66,12 @@ def read(path: str | Path) -> Study:
     texts |= {key: tables[key] for key in _TEXTS if key in tables}
     for level in tables.get("levels", ()):
         require_choice(f"{path}: levels entry", level, LEVEL_NAMES)
+    defaults = tables.get("defaults", {})
     profiles = {name: _profile(name, table, f"{path}, profiles.{name}") for name, table in tables["profiles"].items()}
     return Study(
         **texts | {"name": name},
         arms=tuple(
-            _arm(profile, config, label, table, f"{path}, methods.{label}")
+            _arm(profile, config, label, defaults, table, str(path))
             for label, table in tables["methods"].items()
             for profile, config in profiles.items()
         ),
@@ -84,16 +88,24 @@ def _profile(name: str, table: Mapping[str, Any], where: str) -> DelayProfileCon
     return config_file.fill(DelayProfileConfig() if base is None else delays.profile(base), changes, where)
 
 
-def _arm(profile: str, delay: DelayProfileConfig, label: str, table: Mapping[str, Any], where: str) -> Arm:
+def _arm(
+    profile: str,
+    delay: DelayProfileConfig,
+    label: str,
+    defaults: Mapping[str, Any],
+    table: Mapping[str, Any],
+    path: str,
+) -> Arm:
     changes = dict(table)
-    run_path = changes.pop("run_path", None)
-    for name, place in _ELSEWHERE.items():
-        if name in changes:
-            raise ValueError(f"{where}: {name} {place}")
-    method = changes.pop("method", label)
-    require_choice(f"{where}: method", method, methods.METHODS)
-    base = EvalConfig(method=method, delay_profile=delay)
-    return Arm(profile, label, config_file.fill(base, changes, where), run_path)
+    run_path, method = changes.pop("run_path", None), changes.pop("method", label)
+    require_choice(f"{path}, methods.{label}: method", method, methods.METHODS)
+    config = EvalConfig(method=method, delay_profile=delay)
+    for where, values in ((f"{path}, defaults", defaults), (f"{path}, methods.{label}", changes)):
+        for name, place in _ELSEWHERE.items():
+            if name in values:
+                raise ValueError(f"{where}: {name} {place}")
+        config = config_file.fill(config, values, where)
+    return Arm(profile, label, config, run_path)
 
 
 def _comparison(entry: Mapping[str, Any], where: str) -> Comparison:
