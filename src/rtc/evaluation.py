@@ -192,7 +192,7 @@ def evaluate(
 
     records = with_fewer_slots(run, config.num_slots)
     wall_s = time.perf_counter() - start
-    _require_finite(records, config, level, seed)
+    require_finite(records, f"level {level.name}, method {config.method}, seed {seed}")
     summary = metrics.summarise(
         records,
         episodes,
@@ -206,7 +206,8 @@ def evaluate(
     return Evaluation(summary, records, wall_s, float(utilisation))
 
 
-def _require_finite(records: Records, config: EvalConfig, level: Level, seed: int) -> None:
+def require_finite(records: Records, what: str) -> None:
+    """Raises NonFiniteError, with `what` in its message, if an episode broke down."""
     bad = np.flatnonzero(records.bad_tick != NEVER)
     if bad.size == 0:
         return
@@ -214,6 +215,6 @@ def _require_finite(records: Records, config: EvalConfig, level: Level, seed: in
     tick = int(records.bad_tick[episode])
     source = "simulator" if np.isfinite(records.actions[episode, tick]).all() else "policy"
     raise NonFiniteError(
-        f"the {source} produced a non-finite number: level {level.name}, method {config.method}, seed {seed}, "
-        f"episode {episode}, tick {tick} ({bad.size} of {len(records.length)} episodes affected)"
+        f"the {source} produced a non-finite number: {what}, episode {episode}, tick {tick} "
+        f"({bad.size} of {len(records.length)} episodes affected)"
     )

@@ -17,7 +17,7 @@ from rtc import delays, methods
 from rtc.controller import Controller
 from rtc.delays import DelayStream
 from rtc.environment import Environment, State
-from rtc.methods import Policy, Query
+from rtc.methods import Answer, Policy, Query
 from rtc.records import NEVER, PER_QUERY, Records
 from rtc.wrappers import noisy_action
 
@@ -108,19 +108,19 @@ def shift_chunk(chunk: Shaped[Array, "w h *a"], by: Int[Array, " w"]) -> Shaped[
 
 
 def in_blocks(
-    compute: Callable[[PyTree], Float[Array, "k h a"]],
+    compute: Callable[[PyTree], PyTree],
     due: Bool[Array, " w"],
     inputs: PyTree,
-    otherwise: Float[Array, "w h a"],
+    otherwise: PyTree,
     size: int,
-) -> Float[Array, "w h a"]:
+) -> PyTree:
     """`compute(inputs)` in the rows that are due, `size` of them at a time, and `otherwise` in the rest.
 
     Args:
         compute: maps the inputs of `size` rows to their outputs, each row for itself.
         due: rows to compute.
         inputs: arrays that lead with the row axis.
-        otherwise: output of the rows that are not due.
+        otherwise: output of the rows that are not due, arrays that lead with the row axis.
         size: rows per call.
     """
     width = due.shape[0]
@@ -128,9 +128,9 @@ def in_blocks(
     padding = max(-width % size, 2 * size - width)
     rows = jnp.nonzero(due, size=width + padding, fill_value=width)[0].reshape(-1, size)
 
-    def block(i: Int[Array, ""], outputs: Float[Array, "w h a"]) -> Float[Array, "w h a"]:
+    def block(i: Int[Array, ""], outputs: PyTree) -> PyTree:
         gathered = jax.tree.map(lambda x: x[jnp.minimum(rows[i], width - 1)], inputs)
-        return outputs.at[rows[i]].set(compute(gathered), mode="drop")
+        return jax.tree.map(lambda old, new: old.at[rows[i]].set(new, mode="drop"), outputs, compute(gathered))
 
     return jax.lax.fori_loop(0, (due.sum() + size - 1) // size, block, otherwise)
 
@@ -223,26 +223,36 @@ class Launch(NamedTuple):
 
 
 def _plan(controller: Controller, slots: Slots, num_steps: int, size: int) -> tuple[Launch, DelayStream]:
-    """When the next query of each slot returns and when the one after it is launched."""
+    """The next query of each slot, with the delay that was drawn; `_answered` completes it."""
     draw, stream = jax.vmap(delays.sample, (None, 0))(controller.process, slots.stream)
     planned = jax.vmap(controller.estimator.estimate)(slots.history, draw.delay)
     adaptive = jnp.clip(planned, controller.execute_horizon, size)
     horizon = jnp.where(controller.adaptive, adaptive, controller.execute_horizon)
-    deadline, waits = controller.process.deadline, controller.method.waits
-    reuse = slots.delay > deadline
-    used = jnp.full_like(horizon, size) if waits else slots.length + jnp.where(reuse, slots.shift, 0)
-    next_launch = draw.delay + horizon if waits else jnp.maximum(horizon, draw.delay)
+    reuse = slots.delay > controller.process.deadline
+    used = slots.length + jnp.where(reuse, slots.shift, 0)
     launch = Launch(
         delay=draw.delay,
         planned=planned,
         execute_horizon=horizon,
-        interval=jnp.where(draw.delay > deadline, deadline, next_launch),
-        shift=used,
+        interval=draw.delay,
+        shift=jnp.full_like(used, size) if controller.method.waits else used,
         flow_steps=jax.vmap(delays.flow_steps, (0, None))(draw, num_steps),
-        abandoned=(draw.delay > deadline).astype(jnp.int32),
+        abandoned=jnp.zeros_like(used),
         reuse=reuse,
     )
     return launch, stream
+
+
+def _answered(controller: Controller, launch: Launch, answer: Answer) -> Launch:
+    """The launch with what its answer took: its delay, and what follows from it."""
+    deadline, delay, horizon = controller.process.deadline, answer.delay, launch.execute_horizon
+    interval = delay + horizon if controller.method.waits else jnp.maximum(horizon, delay)
+    return launch._replace(
+        delay=delay,
+        interval=jnp.where(delay > deadline, deadline, interval),
+        flow_steps=answer.flow_steps,
+        abandoned=(delay > deadline).astype(jnp.int32),
+    )
 
 
 def _launch(
@@ -263,10 +273,16 @@ def _launch(
         predictions=predictions,
         flow_steps=launch.flow_steps,
     )
-    method = partial(controller.method.next_chunk, policy, num_steps=num_steps)
+
+    def ask(inputs: tuple[Query, Int[Array, " k"]]) -> Answer:
+        return controller.method.answer(policy, *inputs, num_steps)
+
+    unasked = Answer(slots.chunk, launch.delay, launch.flow_steps)
+    answer = in_blocks(ask, due, (query, launch.delay), unasked, block)
+    launch = _answered(controller, launch, answer)
     observed = jnp.minimum(launch.delay, controller.process.deadline)
     launched = slots._replace(
-        chunk=in_blocks(method, due, query, slots.chunk, block),
+        chunk=answer.chunk,
         previous=leftover,
         predictions=predictions + 1,
         launch=slots.tick,

@@ -6,7 +6,7 @@ Every method has a file of its own and a line in `METHODS`; `docs/adding-a-metho
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from rtc.methods.base import Method, MethodOptions, Policy, Query, initial_noise
+from rtc.methods.base import Answer, Method, MethodOptions, Policy, Query, initial_noise
 from rtc.methods.bid import bid
 from rtc.methods.ensemble import temporal_ensemble
 from rtc.methods.naive import naive, synchronous
@@ -14,7 +14,7 @@ from rtc.methods.realtime import realtime
 from rtc.methods.trained_prefix import trained_prefix
 from rtc.validation import require_choice
 
-__all__ = ["METHODS", "Method", "MethodOptions", "Policy", "Query", "initial_noise", "make", "run_for"]
+__all__ = ["METHODS", "Answer", "Method", "MethodOptions", "Policy", "Query", "initial_noise", "make", "run_for"]
 
 METHODS: Mapping[str, Callable[[MethodOptions], Method]] = MappingProxyType(
     {

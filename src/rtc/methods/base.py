@@ -31,6 +31,20 @@ class Query(NamedTuple):
     flow_steps: Int[Array, " b"]
 
 
+class Answer(NamedTuple):
+    """What came of a query.
+
+    Attributes:
+        chunk: the chunk for ticks 0 … h-1 after the launch.
+        delay: ticks from the launch to the chunk's arrival.
+        flow_steps: steps that the chunk took: of the flow, or passes of a policy that decodes tokens.
+    """
+
+    chunk: Float[Array, "b h a"]
+    delay: Int[Array, " b"]
+    flow_steps: Int[Array, " b"]
+
+
 class Policy(Protocol):
     """The chunk policy as methods see it: `model.FlowPolicy`, or a stand-in with the same calls."""
 
@@ -52,6 +66,15 @@ class Method(Protocol):
     def next_chunk(self, policy: Policy, query: Query, num_steps: int) -> Float[Array, "b h a"]:
         """The chunk for ticks 0 … h-1 after the launch, from at most `num_steps` flow steps."""
         ...
+
+    def answer(self, policy: Policy, query: Query, drawn: Int[Array, " b"], num_steps: int) -> Answer:
+        """The chunk and what it took. A method whose time depends on the query itself overrides this.
+
+        Args:
+            policy, query, num_steps: as in `next_chunk`.
+            drawn: delay that the delay profile has for the query.
+        """
+        return Answer(self.next_chunk(policy, query, num_steps), drawn, query.flow_steps)
 
     def network_evaluations(self, num_steps: int | Int[Array, " b"]) -> int | Int[Array, " b"]:
         """Passes through the network per query; a backward pass counts like a forward pass."""

@@ -1,0 +1,86 @@
+"""Trains what RSD needs on recorded demonstrations: one tokenizer for all levels, and token policies per level.
+
+Finished checkpoints are kept, and a killed run continues where it was.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rtc import cli, cloning, levels, runtime
+from rtc.levels import LEVEL_NAMES
+from rtc.rsd import arms, data, report, training
+from rtc.rsd.rfsq import TokenizerConfig
+from rtc.rsd.training import FitConfig
+from rtc.training import as_dict, claim
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Command line of train_rsd.
+
+    Attributes:
+        levels: levels to train token policies for.
+        tokenizer_levels: levels whose demonstrations the tokenizer learns.
+        data_run: run of the experts whose demonstrations are learned.
+        run_path: where the checkpoints go.
+        tokenizer: training of the tokenizer.
+        policy: training of each token policy.
+        held_out: share of the episodes that is kept from training.
+    """
+
+    levels: tuple[str, ...] = arms.LEVELS
+    tokenizer_levels: tuple[str, ...] = LEVEL_NAMES
+    data_run: Path = Path("logs-expert/benchmark")
+    run_path: Path = Path("logs-bc/rsd")
+    tokenizer: FitConfig = field(default_factory=lambda: FitConfig(num_epochs=2))
+    policy: FitConfig = field(default_factory=FitConfig)
+    held_out: float = 0.1
+
+
+def train(args: Arguments) -> None:
+    names = tuple(dict.fromkeys((*args.tokenizer_levels, *args.levels)))
+    demos = data.load(args.data_run, names)
+    parts = {name: data.of_level(demos[name], name, held_out=args.held_out) for name in names}
+    facts = {
+        name: cloning.data_facts(
+            args.data_run / "data" / f"{levels.level_slug(f'worlds/l/{name}.json')}.npz", demos[name]
+        )
+        for name in names
+    }
+    # The levels of the policies may change from run to run; everything else decides what is in the checkpoints.
+    with claim(args.run_path, as_dict(args), True, may_differ=("levels",)):
+        sections = train_all(args, demos, parts, facts)
+    report.write_training(args.run_path, sections)
+
+
+def train_all(args: Arguments, demos: Mapping, parts: Mapping, facts: Mapping) -> list[str]:
+    """Trains what is missing; returns the sections of the report."""
+    path = arms.tokenizer_path(args.run_path)
+    tokenizer = training.train_tokenizer(
+        data.join([parts[name] for name in args.tokenizer_levels]),
+        TokenizerConfig(),
+        args.tokenizer,
+        path,
+        {"data": {name: facts[name] for name in args.tokenizer_levels}},
+    )
+    sections = [report.tokenizer_section(tokenizer, {name: parts[name] for name in args.tokenizer_levels}, path)]
+    for name in args.levels:
+        policies = {}
+        for model, sizes in arms.MODELS.items():
+            policies[model] = training.train_policy(
+                demos[name],
+                parts[name],
+                path,
+                sizes,
+                args.policy,
+                arms.policy_path(args.run_path, model, name),
+                facts[name],
+            )
+            runtime.make_room()
+        sections.append(report.policies_section(name, policies, tokenizer, parts[name], demos[name].obs))
+    return sections
+
+
+if __name__ == "__main__":
+    cli.start(Arguments, train, __doc__)
