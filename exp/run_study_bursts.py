@@ -6,34 +6,47 @@ from rtc import delays, study_program
 from rtc.study import Comparison, Study, arm
 
 METHODS = ("naive", "realtime", "trained_prefix")
+# With chunks of 8 the old chunk outlasts two queries of 4 ticks in a row, but not two of 6.
+SPIKES = (4, 6)
 LENGTHS = (2, 5, 10)
 SHARE = 0.05
 
 
-def burst(length: int) -> delays.DelayProfileConfig:
-    """The delays of long_tail, as often, with bursts of spikes of this mean length."""
+def single(spike: int) -> delays.DelayProfileConfig:
+    """The delays of long_tail, with spikes of this many ticks."""
+    return dataclasses.replace(delays.profile("long_tail"), p_spike=SHARE, d_spike=spike)
+
+
+def burst(spike: int, length: int) -> delays.DelayProfileConfig:
+    """The same delays, as often, with bursts of spikes of this mean length."""
     start = SHARE / (1 - SHARE) / length
-    return dataclasses.replace(delays.profile("burst"), p_burst_start=start, p_burst_end=1 / length)
+    return dataclasses.replace(delays.profile("burst"), d_spike=spike, p_burst_start=start, p_burst_end=1 / length)
+
+
+def profiles() -> dict[str, delays.DelayProfileConfig]:
+    """No delay, and single spikes and bursts of both sizes."""
+    found = {"no_delay": delays.profile("no_delay")}
+    for spike in SPIKES:
+        found[f"single_{spike}"] = single(spike)
+        found |= {f"burst_{spike}x{length}": burst(spike, length) for length in LENGTHS}
+    return found
 
 
 STUDY = Study(
     name="study_bursts",
     title="Study J: single spikes against bursts",
     title_zh="研究 J：单个尖峰与成簇尖峰",
-    question="With the same distribution of single delays (5 % of 4 ticks), do bursts of late queries do more harm "
-    "than late queries one by one? burst_n: n late queries in a row on average.",
-    question_zh="在单次延迟分布相同（5 % 为 4 个周期）的情况下，成簇的迟到查询是否比零散的危害更大？"
-    "burst_n：平均连续 n 次迟到。",
-    arms=tuple(
-        one
+    question="With the same distribution of single delays (5 % of 4 or of 6 ticks), do bursts of late queries do more "
+    "harm than late queries one by one? single_6: 6 ticks; burst_6xn: n such queries in a row on average.",
+    question_zh="在单次延迟分布相同（5 % 为 4 或 6 个周期）的情况下，成簇的迟到查询是否比零散的危害更大？"
+    "single_6：6 个周期；burst_6xn：平均连续 n 次这样的查询。",
+    arms=tuple(arm(name, method, delay=delay) for method in METHODS for name, delay in profiles().items()),
+    comparisons=tuple(
+        Comparison((f"burst_{spike}x{length}", method), (f"single_{spike}", method))
         for method in METHODS
-        for one in (
-            arm("long_tail", method),
-            arm("no_delay", method),
-            *(arm(f"burst_{n}", method, delay=burst(n)) for n in LENGTHS),
-        )
+        for spike in SPIKES
+        for length in LENGTHS
     ),
-    comparisons=tuple(Comparison((f"burst_{n}", method), ("long_tail", method)) for method in METHODS for n in LENGTHS),
 )
 
 if __name__ == "__main__":

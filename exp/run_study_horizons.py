@@ -17,8 +17,10 @@ STUDY = Study(
     name="study_horizons",
     title="Study I: adaptive against fixed execute horizon",
     title_zh="研究 I：自适应与固定的执行步长",
-    question="Is s = max(planned delay, 1) (Real-Time Chunking, Algorithm 1) better than a fixed s of 1, 2 or 4?",
-    question_zh="s = max(规划延迟, 1)（Real-Time Chunking 算法 1）是否优于固定的 s = 1、2 或 4？",
+    question="Does it pay to wait for the planned delay? s1, s2 and s4 launch the next query after max(s, delay) ticks "
+    "(Real-Time Chunking, Algorithm 1, with s_min = s); adaptive waits for the planned delay too: s = max(planned, 1).",
+    question_zh="等待规划的延迟是否值得？s1、s2、s4 在 max(s, 延迟) 个周期后发起下一次查询（Real-Time Chunking 算法 1，"
+    "s_min = s）；adaptive 还要等待规划的延迟：s = max(规划延迟, 1)。",
     arms=tuple(
         arm(profile, method, f"{method}+{name}", execution=execution)
         for method in METHODS
@@ -30,7 +32,7 @@ STUDY = Study(
         for profile in PROFILES
         for method in METHODS
         for name in HORIZONS
-        if name != "adaptive"
+        if name != "adaptive" and (profile, name) != ("no_delay", "s1")  # there the planned delay is 0
     ),
 )
 

@@ -8,6 +8,7 @@ import tyro
 import eval_flow
 from rtc import cli, config_file, delays, study_file
 from rtc.delays import DelayProfileConfig
+from rtc.estimators import EstimatorConfig
 from rtc.evaluation import EvalConfig
 
 EVALUATION = """\
@@ -118,7 +119,7 @@ def test_a_study_file_is_profiles_times_methods(written):
     assert study.methods == ["realtime", "soft"]
     arms = {one.key: one for one in study.arms}
     assert arms["long_tail", "realtime"].config == EvalConfig(
-        method="realtime", delay_profile=delays.profile("long_tail")
+        method="realtime", delay_profile=delays.profile("long_tail"), estimator=EstimatorConfig(initial=0)
     )
     soft = arms["hedged", "soft"]
     assert soft.config.delay_profile == dataclasses.replace(delays.profile("long_tail"), hedge=2)

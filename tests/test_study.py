@@ -24,8 +24,9 @@ from rtc import (
     study_program,
     study_report,
 )
+from rtc.estimators import EstimatorConfig
 from rtc.launch import LauncherConfig, Task
-from rtc.study import Comparison, Outcome, Study, StudyArguments, arm, root_of, tasks, versus
+from rtc.study import Comparison, Outcome, Study, StudyArguments, arm, tasks, versus
 from stubs import TINY
 
 ROOT = Path(__file__).parents[1]
@@ -61,14 +62,39 @@ def arguments(tmp_path):
 def test_other_episodes_than_the_studys_need_a_place_of_their_own(arguments):
     study = dataclasses.replace(SMALL, num_evals=8)
     with pytest.raises(ValueError, match="num_evals=4, but small has 8: give an --output-root of its own"):
-        root_of(study, dataclasses.replace(arguments, output_root=None))
-    assert root_of(study, arguments).name == "study"
-    assert root_of(study, StudyArguments(num_evals=8)).as_posix() == "exp_runs/small"
+        dataclasses.replace(arguments, output_root=None).of(study)
+    assert arguments.of(study).root.name == "study"
+    assert StudyArguments(num_evals=8).of(study).root.as_posix() == "exp_runs/small"
+
+
+def test_what_the_command_line_leaves_open_is_the_studys():
+    study = dataclasses.replace(SMALL, num_evals=8, seeds=(3, 4))
+    args = StudyArguments().of(study)
+    assert (args.levels, args.seeds, args.num_evals) == (("grasp_easy",), (3, 4), 8)
+    assert args.of(study) == args
+
+
+def test_estimators_start_from_the_median_delay():
+    deadline = dataclasses.replace(delays.profile("heavy"), scale_ms=200.0, deadline=5)
+    starts = {name: arm(name, "naive").config.estimator.initial for name in delays.PROFILES}
+    assert starts == {"no_delay": 0, "long_tail": 0, "tail_controlled": 0, "burst": 0, "heavy": 1}
+    assert arm("late", "naive", delay=deadline).config.estimator == EstimatorConfig(initial=5)
+    assert arm("heavy", "naive", estimator=EstimatorConfig("fixed")).config.estimator == EstimatorConfig("fixed")
+
+
+def test_sign_test_is_exact():
+    # 6 of 6: p = 2 * 2^-6 = 0.03; 5 of 5: 0.06.
+    assert stats.sign_test(np.array([1.0] * 6 + [0.0] * 90)) == 1
+    assert stats.sign_test(np.array([-1.0] * 6)) == -1
+    assert stats.sign_test(np.array([1.0] * 5)) == 0
+    assert stats.sign_test(np.zeros(4)) == 0
 
 
 def fake_cell(level, key, solved, evals=1.0):
-    episodes = pd.DataFrame({"episode": range(len(solved)), stats.SOLVED: solved})
-    row = dict.fromkeys(study_report.SIDE_EFFECTS, 1.0) | {"method": key[1], "flow_evals_per_tick": evals}
+    """Three queries per episode, one of them abandoned."""
+    counts = {"num_queries": 3, "abandoned_queries": 1, "flow_evals": 3 * evals}
+    episodes = pd.DataFrame({"episode": range(len(solved)), stats.SOLVED: solved} | counts)
+    row = dict.fromkeys(study_report.SIDE_EFFECTS, 1.0) | {"method": key[1]}
     record = {"git_commit": "abc", "git_dirty": False, "wall_s": 60.0}
     return results.CellData(results.Cell(*key, 0, level), "", row, episodes, {}, {}, record)
 
@@ -160,8 +186,8 @@ def test_a_task_holds_the_arms_that_share_a_program():
     assert [task.name for task in found] == [
         f"{level}, {method}" for level in ("catapult", "trampoline") for method in ("naive, x", "trained_prefix, y")
     ]
-    assert [task.arguments[3] for task in found] == ["x", "y", "x", "y"]
-    assert [[one.profile for one in task.arguments[4]] for task in found] == [["no_delay", "burst"]] * 4
+    assert [task.arguments[2] for task in found] == ["x", "y", "x", "y"]
+    assert [[one.profile for one in task.arguments[3]] for task in found] == [["no_delay", "burst"]] * 4
 
 
 def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
@@ -256,7 +282,7 @@ def test_the_studies_of_the_benchmark_are_whole(script):
 def test_controls_and_their_references_have_equal_mean_delays():
     module = importlib.import_module("run_study_tail_controls")
     profiles = module.profiles()
-    for name, reference in module.FASTER.items():
+    for name, reference in module.RARER.items():
         control, faster = (delay_profiles.mean_delay(profiles[key]) for key in (name, reference))
         assert control == pytest.approx(faster)
         assert control < delay_profiles.mean_delay(module.SPIKY)
@@ -282,3 +308,14 @@ def test_the_mean_delay_is_that_of_the_samples(change):
 def test_a_speed_up_cannot_slow_down():
     with pytest.raises(ValueError, match=r"mean=0\.5 must lie between 0 and"):
         delay_profiles.thinned(delays.profile("long_tail"), 0.5)
+
+
+def test_bursts_and_single_spikes_are_equally_many():
+    profiles = importlib.import_module("run_study_bursts").profiles()
+    for name, profile in profiles.items():
+        if name != "no_delay":
+            spike = int(name.split("_")[1][0])
+            share = profile.p_burst if profile.mode == "markov" else profile.p_spike
+            assert (profile.d_spike, share) == (spike, pytest.approx(0.05))
+            if profile.mode == "markov":
+                assert 1 / profile.p_burst_end == pytest.approx(int(name.split("x")[1]))

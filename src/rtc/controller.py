@@ -22,7 +22,8 @@ class ExecutionConfig:
 
     Attributes:
         execute_horizon: s, ticks between two launches when nothing is late; the minimum s of `adaptive`.
-        horizon: `fixed` s, or `adaptive` s_k = max(planned delay, s) (arXiv 2506.07339, Algorithm 1).
+        horizon: `fixed` s: the next launch comes max(s, delay) ticks later, as in arXiv 2506.07339, Algorithm 1, with
+            s_min = s. `adaptive`: s_k = max(planned delay, s), which waits for the planned delay too.
         fallback: action of a starved tick: `hold` repeats the last action, `zero` sends zeros.
         action_noise: standard deviation of the Gaussian noise on executed actions.
     """

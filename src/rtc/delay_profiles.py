@@ -235,7 +235,9 @@ def mean_delay(config: DelayProfileConfig) -> float:
 
 
 def thinned(config: DelayProfileConfig, mean: float) -> DelayProfileConfig:
-    """A uniform speed-up: some queries take no time at all, the others as long as before; the mean delay is `mean`.
+    """The same delays, but rarer: a random share of the queries takes no time at all, so that the mean delay is `mean`.
+
+    The tail reaches as far as before. Means over queries are equal; ticks meet long delays more often.
 
     Raises:
         ValueError: `mean` lies above the profile's own, or its mode is not `mixture`.

@@ -151,6 +151,14 @@ def paired_test(differences: Sequence[Vector], confidence: float = CONFIDENCE) -
     return PairedTest(interval, float(2 * scipy.stats.norm.sf(abs(score))))
 
 
+def sign_test(differences: Vector, alpha: float = 1 - CONFIDENCE) -> int:
+    """1 or -1 where positive or negative differences are too many for chance, else 0; exact (McNemar's for 0 and 1)."""
+    more, less = int((differences > 0).sum()), int((differences < 0).sum())
+    if more + less == 0 or scipy.stats.binomtest(more, more + less).pvalue > alpha:
+        return 0
+    return 1 if more > less else -1
+
+
 def holm(p_values: Sequence[float], planned: int | None = None) -> list[float]:
     """p values corrected for their number so that the chance of any false claim is bounded (Holm 1979).
 

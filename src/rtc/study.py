@@ -8,17 +8,20 @@ import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Array, Float, Int, Key
 
 from rtc import delays, experiment, launch, methods, metrics, provenance, results, stats
-from rtc.delays import DelayProfileConfig
+from rtc.delays import DelayProcess, DelayProfileConfig
+from rtc.estimators import EstimatorConfig
 from rtc.evaluation import DEFAULT_SLOTS, EvalConfig
 from rtc.experiment import PlannedCell, Subject
 from rtc.results import Cell, CellData, CellError
@@ -29,6 +32,8 @@ from rtc.validation import require_choice, require_int
 RUN, PREFIX_RUN = "logs-bc/h8", "logs-bc/h8_prefix"
 # Per arm and level: on six levels 3,072 pairs, so that a difference of 2 points in their mean can be told from none.
 EPISODES = 512
+# Draws for the median of a delay profile.
+DRAWS = 10_001
 # Levels of the studies on random delay.
 DELAY_LEVELS = ("grasp_easy", "catapult", "hard_lunar_lander", "chain_lander", "catcher_v3", "car_launch")
 
@@ -54,6 +59,21 @@ class Arm:
         return self.profile, self.method
 
 
+def starting_at_median(delay: DelayProfileConfig, estimator: EstimatorConfig | None = None) -> EstimatorConfig:
+    """An estimator that expects the profile's median delay of the first query, as whoever runs such a system would.
+
+    An estimator that starts from more is wrong for as long as its window: for ten queries, often half of an episode.
+    """
+    drawn = _first_delays(delays.make_process(delay), jax.random.split(jax.random.key(0), DRAWS))
+    return dataclasses.replace(estimator or EstimatorConfig(), initial=int(np.median(np.asarray(drawn))))
+
+
+@jax.jit
+def _first_delays(process: DelayProcess, keys: Key[Array, " n"]) -> Int[Array, " n"]:
+    drawn = jax.vmap(lambda key: delays.sample(process, delays.init(key))[0].delay)(keys)
+    return jnp.minimum(drawn, process.deadline)
+
+
 def arm(
     profile: str,
     method: str,
@@ -65,6 +85,9 @@ def arm(
 ) -> Arm:
     """An arm of a delay profile and a method.
 
+    Methods that plan with a delay take the largest of the last ten, starting from the profile's median, unless
+    `changes` has another estimator.
+
     Args:
         profile: its name.
         method: name of the execution method.
@@ -74,6 +97,7 @@ def arm(
         changes: further fields of `EvalConfig`.
     """
     delay = delays.profile(profile) if delay is None else delay
+    changes.setdefault("estimator", starting_at_median(delay))
     return Arm(profile, label or method, EvalConfig(delay_profile=delay, method=method, **changes), run_path)
 
 
@@ -118,6 +142,7 @@ class Study:
         levels: names of levels.
         primary: the metric that decides, a column of episodes.csv.
         num_evals: episodes per arm, level and seed.
+        seeds: seeds of all randomness.
     """
 
     name: str
@@ -130,6 +155,7 @@ class Study:
     levels: tuple[str, ...] = DELAY_LEVELS
     primary: str = stats.SOLVED
     num_evals: int = EPISODES
+    seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self):
         require_int("num_evals", self.num_evals, low=1)
@@ -157,7 +183,7 @@ class StudyArguments:
 
     Attributes:
         levels: names of levels; by default the study's.
-        seeds: seeds of all randomness.
+        seeds: seeds of all randomness, by default the study's.
         num_evals: episodes per arm, level and seed, by default the study's; others need an output root of their own.
         run_path: run of the policies.
         prefix_run_path: run of the policies trained with simulated delay, for methods that need them.
@@ -171,7 +197,7 @@ class StudyArguments:
     """
 
     levels: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = ()
     num_evals: int | None = None
     run_path: str = RUN
     prefix_run_path: str = PREFIX_RUN
@@ -180,21 +206,32 @@ class StudyArguments:
     launcher: launch.LauncherConfig = field(default_factory=launch.LauncherConfig)
     report_only: bool = False
     preview: bool = True
-    wandb: bool = False
 
+    def of(self, study: Study) -> "StudyArguments":
+        """The same with everything that was left to the study.
 
-def root_of(study: Study, args: StudyArguments) -> Path:
-    """Where a study's results go.
-
-    Raises:
-        ValueError: other episodes than the study's would replace its cells.
-    """
-    if args.output_root is None and args.num_evals not in (None, study.num_evals):
-        raise ValueError(
-            f"num_evals={args.num_evals}, but {study.name} has {study.num_evals}: give an --output-root of its own, so "
-            "that the study's cells stay"
+        Raises:
+            ValueError: other episodes than the study's would replace its cells.
+        """
+        if self.output_root is None and self.num_evals not in (None, study.num_evals):
+            raise ValueError(
+                f"num_evals={self.num_evals}, but {study.name} has {study.num_evals}: give an --output-root of its "
+                "own, so that the study's cells stay"
+            )
+        return dataclasses.replace(
+            self,
+            levels=self.levels or study.levels,
+            seeds=self.seeds or study.seeds,
+            num_evals=study.num_evals if self.num_evals is None else self.num_evals,
+            output_root=self.output_root or f"exp_runs/{study.name}",
         )
-    return Path(args.output_root or f"exp_runs/{study.name}")
+
+    @property
+    def root(self) -> Path:
+        """Where the results go; known once a study has filled it in."""
+        return Path(self.output_root)
+
+    wandb: bool = False
 
 
 @functools.lru_cache(maxsize=8)
@@ -216,23 +253,22 @@ def tasks(study: Study, args: StudyArguments) -> list[launch.Task]:
     for one in study.arms:
         groups.setdefault((run_of(one, args), one.config.method), []).append(one)
     return [
-        launch.Task(f"{level}, {method}, {run_path}", run_arms, (study, args, level, run_path, tuple(arms)))
-        for level in args.levels or study.levels
+        launch.Task(f"{level}, {method}, {run_path}", run_arms, (args, level, run_path, tuple(arms)))
+        for level in args.levels
         for (run_path, method), arms in groups.items()
     ]
 
 
-def run_arms(study: Study, args: StudyArguments, level: str, run_path: str, arms: tuple[Arm, ...]) -> None:
+def run_arms(args: StudyArguments, level: str, run_path: str, arms: tuple[Arm, ...]) -> None:
     """Computes the cells of some arms on one level that are not there yet."""
     subject = load(run_path, level)
-    cells = [planned(study, one, args, level, seed, subject) for one in arms for seed in args.seeds]
-    experiment.run_cells(root_of(study, args) / "cells" / level, cells, subject, shared=True)
+    cells = [planned(one, args, level, seed, subject) for one in arms for seed in args.seeds]
+    experiment.run_cells(args.root / "cells" / level, cells, subject, shared=True)
 
 
-def planned(study: Study, one: Arm, args: StudyArguments, level: str, seed: int, subject: Subject) -> PlannedCell:
+def planned(one: Arm, args: StudyArguments, level: str, seed: int, subject: Subject) -> PlannedCell:
     """An arm's cell on one level."""
-    num_evals = study.num_evals if args.num_evals is None else args.num_evals
-    settings = {"num_evals": num_evals, "num_slots": args.num_slots, "model": subject.policy.config}
+    settings = {"num_evals": args.num_evals, "num_slots": args.num_slots, "model": subject.policy.config}
     return PlannedCell(Cell(*one.key, seed, level), dataclasses.replace(one.config, **settings))
 
 
@@ -251,15 +287,15 @@ class Outcome:
             ValueError: they were computed by different versions of the code.
         """
         found: dict[tuple[str, str, str], tuple[CellData, ...]] = {}
-        for level in args.levels or study.levels:
+        for level in args.levels:
             for one in study.arms:
                 subject = load(run_of(one, args), level)
-                cells = [planned(study, one, args, level, seed, subject) for seed in args.seeds]
+                cells = [planned(one, args, level, seed, subject) for seed in args.seeds]
                 with contextlib.suppress(CellError):
-                    found[level, *one.key] = tuple(_read(root_of(study, args), cell, subject) for cell in cells)
+                    found[level, *one.key] = tuple(_read(args.root, cell, subject) for cell in cells)
         versions = {cell.inputs["code_version"] for cells in found.values() for cell in cells}
         if len(versions) > 1:
-            raise ValueError(f"{root_of(study, args)} has cells of {len(versions)} versions of the code: run it again")
+            raise ValueError(f"{args.root} has cells of {len(versions)} versions of the code: run it again")
         return cls(study, found)
 
     @property
@@ -279,18 +315,31 @@ class Outcome:
         """Mean over the levels of a per-episode metric."""
         return stats.mean_over_levels([self.episodes(level, key, metric) for level in self.levels])
 
-    def difference(self, comparison: Comparison, metric: str, levels: Iterable[str] | None = None) -> stats.PairedTest:
+    def difference(self, comparison: Comparison, metric: str) -> stats.PairedTest:
         """Paired difference, in the mean over the levels."""
+        return stats.paired_test([self.pairs(comparison, metric, level) for level in self.levels])
 
-        def of(level: str, one: Comparison) -> Float[np.ndarray, " n"]:
-            found = self.episodes(level, one.candidate, metric) - self.episodes(level, one.reference, metric)
-            return found - of(level, one.less) if one.less else found
-
-        return stats.paired_test([of(level, comparison) for level in levels or self.levels])
+    def pairs(self, comparison: Comparison, metric: str, level: str) -> Float[np.ndarray, " n"]:
+        """The differences of the episodes of one level."""
+        candidate, reference = (
+            self.episodes(level, key, metric) for key in (comparison.candidate, comparison.reference)
+        )
+        less = self.pairs(comparison.less, metric, level) if comparison.less else 0.0
+        return candidate - reference - less
 
     def cell_mean(self, key: tuple[str, str], column: str) -> float:
         """Mean over levels and seeds of a column of results.csv."""
         return float(np.mean([cell.result[column] for level in self.levels for cell in self.cells[level, *key]]))
+
+    def evaluations_per_chunk(self, key: tuple[str, str]) -> float:
+        """Network evaluations per chunk that arrived, mean over levels and seeds; abandoned queries cost, too."""
+
+        def of(episodes: pd.DataFrame) -> float:
+            # Every episode starts with a chunk that is there from the beginning.
+            arrived = episodes["num_queries"] - episodes["abandoned_queries"] + 1
+            return episodes["flow_evals"].sum() / arrived.sum()
+
+        return float(np.mean([of(cell.episodes) for level in self.levels for cell in self.cells[level, *key]]))
 
     def rows(self) -> pd.DataFrame:
         """All result rows, for results_all.csv."""

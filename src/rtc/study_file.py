@@ -3,7 +3,8 @@
     name = "hedging"
     title = "Does hedging help?"
     levels = ["grasp_easy", "catapult"]
-    num_evals = 1024                  # episodes per arm and level
+    num_evals = 1024                  # episodes per arm, level and seed
+    seeds = [0, 1]
 
     [profiles.long_tail]              # a named profile
     [profiles.hedged]                 # another one, with some fields of DelayProfileConfig changed
@@ -32,9 +33,8 @@ from typing import Any
 
 from rtc import config_file, delays, methods
 from rtc.delays import DelayProfileConfig
-from rtc.evaluation import EvalConfig
 from rtc.levels import LEVEL_NAMES
-from rtc.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Study
+from rtc.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Study, arm
 from rtc.validation import require_choice, unknown
 
 _ELSEWHERE = {
@@ -45,7 +45,7 @@ _ELSEWHERE = {
     "step": "is the last one; leave it out",
 }
 _TEXTS = ("name", "title", "title_zh", "question", "question_zh", "primary")
-_KEYS = (*_TEXTS, "num_evals", "levels", "defaults", "profiles", "methods", "comparisons")
+_KEYS = (*_TEXTS, "num_evals", "seeds", "levels", "defaults", "profiles", "methods", "comparisons")
 
 
 def read(path: str | Path) -> Study:
@@ -78,6 +78,7 @@ def read(path: str | Path) -> Study:
         comparisons=tuple(_comparison(entry, str(path)) for entry in tables.get("comparisons", ())),
         levels=tuple(tables.get("levels", DELAY_LEVELS)),
         num_evals=tables.get("num_evals", EPISODES),
+        seeds=tuple(tables.get("seeds", (0,))),
     )
 
 
@@ -99,7 +100,7 @@ def _arm(
     changes = dict(table)
     run_path, method = changes.pop("run_path", None), changes.pop("method", label)
     require_choice(f"{path}, methods.{label}: method", method, methods.METHODS)
-    config = EvalConfig(method=method, delay_profile=delay)
+    config = arm(profile, method, delay=delay).config
     for where, values in ((f"{path}, defaults", defaults), (f"{path}, methods.{label}", changes)):
         for name, place in _ELSEWHERE.items():
             if name in values:

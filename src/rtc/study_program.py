@@ -4,22 +4,22 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from rtc import cli, launch, preview, results, study_report, tracking
-from rtc.study import Outcome, Study, StudyArguments, load, planned, root_of, run_of, tasks
+from rtc.study import Outcome, Study, StudyArguments, load, planned, run_of, tasks
 from rtc.study_report import Figures
 
 
 def run(study: Study, args: StudyArguments, draw: Callable[[Study, Outcome], Figures] | None = None) -> None:
     """Runs a study; `draw` makes its own figures, see `study_report.write`."""
-    failure = None
+    args, failure = args.of(study), None
     if not args.report_only:
         try:
             launch.run_all(tasks(study, args), args.launcher)
         except ChildProcessError as error:  # the report covers what is there
             failure = error
-    outcome, root = Outcome.read(study, args), root_of(study, args)
+    outcome = Outcome.read(study, args)
     if args.preview and outcome.cells:
         write_preview(study, outcome, args)
-    study_report.write(study, outcome, root, draw)
+    study_report.write(study, outcome, args.root, draw)
     if failure is not None:
         raise failure
     if args.wandb:
@@ -29,7 +29,7 @@ def run(study: Study, args: StudyArguments, draw: Callable[[Study, Outcome], Fig
             "side_effects": study_report.side_effect_table(study, outcome),
             "levels": study_report.level_table(study, outcome),
         }
-        tracking.log_report(study.name, dataclasses.asdict(args), tables, root)
+        tracking.log_report(study.name, dataclasses.asdict(args), tables, args.root)
 
 
 def write_preview(study: Study, outcome: Outcome, args: StudyArguments) -> None:
@@ -37,10 +37,10 @@ def write_preview(study: Study, outcome: Outcome, args: StudyArguments) -> None:
     level, seed = outcome.levels[0], args.seeds[0]
     there = [one for one in study.arms if (level, *one.key) in outcome.cells]
     worst = max(there, key=lambda one: outcome.cells[level, *one.key][0].result["starved_fraction"])
-    subject, root = load(run_of(worst, args), level), root_of(study, args)
-    wanted = planned(study, worst, args, level, seed, subject)
-    trace = results.cell_dir(root / "cells" / level, wanted.cell) / results.TRACE
-    preview.write(root / "preview.mp4", subject, wanted.config, trace)
+    subject = load(run_of(worst, args), level)
+    wanted = planned(worst, args, level, seed, subject)
+    trace = results.cell_dir(args.root / "cells" / level, wanted.cell) / results.TRACE
+    preview.write(args.root / "preview.mp4", subject, wanted.config, trace)
 
 
 def main(

@@ -15,7 +15,7 @@ from rtc.study import Comparison, Outcome, Study
 ALPHA = 0.05
 PERCENT = (stats.SOLVED,)
 # Columns of the comparisons: cost of the candidate above that of the reference, and what it buys (from this cost on).
-EXTRA, PER_EVALUATION = "extra evals/tick", "gain per extra eval/tick"
+EXTRA, PER_EVALUATION = "extra evals/chunk", "gain per extra eval"
 LEAST_EXTRA = 0.05
 # Columns of results.csv in the table of costs and side effects, with their headings.
 SIDE_EFFECTS = {
@@ -32,10 +32,10 @@ SIDE_EFFECTS = {
 CELLS_NOTE = """\
 Levels: {levels} ({names}), {episodes} episodes each. Values are means over the levels; brackets hold 95 % intervals.
 All arms meet the same episodes, so differences are paired. Intervals say how far more episodes on these levels could
-move a result, and nothing on other levels. "Better / worse levels" counts the levels whose own interval, which is not
-corrected for the number of levels or comparisons, lies above or below 0. "Extra evals/tick" is what the candidate
-passes more through the network than the reference, per control tick; where it is 0.05 or more, the last column divides
-the difference by it.
+move a result, and nothing on other levels. "Better / worse levels" counts the levels on which the candidate is
+better or worse in a sign test of its own (p < 0.05, not corrected for their number). "Extra evals/chunk" is what the
+candidate passes more through the network than the reference for each chunk that arrives; where it is 0.05 or more, the
+last column divides the difference by it.
 """
 
 Figures = dict[str, Figure]
@@ -88,8 +88,8 @@ HEADINGS = {
 CELLS_NOTE_ZH = """\
 {levels} 个关卡（{names}）的平均值，每个关卡 {episodes} 个回合；方括号内为 95 % 区间。
 所有条件面对同样的回合，因此差值是成对的。区间说明在这些关卡上增加回合会使结果移动多少，不涉及其他关卡。
-“better / worse levels” 统计自身区间（未按关卡数或比较数校正）完全高于或低于 0 的关卡数。
-“extra evals/tick” 是候选比参照每个控制周期多用的网络前向次数；若不小于 0.05，最后一列为差值除以它。
+“better / worse levels” 统计单独符号检验（p < 0.05，未按数量校正）判定候选更好或更差的关卡数。
+“extra evals/chunk” 是候选比参照每个到达的块多用的网络前向次数；若不小于 0.05，最后一列为差值除以它。
 """
 
 
@@ -171,19 +171,16 @@ def finding(test: stats.PairedTest, corrected: float) -> str:
 
 
 def _better_worse(study: Study, outcome: Outcome, comparison: Comparison) -> str:
-    """On how many levels the interval of the difference lies above and below 0."""
-    signs = [outcome.difference(comparison, study.primary, [level]).interval for level in outcome.levels]
-    return f"{sum(i.low > 0 for i in signs)} / {sum(i.high < 0 for i in signs)}"
+    """On how many levels a sign test finds the candidate better and worse."""
+    signs = [stats.sign_test(outcome.pairs(comparison, study.primary, level)) for level in outcome.levels]
+    return f"{sum(sign > 0 for sign in signs)} / {sum(sign < 0 for sign in signs)}"
 
 
 def _cost(study: Study, outcome: Outcome, comparison: Comparison, gain: stats.Interval) -> dict[str, str]:
-    """What the candidate evaluates more than the reference, and what each of these evaluations gains."""
+    """What the candidate evaluates more per chunk than the reference, and what each of these evaluations gains."""
     if comparison.less:
         return {EXTRA: "", PER_EVALUATION: ""}
-    candidate, reference = (
-        outcome.cell_mean(key, "flow_evals_per_tick") for key in (comparison.candidate, comparison.reference)
-    )
-    extra = candidate - reference
+    extra = outcome.evaluations_per_chunk(comparison.candidate) - outcome.evaluations_per_chunk(comparison.reference)
     scale = (100 if study.primary in PERCENT else 1) / extra if extra >= LEAST_EXTRA else None
     value = scale and f"{scale * gain.value:+.2f} [{scale * gain.low:+.2f}, {scale * gain.high:+.2f}]"
     return {EXTRA: f"{extra:+.2f}", PER_EVALUATION: value or ""}

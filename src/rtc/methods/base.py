@@ -82,7 +82,7 @@ class Method(Protocol):
 
     @property
     def waits(self) -> bool:
-        """Whether the robot holds still from a launch to the chunk's arrival, and the chunk starts only then."""
+        """Whether no chunk is executed from a launch to the new chunk's arrival, which starts only then."""
         return False
 
     @property

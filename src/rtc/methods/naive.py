@@ -30,7 +30,7 @@ class Naive(Method):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Synchronous(Naive):
-    """Stops and thinks: holds still from the query to the chunk's arrival, then executes s actions from its start.
+    """Waits for the chunk, repeating the last command (or sending zeros), then executes s actions from its start.
 
     The "synchronous" baseline of Real-Time Chunking (arXiv 2506.07339, section 5): nothing of the old chunk is
     executed while the robot waits. Cost: one network evaluation per flow step.
