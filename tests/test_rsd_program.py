@@ -118,6 +118,15 @@ def test_training_lowers_the_loss_and_its_statistics_are_kept(two_bound, tmp_pat
     assert stats["loss"] < 0.5 * float(rows[1].split(",")[1])
 
 
+def test_the_error_falls_with_depth_and_no_code_is_the_rule(two_bound, tmp_path):
+    chunks = data.of_level(demonstrations_of(num_episodes=60), "reach", held_out=0.2)
+    trained, _ = fit_tokenizer(tmp_path, chunks, 60)
+    table = quality.tokenizer_table(trained, {"reach": chunks}, {"reach": two_bound.bound_actions})
+    errors = table["rms error"].astype(float)
+    assert (np.diff(errors) < 0).all()
+    assert table["commonest code"].astype(float).max() < 0.9
+
+
 def test_a_killed_training_ends_as_an_uninterrupted_one(two_bound, tmp_path, monkeypatch):
     chunks = data.of_level(demonstrations_of(), "reach")
     expected, _ = fit_tokenizer(tmp_path / "whole", chunks, 4)
