@@ -16,7 +16,7 @@ ALPHA = 0.05
 PERCENT = (stats.SOLVED,)
 # Columns of the comparisons: cost of the candidate above that of the reference, and what it buys (from this cost on).
 EXTRA, PER_EVALUATION = "extra evals/chunk", "gain per extra eval"
-LEAST_EXTRA = 0.05
+LEAST_EXTRA = 0.5
 # Columns of results.csv in the table of costs and side effects, with their headings.
 SIDE_EFFECTS = {
     "returned_episode_returns": "return",
@@ -34,7 +34,7 @@ Levels: {levels} ({names}), {episodes} episodes each. Values are means over the 
 All arms meet the same episodes, so differences are paired. Intervals say how far more episodes on these levels could
 move a result, and nothing on other levels. "Better / worse levels" counts the levels on which the candidate is
 better or worse in a sign test of its own (p < 0.05, not corrected for their number). "Extra evals/chunk" is what the
-candidate passes more through the network than the reference for each chunk that arrives; where it is 0.05 or more, the
+candidate passes more through the network than the reference for each chunk that arrives; where it is 0.5 or more, the
 last column divides the difference by it.
 """
 
@@ -89,7 +89,7 @@ CELLS_NOTE_ZH = """\
 {levels} 个关卡（{names}）的平均值，每个关卡 {episodes} 个回合；方括号内为 95 % 区间。
 所有条件面对同样的回合，因此差值是成对的。区间说明在这些关卡上增加回合会使结果移动多少，不涉及其他关卡。
 “better / worse levels” 统计单独符号检验（p < 0.05，未按数量校正）判定候选更好或更差的关卡数。
-“extra evals/chunk” 是候选比参照每个到达的块多用的网络前向次数；若不小于 0.05，最后一列为差值除以它。
+“extra evals/chunk” 是候选比参照每个到达的块多用的网络前向次数；若不小于 0.5，最后一列为差值除以它。
 """
 
 
