@@ -22,6 +22,7 @@ import summarize_tail_v1
 import train_expert
 import train_flow
 from rtc import results
+from rtc.study import StudyArguments
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")
@@ -40,6 +41,7 @@ ARGUMENTS = {
     "exp/compare_groups.py": compare_groups.Arguments,
     "exp/report_training.py": report_training.Arguments,
     "exp/run_delay_sweep.py": run_delay_sweep.Arguments,
+    **{f"exp/{path.name}": StudyArguments for path in (ROOT / "exp").glob("run_study_*.py")},
 }
 
 
