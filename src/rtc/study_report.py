@@ -228,22 +228,25 @@ def default_figures(study: Study, outcome: Outcome) -> Figures:
 
 
 def arms_figure(study: Study, outcome: Outcome, metric: str) -> Figure:
-    """One panel per profile; a point with its interval per method, on one scale."""
+    """A point with its interval per arm, on one scale; a panel per profile or, where these are more, per method."""
     profiles, methods = study.profiles, study.methods
+    per_method = len(profiles) > len(methods)
+    panels, rows = (methods, profiles) if per_method else (profiles, methods)
     scale = 100.0 if metric in PERCENT else 1.0
     with matplotlib.rc_context(figures.STYLE):
-        size = (2.0 + 2.1 * len(profiles), 0.9 + 0.28 * len(methods))
-        figure, axes = figures.subplots(1, len(profiles), size, sharex=True, sharey=True)
-        for ax, profile in zip(axes[0], profiles, strict=True):
-            for place, method in enumerate(methods):
-                if outcome.complete((profile, method)):
-                    interval = outcome.mean((profile, method), metric)
-                    color = figures.method_color(method, methods)
+        size = (2.0 + 2.1 * len(panels), 0.9 + 0.28 * len(rows))
+        figure, axes = figures.subplots(1, len(panels), size, sharex=True, sharey=True)
+        for ax, panel in zip(axes[0], panels, strict=True):
+            for place, row in enumerate(rows):
+                key = (row, panel) if per_method else (panel, row)
+                if outcome.complete(key):
+                    interval = outcome.mean(key, metric)
+                    color = figures.method_color(key[1], methods)
                     ax.plot([scale * interval.low, scale * interval.high], [place, place], color=color, linewidth=2.2)
                     ax.plot(scale * interval.value, place, "o", color=color, markersize=5)
-            ax.set_title(profile.replace("_", " "), fontweight="bold")
-            ax.set_yticks(range(len(methods)), methods)
+            ax.set_title(panel.replace("_", " "), fontweight="bold")
+            ax.set_yticks(range(len(rows)), rows)
             ax.grid(axis="x", color=figures.LIGHT, linewidth=0.6)
-        axes[0, 0].set_ylim(len(methods) - 0.5, -0.5)
+        axes[0, 0].set_ylim(len(rows) - 0.5, -0.5)
         figure.supxlabel("episodes solved (%)" if metric in PERCENT else metric, fontsize=9)
     return figure
