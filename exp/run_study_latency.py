@@ -5,6 +5,8 @@ of a large vision-language-action model; what differs between methods, and how t
 frequency decides how many control ticks a latency takes; the simulated tick stays what it is.
 """
 
+import functools
+
 import numpy as np
 
 from rtc import cli, delays, study_program
@@ -21,12 +23,17 @@ METHODS = ("naive", "synchronous", "temporal_ensemble", "realtime", "realtime_st
 SAME_POLICY = "naive+prefix_policy"
 
 
+@functools.cache
+def scale() -> float:
+    """Factor on the measured latencies that makes the median naive query take `MODEL_MS`."""
+    return MODEL_MS / float(np.median(delays.read_trace(TRACES / "naive.csv")))
+
+
 def profile(method: str, frequency: int) -> DelayProfileConfig:
     """The measured queries of a method, in their order, at a control frequency in Hz."""
-    scale = MODEL_MS / float(np.median(delays.read_trace(TRACES / "naive.csv")))
     path = str(TRACES / f"{method}.csv")
     return DelayProfileConfig(
-        mode="trace", trace_path=path, trace_scale=scale, trace_order="replay", dt_ms=1000 / frequency
+        mode="trace", trace_path=path, trace_scale=scale(), trace_order="replay", dt_ms=1000 / frequency
     )
 
 

@@ -64,8 +64,13 @@ def starting_at_median(delay: DelayProfileConfig, estimator: EstimatorConfig | N
 
     An estimator that starts from more is wrong for as long as its window: for ten queries, often half of an episode.
     """
+    return dataclasses.replace(estimator or EstimatorConfig(), initial=_median_delay(delay))
+
+
+@functools.cache
+def _median_delay(delay: DelayProfileConfig) -> int:
     drawn = _first_delays(delays.make_process(delay), jax.random.split(jax.random.key(0), DRAWS))
-    return dataclasses.replace(estimator or EstimatorConfig(), initial=int(np.median(np.asarray(drawn))))
+    return int(np.median(np.asarray(drawn)))
 
 
 @jax.jit
@@ -206,6 +211,7 @@ class StudyArguments:
     launcher: launch.LauncherConfig = field(default_factory=launch.LauncherConfig)
     report_only: bool = False
     preview: bool = True
+    wandb: bool = False
 
     def of(self, study: Study) -> "StudyArguments":
         """The same with everything that was left to the study.
@@ -230,8 +236,6 @@ class StudyArguments:
     def root(self) -> Path:
         """Where the results go; known once a study has filled it in."""
         return Path(self.output_root)
-
-    wandb: bool = False
 
 
 @functools.lru_cache(maxsize=8)

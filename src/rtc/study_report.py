@@ -34,8 +34,8 @@ Levels: {levels} ({names}), {episodes} episodes each. Values are means over the 
 All arms meet the same episodes, so differences are paired. Intervals say how far more episodes on these levels could
 move a result, and nothing on other levels. "Better / worse levels" counts the levels on which the candidate is
 better or worse in a sign test of its own (p < 0.05, not corrected for their number). "Extra evals/chunk" is what the
-candidate passes more through the network than the reference for each chunk that arrives; where it is 0.5 or more, the
-last column divides the difference by it.
+candidate passes more through the network than the reference for each chunk that arrives; where it is {least:g} or
+more, the last column divides the difference by it.
 """
 
 Figures = dict[str, Figure]
@@ -89,7 +89,7 @@ CELLS_NOTE_ZH = """\
 {levels} 个关卡（{names}）的平均值，每个关卡 {episodes} 个回合；方括号内为 95 % 区间。
 所有条件面对同样的回合，因此差值是成对的。区间说明在这些关卡上增加回合会使结果移动多少，不涉及其他关卡。
 “better / worse levels” 统计单独符号检验（p < 0.05，未按数量校正）判定候选更好或更差的关卡数。
-“extra evals/chunk” 是候选比参照每个到达的块多用的网络前向次数；若不小于 0.5，最后一列为差值除以它。
+“extra evals/chunk” 是候选比参照每个到达的块多用的网络前向次数；若不小于 {least:g}，最后一列为差值除以它。
 """
 
 
@@ -103,7 +103,7 @@ def page(study: Study, outcome: Outcome, drawn: Sequence[str], root: Path, langu
         f"# {study.title if language == 'en' else study.title_zh}\n",
         f"## {words['question']}\n\n{study.question if language == 'en' else study.question_zh}\n",
         words["primary"].format(metric=study.primary, count=len(study.comparisons)) + "\n",
-        note.format(levels=len(outcome.levels), names=names, episodes=episodes),
+        note.format(levels=len(outcome.levels), names=names, episodes=episodes, least=LEAST_EXTRA),
     ]
     unfit = unfit_levels(study, outcome)
     if unfit:
@@ -181,9 +181,11 @@ def _cost(study: Study, outcome: Outcome, comparison: Comparison, gain: stats.In
     if comparison.less:
         return {EXTRA: "", PER_EVALUATION: ""}
     extra = outcome.evaluations_per_chunk(comparison.candidate) - outcome.evaluations_per_chunk(comparison.reference)
-    scale = (100 if study.primary in PERCENT else 1) / extra if extra >= LEAST_EXTRA else None
-    value = scale and f"{scale * gain.value:+.2f} [{scale * gain.low:+.2f}, {scale * gain.high:+.2f}]"
-    return {EXTRA: f"{extra:+.2f}", PER_EVALUATION: value or ""}
+    text = ""
+    if extra >= LEAST_EXTRA:
+        scale = (100 if study.primary in PERCENT else 1) / extra
+        text = f"{scale * gain.value:+.2f} [{scale * gain.low:+.2f}, {scale * gain.high:+.2f}]"
+    return {EXTRA: f"{extra:+.2f}", PER_EVALUATION: text}
 
 
 def mean_table(study: Study, outcome: Outcome) -> pd.DataFrame:
