@@ -43,3 +43,11 @@ def data(expert_run):
     config = DataConfig(run_path=expert_run[0], record_mode=False, **sizes)
     (path,) = generate_data.generate(generate_data.Arguments(config, (LEVEL,)))
     return path
+
+
+@pytest.fixture
+def two_bound(monkeypatch):
+    """In every level, only the first two actions drive something."""
+    level = types.SimpleNamespace(bound_actions=np.arange(6) < 2, sha256="0" * 64, name="reach")
+    monkeypatch.setattr(levels, "load", lambda path: level)
+    return level
