@@ -1,6 +1,6 @@
 """RSD on the benchmark: what the layers are worth, ways to decode, and the closed loop with the decoding's own delays.
 
-Finished cells are kept in <root>/<level>/ and not computed again. Needs the times of exp/bench_rsd.py.
+Finished cells are kept in <root>/cells/<level>/ and not computed again. Needs the times of exp/bench_rsd.py.
 """
 
 import json

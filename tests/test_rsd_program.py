@@ -181,7 +181,7 @@ def test_the_page_of_the_experiment(small_world, tmp_path, monkeypatch):
     )
     assert (tmp_path / "rsd" / "figures" / "layers.png").exists()
     assert (tmp_path / "rsd" / "index.html").exists()
-    closed = tmp_path / "rsd" / "reach" / "measured"
+    closed = tmp_path / "rsd" / "cells" / "reach" / "measured"
     assert {path.name for path in closed.iterdir()} >= {"flow", "blocks", "exact_prefix", "exact_shuffled"}
     own, shuffled = (results.read_cell(closed / name / "seed_0").delay_counts for name in ("exact", "exact_shuffled"))
     assert set(shuffled) <= set(own)

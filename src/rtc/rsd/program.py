@@ -88,7 +88,7 @@ class Protocol:
         pass_ticks: control ticks that a pass of the main model is assumed to take.
         draft_share: assumed duration of a draft's pass, in passes of the main model.
         runs: where the policies are.
-        root: where cells go.
+        root: where results go; cells below `cells`.
     """
 
     levels: tuple[str, ...] = arms.LEVELS
@@ -102,8 +102,9 @@ class Protocol:
 
     def cells(self, conditions: Sequence[Condition]) -> Cells:
         """The cells of all levels, computed where they are not there yet."""
+        cells = self.root / "cells"
         return {
-            (level, condition.name): experiment.run(self.root / level, condition, level, self.runs, self.num_evals)
+            (level, condition.name): experiment.run(cells / level, condition, level, self.runs, self.num_evals)
             for level in self.levels
             for condition in conditions
         }
