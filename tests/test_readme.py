@@ -8,6 +8,7 @@ import pytest
 import tyro
 
 import bench_physics
+import bench_rsd
 import bench_tail_v1
 import check_physics
 import compare_groups
@@ -16,16 +17,22 @@ import generate_data
 import render_levels
 import report_training
 import run_delay_sweep
+import run_rsd
+import run_rsd_libero
 import run_stepA_baseline
 import run_stepD_tail_v1
 import summarize_tail_v1
 import train_expert
 import train_flow
+import train_rsd
 from rtc import results
 from rtc.study import StudyArguments
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")
+PAGES = [f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if "zh-CN" not in path.name]
+# Pages in English with their Chinese editions.
+TRANSLATED = (READMES, *((f"docs/{name}.md", f"docs/{name}.zh-CN.md") for name in ("rsd", "libero")))
 ARGUMENTS = {
     "src/train_expert.py": train_expert.Arguments,
     "src/generate_data.py": generate_data.Arguments,
@@ -41,6 +48,10 @@ ARGUMENTS = {
     "exp/compare_groups.py": compare_groups.Arguments,
     "exp/report_training.py": report_training.Arguments,
     "exp/run_delay_sweep.py": run_delay_sweep.Arguments,
+    "exp/train_rsd.py": train_rsd.Arguments,
+    "exp/bench_rsd.py": bench_rsd.Arguments,
+    "exp/run_rsd.py": run_rsd.Arguments,
+    "exp/run_rsd_libero.py": run_rsd_libero.Arguments,
     **{f"exp/{path.name}": StudyArguments for path in (ROOT / "exp").glob("run_study_*.py")},
 }
 
@@ -53,25 +64,31 @@ def commands(name):
     return [line for block in code_blocks(name, "bash") for line in block.splitlines() if line.strip()]
 
 
-@pytest.mark.parametrize("language", ["bash", "python"])
-def test_both_languages_show_the_same_code(language):
-    english, chinese = (code_blocks(name, language) for name in READMES)
-    assert english
+def python_commands(names):
+    """What pages run with this project; they have other commands too, of the systems that they describe."""
+    return [command for name in names for command in commands(name) if command.startswith("python exp/")]
+
+
+@pytest.mark.parametrize("pages", TRANSLATED)
+def test_both_languages_show_the_same_code(pages):
+    english, chinese = ([code_blocks(name, language) for language in ("bash", "python")] for name in pages)
+    assert english[0]
     assert english == chinese
 
 
-def test_both_languages_show_the_same_numbers():
+@pytest.mark.parametrize("pages", TRANSLATED)
+def test_both_languages_show_the_same_numbers(pages):
     """Tables are generated once and pasted into both: their rows of numbers must agree."""
 
     def rows(name):
         lines = [line for line in (ROOT / name).read_text().splitlines() if line.startswith("| ")]
         return [re.findall(r"\d+(?:[.,]\d+)*", line) for line in lines]
 
-    english, chinese = map(rows, READMES)
+    english, chinese = map(rows, pages)
     assert english == chinese
 
 
-@pytest.mark.parametrize("command", commands("README.md"))
+@pytest.mark.parametrize("command", [*commands("README.md"), *python_commands(PAGES)])
 def test_command_exists_with_its_flags(command):
     words = [word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=\S+", word)]
     program, script, *flags = words
