@@ -3,6 +3,7 @@
 Finished checkpoints are kept, and a killed run continues where it was.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ class Arguments:
 
 
 def train(args: Arguments) -> None:
+    started = time.time()
     names = tuple(dict.fromkeys((*args.tokenizer_levels, *args.levels)))
     demos = data.load(args.data_run, names)
     parts = {name: data.of_level(demos[name], name, held_out=args.held_out) for name in names}
@@ -51,7 +53,7 @@ def train(args: Arguments) -> None:
     # The levels of the policies may change from run to run; everything else decides what is in the checkpoints.
     with claim(args.run_path, as_dict(args), True, may_differ=("levels",)):
         sections = train_all(args, demos, parts, facts)
-    report.write_training(args.run_path, sections)
+    report.write_training(args.run_path, sections, started)
 
 
 def train_all(args: Arguments, demos: Mapping, parts: Mapping, facts: Mapping) -> list[str]:

@@ -195,8 +195,8 @@ def policies_section(
     return section(level, text, pd.DataFrame(rows).astype(object).fillna(""))
 
 
-def write_training(root: Path, sections: Sequence[str]) -> None:
-    """Writes README.md below `root`."""
+def write_training(root: Path, sections: Sequence[str], started: float) -> None:
+    """Writes README.md below `root`; `started` is when the command began, in seconds since the epoch."""
     title = "# RSD: tokenizer and token policies\n"
-    results.atomic_write(root / "README.md", "\n".join([title, *sections, provenance.footer()]))
+    results.atomic_write(root / "README.md", "\n".join([title, *sections, provenance.footer(started)]))
     print(f"wrote {root / 'README.md'}")
