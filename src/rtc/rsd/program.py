@@ -65,8 +65,9 @@ def assumed_timing(pass_ticks: float, draft_share: float) -> Timing:
 def measured_timing(bench: Mapping[str, Any]) -> Timing:
     """The times of exp/bench_rsd.py, at a control rate at which autoregression over four blocks takes four ticks."""
     tick_ms = (bench["overhead_ms"] + TICK_PASSES * bench["pass_ms"]) / TICK_PASSES
-    # Rounded, so that a repeated measurement does not change every cell.
-    ticks = {name: round(bench[f"{name}_ms"] / tick_ms, 1) for name in ("pass", "draft", "overhead", "flow")}
+    ticks = {name: round(bench[f"{name}_ms"] / tick_ms, 2) for name in ("pass", "draft", "flow")}
+    # What is left of these four ticks, so that rounding cannot make them five.
+    ticks["overhead"] = round(TICK_PASSES * (1 - ticks["pass"]), 2)
     text = (
         f"Measured at batch 1 on this device ({bench['git_commit'][:12]}), a control tick being a quarter of an "
         f"autoregressive query over four blocks: {tick_ms:.3f} ms. In ticks, a pass of the main model takes "
