@@ -19,6 +19,11 @@ def room_for_programs() -> None:
     runtime.make_room()
 
 
+@pytest.fixture(scope="session")
+def grasp() -> levels.Level:
+    return levels.load("grasp_easy")
+
+
 @pytest.fixture(scope="module")
 def line_world():
     """Every level is the line world."""

@@ -1,11 +1,12 @@
-"""An environment and a policy whose numbers are small integers, so that timing can be checked exactly."""
+"""Stand-ins: an environment and a policy of small integers, whose timing can be checked exactly; made-up parameters."""
 
 from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 
-from model import ModelConfig
+from model import FlowPolicy, ModelConfig
 from rtc.environment import Transition
 from rtc.methods import Method
 
@@ -162,3 +163,15 @@ class SmoothEnv:
 
     def poses(self, state):
         return state
+
+
+def make_policy(value, **sizes) -> FlowPolicy:
+    """A policy whose parameters are `value(name, shape)`."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: FlowPolicy(**sizes, rngs=nnx.Rngs(0))))
+
+    def parameter(path, leaf):
+        return jnp.asarray(value(jax.tree_util.keystr(path, simple=True, separator="/"), leaf.shape))
+
+    values = jax.tree_util.tree_map_with_path(parameter, nnx.to_pure_dict(state))
+    nnx.replace_by_pure_dict(state, values)
+    return nnx.merge(graph, state)
