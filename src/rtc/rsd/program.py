@@ -72,7 +72,8 @@ def measured_timing(bench: Mapping[str, Any]) -> Timing:
         f"Measured at batch 1 on this device ({bench['git_commit'][:12]}), a control tick being a quarter of an "
         f"autoregressive query over four blocks: {tick_ms:.3f} ms. In ticks, a pass of the main model takes "
         f"{ticks['pass']:g}, one of the draft {ticks['draft']:g}, the rest of a query {ticks['overhead']:g}; a query "
-        f"of the flow policy {ticks['flow']:g}."
+        f"of the flow policy {ticks['flow']:g}. These come from a line through autoregressive queries; what "
+        "speculation takes besides its passes is not in them."
     )
     return Timing("measured", ticks["pass"], ticks["draft"], ticks["overhead"], ticks["flow"], text)
 
