@@ -4,7 +4,6 @@ import importlib.metadata
 import importlib.util
 import os
 import py_compile
-import re
 import shlex
 import subprocess
 import sys
@@ -169,13 +168,8 @@ def test_an_unknown_policy_is_found_out_first():
         run_rsd_libero.run(run_rsd_libero.Arguments(policy="stup"))
 
 
-def test_both_languages_show_the_same_commands_and_they_exist():
-    english, chinese = (
-        re.findall(r"```bash\n(.*?)```", (ROOT / f"docs/{name}.md").read_text(), flags=re.DOTALL)
-        for name in ("libero", "libero.zh-CN")
-    )
-    assert english == chinese
-    lines = [line for block in english for line in block.splitlines()]
+def test_the_commands_of_the_page_mean_what_it_says():
+    lines = (ROOT / "docs/libero.md").read_text().splitlines()
     commands = [shlex.split(line)[2:] for line in lines if line.startswith("python exp/run_rsd_libero.py")]
     parsed = [tyro.cli(run_rsd_libero.Arguments, args=flags) for flags in commands]
     assert [args.check for args in parsed] == [True, False, False]

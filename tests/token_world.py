@@ -10,9 +10,8 @@ from rtc.rsd.policy import TokenModelConfig, TokenPolicy
 from rtc.rsd.rfsq import Tokenizer, TokenizerConfig
 
 SMALL = TokenizerConfig(action_chunk_size=4, latent_dim=2, num_layers=4, tokens_per_layer=1, hidden_dim=8)
-BLOCKS = (1, 1, 2)
 MODELS = {
-    "blocks": TokenModelConfig(blocks=BLOCKS, dim=8, depth=1, num_heads=2, obs_hidden_dim=8, simulated_delay=2),
+    "blocks": TokenModelConfig(blocks=(1, 1, 2), dim=8, depth=1, num_heads=2, obs_hidden_dim=8, simulated_delay=2),
     "draft": TokenModelConfig(blocks=(1, 1), dim=4, depth=1, num_heads=1, obs_hidden_dim=8, simulated_delay=2),
     "layers": TokenModelConfig(blocks=(1,) * 4, dim=8, depth=1, num_heads=2, obs_hidden_dim=8, simulated_delay=2),
     "parallel": TokenModelConfig(blocks=(4,), dim=8, depth=1, num_heads=2, obs_hidden_dim=8, simulated_delay=2),

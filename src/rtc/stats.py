@@ -40,6 +40,11 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
+def p_text(p_value: float) -> str:
+    """A p value as tables show it."""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def percent(interval: Interval, signed: bool = False) -> str:
     """A rate and its interval in percent, for tables."""
     value, low, high = (f"{100 * x:{'+' if signed else ''}.1f}" for x in dataclasses.astuple(interval))

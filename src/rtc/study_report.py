@@ -149,18 +149,14 @@ def comparison_table(study: Study, outcome: Outcome) -> pd.DataFrame:
         {
             "candidate - reference": str(comparison),
             "difference": metric_text(test.interval, study.primary, signed=True),
-            "p": p_text(test.p_value),
-            "p (Holm)": p_text(corrected),
+            "p": stats.p_text(test.p_value),
+            "p (Holm)": stats.p_text(corrected),
             "finding": finding(test, corrected),
             "better / worse levels": _better_worse(study, outcome, comparison),
             **_cost(study, outcome, comparison, test.interval),
         }
         for comparison, test, corrected in zip(known, tests, adjusted, strict=True)
     )
-
-
-def p_text(p_value: float) -> str:
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def finding(test: stats.PairedTest, corrected: float) -> str:

@@ -16,7 +16,6 @@ from rtc.rsd.data import Chunks
 from rtc.rsd.experiment import Runs
 from rtc.rsd.policy import TokenPolicy
 from rtc.rsd.rfsq import Tokenizer
-from rtc.study_report import p_text
 
 SOLVED, RETURN, JERK = "returned_episode_solved", "returned_episode_returns", "rms_ddelta_action"
 # Per level and name of a condition.
@@ -64,7 +63,7 @@ def gain_table(cells: Cells, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
         {
             "difference": f"{candidate} - {reference}",
             "solved (points)": stats.percent(test.interval, signed=True),
-            "p (Holm)": p_text(p),
+            "p (Holm)": stats.p_text(p),
         }
         for (candidate, reference), test, p in zip(pairs, tests, adjusted, strict=True)
     )
@@ -72,18 +71,16 @@ def gain_table(cells: Cells, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
 
 def passes_table(cells: Cells) -> pd.DataFrame:
     """Passes of the main model per query: their mean and the share of every number, averaged over the levels."""
+    columns = {column for cell in cells.values() for column in cell.result if column.startswith("passes_")}
+    counts = sorted(int(column.removeprefix("passes_")) for column in columns)
     rows = []
     for name in names(cells, 1):
         found = [cells[level, name].result for level in names(cells, 0)]
-        shares = {int(key[7:]) for one in found for key in one if key.startswith("passes_")}
-        if shares:
-            row = {"arm": name, "mean passes": f"{sum(one['mean_flow_steps'] for one in found) / len(found):.2f}"}
-            means = {
-                count: sum(one.get(f"passes_{count}", 0.0) or 0.0 for one in found) / len(found) for count in shares
-            }
-            rows.append(row | {count: f"{100 * share:.1f} %" for count, share in means.items()})
-    counts = sorted({column for row in rows for column in row if isinstance(column, int)})
-    return pd.DataFrame(rows, columns=["arm", "mean passes", *counts]).astype(object).fillna("")
+        shares = {count: np.mean([one.get(f"passes_{count}", 0.0) for one in found]) for count in counts}
+        if any(shares.values()):
+            row = {"arm": name, "mean passes": f"{np.mean([one['mean_flow_steps'] for one in found]):.2f}"}
+            rows.append(row | {count: f"{100 * share:.1f} %" if share else "" for count, share in shares.items()})
+    return pd.DataFrame(rows)
 
 
 def delay_table(cells: Cells) -> pd.DataFrame:
