@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from rtc import cli, levels, provenance, report, results, throughput
+from rtc.bench import throughput
+from rtc.shared import commands, files, provenance, tables
+from rtc.worlds.kinetix import levels
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,10 @@ def run(args: Arguments) -> None:
     table = pd.DataFrame(rows)
     medians = table[[column for column in table if column.startswith("×")]].median()
     summary = ", ".join(f"{column} {value:.0f}" for column, value in medians.items())
-    text = f"# Simulation speed\n\n{__doc__}\n{report.format_table(table)}\n\nMedian over levels: {summary}.\n\n"
-    results.atomic_write(args.output, text + provenance.footer(started))
-    print(f"{report.format_table(table)}\n{summary}\nwrote {args.output}")
+    text = f"# Simulation speed\n\n{__doc__}\n{tables.format_table(table)}\n\nMedian over levels: {summary}.\n\n"
+    files.atomic_write(args.output, text + provenance.footer(started))
+    print(f"{tables.format_table(table)}\n{summary}\nwrote {args.output}")
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

@@ -4,9 +4,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rtc import cli, results
-from rtc.rsd import bench, bench_report
-from rtc.rsd.experiment import Runs
+from rtc.bench import tokens, tokens_report
+from rtc.shared import commands, files
+from rtc.study.protocols.rsd_cells import Runs
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Arguments:
 
 
 def run(args: Arguments) -> None:
-    started, root = time.time(), results.require_writable(args.output_root)
-    measured = bench.measure(args.runs.tokens, args.runs.flow, args.level, args.queries, args.repeats)
-    bench_report.write(measured, root, started)
+    started, root = time.time(), files.require_writable(args.output_root)
+    measured = tokens.measure(args.runs.tokens, args.runs.flow, args.level, args.queries, args.repeats)
+    tokens_report.write(measured, root, started)
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from rtc import cli, delays, evaluation, experiment, report
-from rtc.evaluation import EvalConfig
+from rtc.delay import profiles
+from rtc.shared import commands, tables
+from rtc.study import evaluation, runner
+from rtc.study.evaluation import EvalConfig
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Arguments:
 
 
 def run(args: Arguments) -> None:
-    subject = experiment.load_subject(args.run_path, args.level_path)
-    profile = delays.profile("long_tail")
+    subject = runner.load_subject(args.run_path, args.level_path)
+    profile = profiles.profile("long_tail")
     base = EvalConfig(num_evals=args.num_evals, delay_profile=profile, model=subject.policy.config)
     settings = [
         dataclasses.replace(base, method=method, num_slots=slots) for method in args.methods for slots in args.slots
@@ -56,8 +58,8 @@ def run(args: Arguments) -> None:
         }
         for config, outcomes in runs.items()
     ]
-    print(report.format_table(pd.DataFrame(rows)))
+    print(tables.format_table(pd.DataFrame(rows)))
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

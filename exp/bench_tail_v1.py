@@ -16,9 +16,13 @@ from typing import Any
 
 import pandas as pd
 
-from rtc import benchmark, cli, evaluation, execution, experiment, provenance, report, results
-from rtc.benchmark import Setting
-from rtc.protocol import TailArguments
+from rtc.bench import closed_loop
+from rtc.bench.closed_loop import Setting
+from rtc.control import executor
+from rtc.shared import commands, files, provenance, tables
+from rtc.study import cells as results_cells
+from rtc.study import evaluation, runner
+from rtc.study.protocols.tail_arguments import TailArguments
 
 STEP_D = Path(__file__).with_name("run_stepD_tail_v1.py")
 
@@ -44,7 +48,7 @@ class Arguments:
     physics: str = "fast"
     methods: tuple[str, ...] = ("naive", "realtime")
     num_slots: int = evaluation.DEFAULT_SLOTS
-    query_block: int = execution.QUERY_BLOCK
+    query_block: int = executor.QUERY_BLOCK
     ticks: int = 128
     long_horizon: int = 4
     repeats: int = 7
@@ -56,11 +60,11 @@ class Arguments:
 
 def tick_table(args: Arguments) -> pd.DataFrame:
     """One row per method."""
-    subject = experiment.load_subject(args.run_path, args.level_path)
+    subject = runner.load_subject(args.run_path, args.level_path)
     env, policy = evaluation.observed(subject.level, subject.policy, args.physics)
     steps = TailArguments.num_flow_steps
     setting = Setting(env, policy, steps, args.num_slots, args.ticks, args.query_block)
-    return pd.DataFrame(benchmark.tick_table(setting, args.methods, args.long_horizon, args.repeats))
+    return pd.DataFrame(closed_loop.tick_table(setting, args.methods, args.long_horizon, args.repeats))
 
 
 def run_matrix(args: Arguments, name: str, folder: Path) -> dict[str, Any]:
@@ -71,7 +75,7 @@ def run_matrix(args: Arguments, name: str, folder: Path) -> dict[str, Any]:
     wall_s, peak_mb = run_process(
         [sys.executable, str(STEP_D), *flags], {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     )
-    cells = pd.read_csv(output / results.COLLECTED)
+    cells = pd.read_csv(output / results_cells.COLLECTED)
     first = ~cells.duplicated("method")
     return {
         "matrix": name,
@@ -106,14 +110,14 @@ def run(args: Arguments) -> None:
         with tempfile.TemporaryDirectory() as folder:
             rows = [run_matrix(args, name, Path(folder)) for name in ("cold", "warm")]
         sections.append(("The whole matrix", pd.DataFrame(rows)))
-        print(report.format_table(sections[-1][1]), flush=True)
+        print(tables.format_table(sections[-1][1]), flush=True)
     sections.insert(0, ("One control tick", tick_table(args)))
-    text = "\n\n".join(f"## {title}\n\n{report.format_table(table)}" for title, table in sections)
+    text = "\n\n".join(f"## {title}\n\n{tables.format_table(table)}" for title, table in sections)
     settings = f"Physics: {args.physics}; {args.num_slots} slots per device, queries in blocks of {args.query_block}."
     text = f"# Speed of tail_v1\n\n{__doc__}\n{settings}\n\n{text}\n\n{provenance.footer(started)}"
-    results.atomic_write(args.output, text)
+    files.atomic_write(args.output, text)
     print(f"{text}\nwrote {args.output}")
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

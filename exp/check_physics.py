@@ -15,8 +15,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rtc import checkpoints, cli, equivalence, levels, provenance, report, results
-from rtc.equivalence import TOLERANCE, Episodes, TickErrors
+from rtc.bench import equivalence
+from rtc.bench.equivalence import TOLERANCE, Episodes, TickErrors
+from rtc.policies import checkpoints
+from rtc.shared import commands, files, provenance
+from rtc.shared import tables as report
+from rtc.worlds.kinetix import levels
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def run(args: Arguments) -> None:
         tables[1].append(apart)
         tables[2].append(statistics)
         print(ticks[0], flush=True)
-        results.atomic_write(args.output, page(tables, args, started))
+        files.atomic_write(args.output, page(tables, args, started))
     print(f"wrote {args.output}")
 
 
@@ -142,4 +146,4 @@ def page(tables: tuple[list[dict], ...], args: Arguments, started: float) -> str
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

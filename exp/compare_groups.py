@@ -8,8 +8,10 @@ Episodes are paired by seed and number; they share their random numbers.
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtc import aggregate, cli, results, stats
-from rtc.results import CellData
+from rtc.shared import commands
+from rtc.study import cells, statistics
+from rtc.study.cells import CellData
+from rtc.study.protocols import tail_v1
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ def read_group(directory: str) -> list[CellData]:
     places = sorted(Path(directory).glob("seed_*"), key=lambda place: int(place.name.removeprefix("seed_")))
     if not places:
         raise ValueError(f"{directory} holds no cells seed_<n>: give <experiment>/<profile>/<method>")
-    return [results.read_cell(place) for place in places]
+    return [cells.read_cell(place) for place in places]
 
 
 def run(args: Arguments) -> None:
@@ -39,13 +41,13 @@ def run(args: Arguments) -> None:
     if pairs[0] != pairs[1]:
         raise ValueError("candidate and reference hold other seeds or episodes: they cannot be paired")
     for name, group in (("candidate", candidate), ("reference", reference)):
-        rate = stats.solve_rate(group)
+        rate = statistics.solve_rate(group)
         print(f"{name}: solved {rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of {getattr(args, name)}")
-    for metric in aggregate.DIFFERENCE_METRICS:
-        found = stats.group_difference(candidate, reference, metric.column)
+    for metric in tail_v1.DIFFERENCE_METRICS:
+        found = statistics.group_difference(candidate, reference, metric.column)
         value, low, high = (metric.show(found[key], "+") for key in ("difference", "low", "high"))
         print(f"{metric.label}: {value} [{low}, {high}] over {found['pairs']} pairs")
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

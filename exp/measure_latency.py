@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from rtc import cli, experiment, latency, methods, provenance, report, results
-from rtc.evaluation import EvalConfig
+from rtc import methods
+from rtc.bench import latency
+from rtc.shared import commands, files, provenance, tables
+from rtc.study import runner
+from rtc.study.evaluation import EvalConfig
 
 INTRODUCTION = """\
 # Latency of one query
@@ -58,27 +61,27 @@ class Arguments:
 def query_function(args: Arguments, name: str) -> Callable[[int], object]:
     """What answers the queries of one method."""
     run_path = methods.run_for(name, args.run_path, args.prefix_run_path)
-    subject = experiment.load_subject(run_path, args.level_path)
+    subject = runner.load_subject(run_path, args.level_path)
     config = EvalConfig(method=name, num_flow_steps=args.num_flow_steps, model=subject.policy.config)
     return latency.query_function(config, subject)
 
 
 def run(args: Arguments) -> None:
-    started, root = time.time(), results.require_writable(args.output_root)
+    started, root = time.time(), files.require_writable(args.output_root)
     ask = {name: query_function(args, name) for name in args.methods}
     rows = []
     for name, found in latency.measure(ask, args.queries, args.warm_up, args.block).items():
-        results.atomic_write(root / f"{name}.csv", results.to_csv(found.trace().round(6)))
+        files.atomic_write(root / f"{name}.csv", files.to_csv(found.trace().round(6)))
         rows.append({"method": name, **found.row()})
         if args.profile_dir is not None:
             latency.profile(ask[name], f"{args.profile_dir}/{name}")
     table = pd.DataFrame(rows)
     facts = {"arguments": dataclasses.asdict(args), "latency_ms": rows, **provenance.provenance(started)}
-    results.atomic_write(root / "latency.json", json.dumps(facts, indent=2) + "\n")
-    text = "\n".join([INTRODUCTION, report.format_table(table) + "\n", provenance.footer(started)])
-    results.atomic_write(root / "summary.md", text)
+    files.atomic_write(root / "latency.json", json.dumps(facts, indent=2) + "\n")
+    text = "\n".join([INTRODUCTION, tables.format_table(table) + "\n", provenance.footer(started)])
+    files.atomic_write(root / "summary.md", text)
     print(f"wrote {Path(root) / 'summary.md'}")
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rtc import cli, figures, provenance, report, results, training_report
-from rtc.levels import LEVEL_NAMES
-from rtc.stats import Interval
-from rtc.training_report import Shipped
+from rtc.report import figures, training
+from rtc.report.training import Shipped
+from rtc.shared import commands, files, provenance, tables
+from rtc.study.statistics import Interval
+from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 INTRODUCTION = """\
 Each run `logs-bc/<run>/<epoch>/policies/` holds one policy per level (`.safetensors`, and its facts in `.json`).
@@ -50,7 +51,7 @@ class Arguments:
 
 def section(name: str, policies: dict[Shipped, Interval]) -> str:
     """The table of one run and epoch."""
-    table = report.format_table(pd.DataFrame([training_report.row(*item) for item in policies.items()]))
+    table = tables.format_table(pd.DataFrame([training.row(*item) for item in policies.items()]))
     rates = [rate.value for rate in policies.values()]
     mean = f"Mean over {len(rates)} levels: {np.mean(rates):.1%}; lowest: {min(rates):.1%}."
     return f"## {name}\n\n{table}\n\n{mean}\n"
@@ -59,21 +60,21 @@ def section(name: str, policies: dict[Shipped, Interval]) -> str:
 def run(args: Arguments) -> None:
     started = time.time()
     groups: dict[tuple[Path, int], dict[Shipped, Interval]] = {}
-    for policy in training_report.shipped(args.root, args.levels):
-        rate = training_report.solve_rate(policy, args.cells, args.num_evals)
+    for policy in training.shipped(args.root, args.levels):
+        rate = training.solve_rate(policy, args.cells, args.num_evals)
         groups.setdefault((policy.run, policy.epoch), {})[policy] = rate
     parts = ["# Policies\n", INTRODUCTION.format(num_evals=args.num_evals)]
     parts += [section(f"{run.name}, epoch {epoch}", found) for (run, epoch), found in groups.items()]
     parts.append("![Cloning curves](cloning_curves.png)\n")
     runs = list(dict.fromkeys(run for run, _ in groups))
-    figures.save(training_report.cloning_curves(runs, args.levels), args.root / "cloning_curves")
+    figures.save(training.cloning_curves(runs, args.levels), args.root / "cloning_curves")
     if (args.expert_run / "stats").is_dir():
-        figures.save(training_report.expert_curves(args.expert_run, args.levels), args.root / "expert_curves")
+        figures.save(training.expert_curves(args.expert_run, args.levels), args.root / "expert_curves")
     if (args.root / "expert_curves.png").is_file():
         parts.append("![Expert curves](expert_curves.png)\n")
-    results.atomic_write(args.root / "README.md", "\n".join([*parts, provenance.footer(started)]))
+    files.atomic_write(args.root / "README.md", "\n".join([*parts, provenance.footer(started)]))
     print(f"wrote {args.root / 'README.md'}")
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from rtc import cli, delays, evaluation, experiment, methods, provenance, report, results, shared_delay, stats
-from rtc.controller import ExecutionConfig
-from rtc.evaluation import EvalConfig
+from rtc import methods
+from rtc.bench import shared_delay
+from rtc.control.controller import ExecutionConfig
+from rtc.delay import profiles as delays_profiles
+from rtc.delay import sampling
+from rtc.shared import commands, files, provenance, tables
+from rtc.study import evaluation, runner, statistics
+from rtc.study.evaluation import EvalConfig
 
 INTRODUCTION = """\
 # Tail control, simulated in two ways
@@ -45,12 +50,12 @@ class Arguments:
     output: Path = Path("exp_runs/shared_delay.md")
 
 
-def row(args: Arguments, subject: experiment.Subject, method: str, profile: str, shared: bool) -> dict[str, object]:
+def row(args: Arguments, subject: runner.Subject, method: str, profile: str, shared: bool) -> dict[str, object]:
     """One simulation of one condition."""
     config = EvalConfig(
         num_evals=args.num_evals,
         method=method,
-        delay_profile=delays.profile(profile),
+        delay_profile=delays_profiles.profile(profile),
         execution=ExecutionConfig(execute_horizon=args.execute_horizon),
         model=subject.policy.config,
     )
@@ -62,7 +67,7 @@ def row(args: Arguments, subject: experiment.Subject, method: str, profile: str,
                 env,
                 policy,
                 methods.make(method),
-                delays.make_process(config.delay_profile),
+                sampling.make_process(config.delay_profile),
                 seed=seed,
                 episodes=args.num_evals,
                 execute_horizon=args.execute_horizon,
@@ -73,16 +78,16 @@ def row(args: Arguments, subject: experiment.Subject, method: str, profile: str,
             won = evaluation.evaluate(config, subject.level, subject.policy, seed=seed).records.solved
         rates.append(float(won.mean()))
         successes += int(won.sum())
-    solved = stats.wilson(successes, len(args.seeds) * args.num_evals)
+    solved = statistics.wilson(successes, len(args.seeds) * args.num_evals)
     kind = "shared" if shared else "own"
-    return {"delays": kind, "method": method, "profile": profile, "solved": stats.percent(solved)} | {
-        "std": f"{100 * stats.seed_std(rates):.2f}"
+    return {"delays": kind, "method": method, "profile": profile, "solved": statistics.percent(solved)} | {
+        "std": f"{100 * statistics.seed_std(rates):.2f}"
     }
 
 
 def run(args: Arguments) -> None:
     started = time.time()
-    subject = experiment.load_subject(args.run_path, args.level_path)
+    subject = runner.load_subject(args.run_path, args.level_path)
     rows = [
         row(args, subject, method, profile, shared)
         for shared in (True, False)
@@ -90,11 +95,11 @@ def run(args: Arguments) -> None:
         for profile in args.profiles
     ]
     sizes = {"seeds": len(args.seeds), "episodes": len(args.seeds) * args.num_evals, "horizon": args.execute_horizon}
-    table = report.format_table(pd.DataFrame(rows))
+    table = tables.format_table(pd.DataFrame(rows))
     text = "\n".join([INTRODUCTION.format(**sizes), table, "", provenance.footer(started)])
-    results.atomic_write(args.output, text)
+    files.atomic_write(args.output, text)
     print(f"{table}\nwrote {args.output}")
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

@@ -7,11 +7,15 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtc import cli, delay_sweep, delay_sweep_report, experiment, methods
-from rtc.delay_sweep import Sweep
-from rtc.evaluation import DEFAULT_SLOTS, EvalConfig
-from rtc.experiment import Subject
-from rtc.levels import LEVEL_NAMES
+from rtc import methods
+from rtc.report import published_curve as delay_sweep_report
+from rtc.shared import commands
+from rtc.study import runner
+from rtc.study.evaluation import DEFAULT_SLOTS, EvalConfig
+from rtc.study.protocols import published_curve
+from rtc.study.protocols.published_curve import Sweep
+from rtc.study.runner import Subject
+from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Arguments:
 @functools.cache
 def load(run_path: str, level: str) -> Subject:
     """A level and the run's policy for it; methods share them."""
-    return experiment.load_subject(run_path, f"worlds/l/{level}.json")
+    return runner.load_subject(run_path, f"worlds/l/{level}.json")
 
 
 def run_level(args: Arguments, level: str) -> None:
@@ -58,17 +62,17 @@ def run_level(args: Arguments, level: str) -> None:
     for method in args.methods:
         subject = load(methods.run_for(method, args.run_path, args.prefix_run_path), level)
         chunk = subject.policy.action_chunk_size
-        points = set(delay_sweep.curve(args.delays, chunk))
+        points = set(published_curve.curve(args.delays, chunk))
         if args.grid and method in args.grid_methods:
-            points |= set(delay_sweep.grid(args.delays, chunk))
+            points |= set(published_curve.grid(args.delays, chunk))
         base = EvalConfig(
             num_evals=args.num_evals,
             num_flow_steps=args.num_flow_steps,
             num_slots=args.num_slots,
             model=subject.policy.config,
         )
-        cells = delay_sweep.plan(level, (method,), sorted(points), base)
-        experiment.run_cells(Path(args.output_root) / "cells" / level, cells, subject)
+        cells = published_curve.plan(level, (method,), sorted(points), base)
+        runner.run_cells(Path(args.output_root) / "cells" / level, cells, subject)
 
 
 def run(args: Arguments) -> None:
@@ -77,10 +81,10 @@ def run(args: Arguments) -> None:
             run_level(args, level)
     run_path = methods.run_for(args.methods[0], args.run_path, args.prefix_run_path)
     chunk = load(run_path, args.levels[0]).policy.action_chunk_size
-    curve, grid = delay_sweep.curve(args.delays, chunk), delay_sweep.grid(args.delays, chunk)
+    curve, grid = published_curve.curve(args.delays, chunk), published_curve.grid(args.delays, chunk)
     sweep = Sweep.read(Path(args.output_root) / "cells", args.levels, args.methods, grid)
     delay_sweep_report.write(sweep, curve, grid if args.grid else [], Path(args.output_root))
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

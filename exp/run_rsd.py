@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rtc import cli
-from rtc.rsd import program
-from rtc.rsd.program import Protocol
+from rtc.programs import rsd
+from rtc.programs.rsd import Protocol
+from rtc.shared import commands
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Arguments:
 def run(args: Arguments) -> None:
     if not args.bench.exists():
         raise FileNotFoundError(f"no times of passes at {args.bench}: run `python exp/bench_rsd.py` first")
-    program.run(args.protocol, json.loads(args.bench.read_text()))
+    rsd.run(args.protocol, json.loads(args.bench.read_text()))
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

@@ -6,11 +6,12 @@ python exp/run_rsd_libero.py --check
 
 from dataclasses import dataclass, field
 
-from rtc import cli, report, results
-from rtc.libero import constants, evaluation, policies, setup_check
-from rtc.libero.evaluation import Plan
-from rtc.libero.policies import PolicyConfig
-from rtc.libero.simulator import LiberoTasks
+from rtc.shared import commands, files, tables
+from rtc.study import libero
+from rtc.study.libero import Plan
+from rtc.worlds.libero import constants, policies, setup_check
+from rtc.worlds.libero.policies import PolicyConfig
+from rtc.worlds.libero.simulator import LiberoTasks
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ def run(args: Arguments) -> None:
     for plan in plans:
         source = LiberoTasks(plan.suite)
         with policies.opened(args.policy, args.policy_config, plan.suite) as policy:
-            directory = evaluation.evaluate(plan, source, policy, args.output_root, args.overwrite)
-        print(report.format_table(results.read_csv(directory / evaluation.SUMMARY)))
+            directory = libero.evaluate(plan, source, policy, args.output_root, args.overwrite)
+        print(tables.format_table(files.read_csv(directory / libero.SUMMARY)))
         print(f"results: {directory}")
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtc import cli, experiment, preview, report, results
-from rtc.evaluation import EvalConfig
-from rtc.experiment import PlannedCell
-from rtc.protocol import TailArguments
-from rtc.results import Cell
+from rtc.report import preview
+from rtc.shared import commands, files, tables
+from rtc.study import cells, runner
+from rtc.study.cells import Cell
+from rtc.study.evaluation import EvalConfig
+from rtc.study.protocols.tail_arguments import TailArguments
+from rtc.study.runner import PlannedCell
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Arguments(TailArguments):
 
 
 def run(args: Arguments) -> None:
-    subject = experiment.load_subject(args.run_path, args.level_path)
+    subject = runner.load_subject(args.run_path, args.level_path)
     config = EvalConfig(
         num_evals=args.num_evals,
         num_flow_steps=args.num_flow_steps,
@@ -31,14 +33,14 @@ def run(args: Arguments) -> None:
         model=subject.policy.config,
     )
     plan = [PlannedCell(Cell("no_delay", "naive", seed, subject.level.name), config) for seed in args.seeds]
-    places = experiment.run_cells(args.output_root, plan, subject, overwrite=args.overwrite)
-    table = results.collect(args.output_root, [planned.cell for planned in plan])
+    places = runner.run_cells(args.output_root, plan, subject, overwrite=args.overwrite)
+    table = cells.collect(args.output_root, [planned.cell for planned in plan])
     root = Path(args.output_root)
-    results.atomic_write(root / "results.csv", results.to_csv(table))
-    preview.write(root / "preview.mp4", subject, config, places[plan[0].cell] / results.TRACE)
-    print(report.format_table(table[list(results.MAIN_COLUMNS)]))
+    files.atomic_write(root / "results.csv", files.to_csv(table))
+    preview.write(root / "preview.mp4", subject, config, places[plan[0].cell] / cells.TRACE)
+    print(tables.format_table(table[list(cells.MAIN_COLUMNS)]))
     print(f"results: {root / 'results.csv'}   video: {root / 'preview.mp4'}")
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

@@ -3,13 +3,16 @@
 import dataclasses
 from dataclasses import dataclass, field
 
-from rtc import cli, delays, experiment, report, results
-from rtc.controller import ExecutionConfig
-from rtc.estimators import EstimatorConfig
-from rtc.evaluation import EvalConfig
-from rtc.experiment import PlannedCell
-from rtc.protocol import TailArguments
-from rtc.results import Cell
+from rtc.control.controller import ExecutionConfig
+from rtc.delay import profiles as delays
+from rtc.delay.estimators import EstimatorConfig
+from rtc.shared import commands, tables
+from rtc.study import cells as results
+from rtc.study import runner
+from rtc.study.cells import Cell
+from rtc.study.evaluation import EvalConfig
+from rtc.study.protocols.tail_arguments import TailArguments
+from rtc.study.runner import PlannedCell
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def plan(args: Arguments, base: EvalConfig, level_name: str) -> list[PlannedCell
 
 
 def run(args: Arguments) -> None:
-    subject = experiment.load_subject(args.run_path, args.level_path)
+    subject = runner.load_subject(args.run_path, args.level_path)
     base = EvalConfig(
         num_evals=args.num_evals,
         num_flow_steps=args.num_flow_steps,
@@ -56,11 +59,11 @@ def run(args: Arguments) -> None:
         model=subject.policy.config,
     )
     cells = plan(args, base, subject.level.name)
-    experiment.run_cells(args.output_root, cells, subject, overwrite=args.overwrite)
+    runner.run_cells(args.output_root, cells, subject, overwrite=args.overwrite)
     table = results.collect(args.output_root, [planned.cell for planned in cells])
-    print(report.format_table(table[list(results.MAIN_COLUMNS)]))
+    print(tables.format_table(table[list(results.MAIN_COLUMNS)]))
     print(f"results: {args.output_root}/{results.COLLECTED}")
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

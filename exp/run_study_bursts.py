@@ -2,8 +2,9 @@
 
 import dataclasses
 
-from rtc import delays, study_program
-from rtc.study import Comparison, Study, arm
+from rtc.delay import profiles as delay_profiles
+from rtc.programs import study
+from rtc.study.study import Comparison, Study, arm
 
 METHODS = ("naive", "realtime", "trained_prefix")
 # With chunks of 8 the old chunk outlasts two queries of 4 ticks in a row, but not two of 6.
@@ -12,20 +13,20 @@ LENGTHS = (2, 5, 10)
 SHARE = 0.05
 
 
-def single(spike: int) -> delays.DelayProfileConfig:
+def single(spike: int) -> delay_profiles.DelayProfileConfig:
     """The delays of long_tail, with spikes of this many ticks."""
-    return dataclasses.replace(delays.profile("long_tail"), p_spike=SHARE, d_spike=spike)
+    return dataclasses.replace(delay_profiles.profile("long_tail"), p_spike=SHARE, d_spike=spike)
 
 
-def burst(spike: int, length: int) -> delays.DelayProfileConfig:
+def burst(spike: int, length: int) -> delay_profiles.DelayProfileConfig:
     """The same delays, as often, with bursts of spikes of this mean length."""
     start = SHARE / (1 - SHARE) / length
-    return dataclasses.replace(delays.profile("burst"), d_spike=spike, p_burst_start=start, p_burst_end=1 / length)
+    return dataclasses.replace(delay_profiles.profile("burst"), d_spike=spike, p_burst_start=start, p_burst_end=1 / length)
 
 
-def profiles() -> dict[str, delays.DelayProfileConfig]:
+def profiles() -> dict[str, delay_profiles.DelayProfileConfig]:
     """No delay, and single spikes and bursts of both sizes."""
-    found = {"no_delay": delays.profile("no_delay")}
+    found = {"no_delay": delay_profiles.profile("no_delay")}
     for spike in SPIKES:
         found[f"single_{spike}"] = single(spike)
         found |= {f"burst_{spike}x{length}": burst(spike, length) for length in LENGTHS}
@@ -50,4 +51,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    study_program.main(STUDY, __doc__)
+    study.main(STUDY, __doc__)

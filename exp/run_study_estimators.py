@@ -1,8 +1,9 @@
 """Study H: methods that know the true delay against methods that estimate it."""
 
-from rtc import delays, study_program
-from rtc.estimators import EstimatorConfig
-from rtc.study import Comparison, Study, arm, starting_at_median
+from rtc.delay import profiles
+from rtc.delay.estimators import EstimatorConfig
+from rtc.programs import study
+from rtc.study.study import Comparison, Study, arm, starting_at_median
 
 PROFILES = ("no_delay", "long_tail", "burst", "heavy")
 METHODS = ("realtime", "trained_prefix")
@@ -18,7 +19,7 @@ START_AT_1 = "window_max+start1"
 
 def estimators(profile: str) -> dict[str, EstimatorConfig]:
     """The estimators under a profile: where it makes a difference, also one that starts from 1 tick."""
-    found = {name: starting_at_median(delays.profile(profile), config) for name, config in ESTIMATORS.items()}
+    found = {name: starting_at_median(profiles.profile(profile), config) for name, config in ESTIMATORS.items()}
     default = EstimatorConfig("window_max")
     return found | ({START_AT_1: default} if found["window_max"] != default else {})
 
@@ -51,4 +52,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    study_program.main(STUDY, __doc__)
+    study.main(STUDY, __doc__)

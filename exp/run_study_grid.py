@@ -4,11 +4,12 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from rtc import figures, study_program
-from rtc.controller import ExecutionConfig
-from rtc.delays import DelayProfileConfig
-from rtc.estimators import EstimatorConfig
-from rtc.study import Comparison, Outcome, Study, arm
+from rtc.control.controller import ExecutionConfig
+from rtc.delay.estimators import EstimatorConfig
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.programs import study as study_program
+from rtc.report import figures
+from rtc.study.study import Comparison, Outcome, Study, arm
 
 DELAYS = (0, 1, 2, 3, 4, 6)
 HORIZONS = (1, 2, 4, 6, 8)

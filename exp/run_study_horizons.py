@@ -1,8 +1,8 @@
 """Study I: an execute horizon that follows the planned delay against fixed ones."""
 
-from rtc import study_program
-from rtc.controller import ExecutionConfig
-from rtc.study import Comparison, Study, arm
+from rtc.control.controller import ExecutionConfig
+from rtc.programs import study
+from rtc.study.study import Comparison, Study, arm
 
 PROFILES = ("no_delay", "long_tail", "burst", "heavy")
 METHODS = ("naive", "realtime")
@@ -37,4 +37,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    study_program.main(STUDY, __doc__)
+    study.main(STUDY, __doc__)

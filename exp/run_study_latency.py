@@ -9,10 +9,12 @@ import functools
 
 import numpy as np
 
-from rtc import cli, delays, study_program
-from rtc.delays import DelayProfileConfig
-from rtc.levels import ROOT
-from rtc.study import PREFIX_RUN, Arm, Study, arm, versus
+from rtc.delay import profiles
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.programs import study as study_program
+from rtc.shared import commands
+from rtc.shared.paths import ROOT
+from rtc.study.study import PREFIX_RUN, Arm, Study, arm, versus
 
 TRACES = ROOT / "exp_runs/latency"
 # A query of the naive method, in ms: 1.35, 2.25 and 4.5 control ticks, so that noise in the measurement seldom decides
@@ -26,7 +28,7 @@ SAME_POLICY = "naive+prefix_policy"
 @functools.cache
 def scale() -> float:
     """Factor on the measured latencies that makes the median naive query take `MODEL_MS`."""
-    return MODEL_MS / float(np.median(delays.read_trace(TRACES / "naive.csv")))
+    return MODEL_MS / float(np.median(profiles.read_trace(TRACES / "naive.csv")))
 
 
 def profile(method: str, frequency: int) -> DelayProfileConfig:
@@ -64,5 +66,5 @@ def study() -> Study:
 
 
 if __name__ == "__main__":
-    with cli.plain_errors():
+    with commands.plain_errors():
         study_program.main(study(), __doc__)

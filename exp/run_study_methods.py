@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from rtc import study_program
-from rtc.controller import ExecutionConfig
-from rtc.estimators import EstimatorConfig
+from rtc.control.controller import ExecutionConfig
+from rtc.delay.estimators import EstimatorConfig
 from rtc.methods import MethodOptions
-from rtc.study import PREFIX_RUN, Arm, Study, arm, versus
+from rtc.programs import study
+from rtc.study.study import PREFIX_RUN, Arm, Study, arm, versus
 
 PROFILES = ("no_delay", "long_tail", "tail_controlled", "burst", "heavy")
 HORIZON = 2
@@ -75,4 +75,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    study_program.main(STUDY, __doc__)
+    study.main(STUDY, __doc__)

@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from rtc import study_program
-from rtc.estimators import EstimatorConfig
+from rtc.delay.estimators import EstimatorConfig
 from rtc.methods import MethodOptions
-from rtc.study import PREFIX_RUN, RUN, Arm, Comparison, Study, arm
+from rtc.programs import study
+from rtc.study.study import PREFIX_RUN, RUN, Arm, Comparison, Study, arm
 
 PROFILES = ("no_delay", "long_tail", "heavy")
 NAIVE, SAME_POLICY = "naive", "naive+prefix_policy"
@@ -58,4 +58,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    study_program.main(STUDY, __doc__)
+    study.main(STUDY, __doc__)

@@ -2,9 +2,10 @@
 
 import dataclasses
 
-from rtc import delay_profiles, study_program
-from rtc.delays import DelayProfileConfig
-from rtc.study import Comparison, Study, arm
+from rtc.delay import profiles as delay_profiles
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.programs import study
+from rtc.study.study import Comparison, Study, arm
 
 SPIKY = DelayProfileConfig(mode="mixture", base_delays=(0, 1, 2), base_probs=(0.5, 0.3, 0.2), p_spike=0.1, d_spike=8)
 CONTROLS = {
@@ -49,4 +50,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    study_program.main(STUDY, __doc__)
+    study.main(STUDY, __doc__)

@@ -1,7 +1,7 @@
 """Study M: how much results depend on the policy that happened to be cloned."""
 
-from rtc import study_program
-from rtc.study import RUN, Comparison, Study, arm, versus
+from rtc.programs import study
+from rtc.study.study import RUN, Comparison, Study, arm, versus
 
 PROFILES = ("no_delay", "long_tail", "heavy")
 METHODS = ("naive", "realtime")
@@ -37,4 +37,4 @@ STUDY = Study(
 )
 
 if __name__ == "__main__":
-    study_program.main(STUDY, __doc__)
+    study.main(STUDY, __doc__)

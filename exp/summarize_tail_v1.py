@@ -3,9 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtc import aggregate, checkpoints, cli, provenance, report, results, traces, webpage
-from rtc.aggregate import CONTROLLED, LONG_TAIL, NAIVE, REALTIME, Experiment
-from rtc.protocol import TailArguments
+from rtc.control import timeline
+from rtc.policies import checkpoints
+from rtc.report import tail_v1 as report_tail_v1
+from rtc.report import web
+from rtc.shared import commands, files, provenance, tables
+from rtc.study import cells
+from rtc.study.protocols import tail_v1
+from rtc.study.protocols.tail_arguments import TailArguments
+from rtc.study.protocols.tail_v1 import CONTROLLED, LONG_TAIL, NAIVE, REALTIME, Experiment
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ def load(args: Arguments) -> Experiment:
     flags = f"--level-path {args.level_path} --run-path {args.run_path} --num-evals {args.num_evals}"
     flags += f" --num-flow-steps {args.num_flow_steps} --seeds {' '.join(map(str, args.seeds))}"
     command = f"python exp/run_stepD_tail_v1.py --output-root {args.output_root} {flags}"
-    found = aggregate.load_experiment(
+    found = tail_v1.load_experiment(
         args.output_root,
         args.baseline_root,
         profiles=args.profiles,
@@ -65,18 +71,18 @@ def load(args: Arguments) -> Experiment:
 
 def run(args: Arguments) -> None:
     found = load(args)
-    root = results.require_writable(args.output_root)
-    shown = results.Cell(LONG_TAIL, REALTIME, args.seeds[0], Path(args.level_path).stem)
-    trace_path = results.cell_dir(root, shown) / results.TRACE
-    trace = traces.load_trace(trace_path) if trace_path.exists() else None
-    summary = report.write_report(found, root, command=provenance.command_line(), trace=trace)
-    print(report.format_table(report.outcome_table(summary)), end="\n\n")
-    print(report.format_table(report.delay_table(summary)), end="\n\n")
-    print("\n".join(report.verdict_lines(aggregate.judge(found))), end="\n\n")
-    webpage.write(root, "tail_v1")
-    for name in (results.COLLECTED, "summary.csv", "summary.md", "index.html", "figures"):
+    root = files.require_writable(args.output_root)
+    shown = cells.Cell(LONG_TAIL, REALTIME, args.seeds[0], Path(args.level_path).stem)
+    trace_path = cells.cell_dir(root, shown) / cells.TRACE
+    trace = timeline.load_trace(trace_path) if trace_path.exists() else None
+    summary = report_tail_v1.write_report(found, root, command=provenance.command_line(), trace=trace)
+    print(tables.format_table(report_tail_v1.outcome_table(summary)), end="\n\n")
+    print(tables.format_table(report_tail_v1.delay_table(summary)), end="\n\n")
+    print("\n".join(report_tail_v1.verdict_lines(tail_v1.judge(found))), end="\n\n")
+    web.write(root, "tail_v1")
+    for name in (cells.COLLECTED, "summary.csv", "summary.md", "index.html", "figures"):
         print(root / name)
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__)
+    commands.start(Arguments, run, __doc__)

@@ -13,7 +13,7 @@ chunk=8
 weak_epoch=2
 levels=("$@")
 if [ $# -eq 0 ]; then
-  mapfile -t levels < <(python -c 'from rtc.levels import LEVEL_NAMES; print(*LEVEL_NAMES, sep="\n")')
+  mapfile -t levels < <(python -c 'from rtc.worlds.kinetix.levels import LEVEL_NAMES; print(*LEVEL_NAMES, sep="\n")')
 fi
 
 train() {

@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rtc import cli, cloning, levels, runtime
-from rtc.levels import LEVEL_NAMES
-from rtc.rsd import arms, data, report, training
-from rtc.rsd.rfsq import TokenizerConfig
-from rtc.rsd.training import FitConfig
-from rtc.training import as_dict, claim
+from rtc.policies import checkpoints
+from rtc.policies.tokens.rfsq import TokenizerConfig
+from rtc.report import rsd
+from rtc.shared import commands, runtime
+from rtc.study.protocols import rsd_arms
+from rtc.training import cloning, token_data, tokens
+from rtc.training.runs import as_dict, claim
+from rtc.training.tokens import FitConfig
+from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Arguments:
         held_out: share of the episodes that is kept from training.
     """
 
-    levels: tuple[str, ...] = arms.LEVELS
+    levels: tuple[str, ...] = rsd_arms.LEVELS
     tokenizer_levels: tuple[str, ...] = LEVEL_NAMES
     data_run: Path = Path("logs-expert/benchmark")
     run_path: Path = Path("logs-bc/rsd")
@@ -42,47 +45,47 @@ class Arguments:
 def train(args: Arguments) -> None:
     started = time.time()
     names = tuple(dict.fromkeys((*args.tokenizer_levels, *args.levels)))
-    demos = data.load(args.data_run, names)
-    parts = {name: data.of_level(demos[name], name, held_out=args.held_out) for name in names}
+    demos = token_data.load(args.data_run, names)
+    parts = {name: token_data.of_level(demos[name], name, held_out=args.held_out) for name in names}
     facts = {
         name: cloning.data_facts(
-            args.data_run / "data" / f"{levels.level_slug(f'worlds/l/{name}.json')}.npz", demos[name]
+            args.data_run / "data" / f"{checkpoints.level_slug(f'worlds/l/{name}.json')}.npz", demos[name]
         )
         for name in names
     }
     # The levels of the policies may change from run to run; everything else decides what is in the checkpoints.
     with claim(args.run_path, as_dict(args), True, may_differ=("levels",)):
         sections = train_all(args, demos, parts, facts)
-    report.write_training(args.run_path, sections, started)
+    rsd.write_training(args.run_path, sections, started)
 
 
 def train_all(args: Arguments, demos: Mapping, parts: Mapping, facts: Mapping) -> list[str]:
     """Trains what is missing; returns the sections of the report."""
-    path = arms.tokenizer_path(args.run_path)
-    tokenizer = training.train_tokenizer(
-        data.join([parts[name] for name in args.tokenizer_levels]),
+    path = rsd_arms.tokenizer_path(args.run_path)
+    tokenizer = tokens.train_tokenizer(
+        token_data.join([parts[name] for name in args.tokenizer_levels]),
         TokenizerConfig(),
         args.tokenizer,
         path,
         {"data": {name: facts[name] for name in args.tokenizer_levels}},
     )
-    sections = [report.tokenizer_section(tokenizer, {name: parts[name] for name in args.tokenizer_levels}, path)]
+    sections = [rsd.tokenizer_section(tokenizer, {name: parts[name] for name in args.tokenizer_levels}, path)]
     for name in args.levels:
         policies = {}
-        for model, sizes in arms.MODELS.items():
-            policies[model] = training.train_policy(
+        for model, sizes in rsd_arms.MODELS.items():
+            policies[model] = tokens.train_policy(
                 demos[name],
                 parts[name],
                 path,
                 sizes,
                 args.policy,
-                arms.policy_path(args.run_path, model, name),
+                rsd_arms.policy_path(args.run_path, model, name),
                 facts[name],
             )
             runtime.make_room()
-        sections.append(report.policies_section(name, policies, tokenizer, parts[name], demos[name].obs))
+        sections.append(rsd.policies_section(name, policies, tokenizer, parts[name], demos[name].obs))
     return sections
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, train, __doc__)
+    commands.start(Arguments, train, __doc__)

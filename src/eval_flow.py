@@ -13,12 +13,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from rtc import cli, delay_sweep, delays, experiment, report, results
-from rtc.delays import DelayProfileConfig
-from rtc.evaluation import EvalConfig, evaluate
-from rtc.experiment import PlannedCell
-from rtc.levels import LEVEL_NAMES
-from rtc.results import Cell
+from rtc.delay import profiles
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.shared import commands, files
+from rtc.shared import tables as report
+from rtc.study import cells as results_cells
+from rtc.study import runner
+from rtc.study.cells import Cell
+from rtc.study.evaluation import EvalConfig, evaluate
+from rtc.study.protocols import published_curve
+from rtc.study.runner import PlannedCell
+from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 __all__ = ["Arguments", "DelayProfileConfig", "EvalConfig", "evaluate", "run"]
 
@@ -63,13 +68,13 @@ def plan(args: Arguments, level_name: str) -> list[PlannedCell]:
         if args.profile is not None:
             raise ValueError(f"sweep=True and profile={args.profile!r}: the sweep sets the delays, so leave one out")
         size = args.config.model.action_chunk_size
-        points = delay_sweep.grid(range(min(MAX_SWEPT_DELAY, size // 2) + 1), size)
-        return delay_sweep.plan(level_name, SWEEP_METHODS, points, args.config, args.seed)
+        points = published_curve.grid(range(min(MAX_SWEPT_DELAY, size // 2) + 1), size)
+        return published_curve.plan(level_name, SWEEP_METHODS, points, args.config, args.seed)
     config, name = args.config, "custom"
     if args.profile is not None:
         if config.delay_profile != DelayProfileConfig():
             raise ValueError(f"profile={args.profile!r} and config.delay_profile both set the delay: leave one out")
-        config, name = dataclasses.replace(config, delay_profile=delays.profile(args.profile)), args.profile
+        config, name = dataclasses.replace(config, delay_profile=profiles.profile(args.profile)), args.profile
     elif config.delay_profile == DelayProfileConfig():
         name = "no_delay"
     return [PlannedCell(Cell(name, config.method, args.seed, level_name), config)]
@@ -78,7 +83,7 @@ def plan(args: Arguments, level_name: str) -> list[PlannedCell]:
 def run(args: Arguments) -> None:
     """Evaluates every level, writes `<output_dir>/results.csv` and prints its table."""
     step, model = args.config.step, args.config.model
-    subjects = [experiment.load_subject(args.run_path, path, step, model) for path in args.level_paths]
+    subjects = [runner.load_subject(args.run_path, path, step, model) for path in args.level_paths]
     names = [subject.level.name for subject in subjects]
     if len(set(names)) < len(names):
         raise ValueError(f"level_paths name {names}: results are kept by level name, so give each name once")
@@ -86,14 +91,14 @@ def run(args: Arguments) -> None:
     for subject in subjects:
         cells = plan(args, subject.level.name)
         root = Path(args.output_dir) / subject.level.name
-        experiment.run_cells(root, cells, subject, overwrite=args.overwrite)
-        tables.append(results.collect(root, [planned.cell for planned in cells]))
+        runner.run_cells(root, cells, subject, overwrite=args.overwrite)
+        tables.append(results_cells.collect(root, [planned.cell for planned in cells]))
     table = pd.concat(tables, ignore_index=True)
     path = Path(args.output_dir) / "results.csv"
-    results.atomic_write(path, results.to_csv(table))
-    print(report.format_table(table[list(results.MAIN_COLUMNS)]))
+    files.atomic_write(path, files.to_csv(table))
+    print(report.format_table(table[list(results_cells.MAIN_COLUMNS)]))
     print(f"results: {path}")
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, run, __doc__, default=lambda: cli.from_file(Arguments))
+    commands.start(Arguments, run, __doc__, default=lambda: commands.from_file(Arguments))

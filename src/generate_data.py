@@ -4,8 +4,12 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from rtc import cli, demonstrations, levels, recipe, training
-from rtc.demonstrations import DataConfig
+from rtc.policies import checkpoints
+from rtc.shared import commands
+from rtc.shared import paths as levels_paths
+from rtc.training import demonstrations, recipe, runs
+from rtc.training.demonstrations import DataConfig
+from rtc.worlds.kinetix import levels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Arguments:
     config: DataConfig = dataclasses.field(default_factory=DataConfig)
     level_paths: tuple[str, ...] = ("worlds/l/grasp_easy.json",)
     """Levels to record: paths, names, or "all" for the benchmark's 12."""
-    recipe: Path | None = levels.ROOT / "worlds/demonstrations.toml"
+    recipe: Path | None = levels_paths.ROOT / "worlds/demonstrations.toml"
     """What single levels need that differs from the defaults; flags win over it. None records all levels alike."""
     resume: bool = True
     """Continue a recording found in the folder; --no-resume starts afresh."""
@@ -41,13 +45,13 @@ PRESETS = {
 def generate(args: Arguments) -> list[Path]:
     """Records what the arguments ask for; returns the files."""
     config, preset = args.config, PRESETS[args.preset].config
-    paths = training.expand_levels(args.level_paths, levels.LEVEL_NAMES)
-    loaded = {levels.level_slug(path): levels.load(path) for path in paths}
+    paths = runs.expand_levels(args.level_paths, levels.LEVEL_NAMES)
+    loaded = {checkpoints.level_slug(path): levels.load(path) for path in paths}
     configs = {slug: recipe.for_level(args.recipe, level.name, config, preset) for slug, level in loaded.items()}
     for of_level in configs.values():
-        of_level.check_devices(training.device_mesh().size)
+        of_level.check_devices(runs.device_mesh().size)
     files = []
-    with training.claim(config.run_path / "data", training.as_dict(config), args.resume):
+    with runs.claim(config.run_path / "data", runs.as_dict(config), args.resume):
         for slug, level in loaded.items():
             env = levels.make_env(level, configs[slug].physics)
             files.append(demonstrations.generate(env, slug, configs[slug], resume=args.resume))
@@ -56,8 +60,8 @@ def generate(args: Arguments) -> list[Path]:
 
 
 def main() -> None:
-    with cli.plain_errors():
-        generate(training.cli(Arguments, PRESETS))
+    with commands.plain_errors():
+        generate(runs.cli(Arguments, PRESETS))
 
 
 if __name__ == "__main__":

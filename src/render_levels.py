@@ -5,8 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from rtc import cli, levels, render
-from rtc.results import atomic_path
+from rtc.shared import commands, paths
+from rtc.shared.files import atomic_path
+from rtc.worlds.kinetix import levels, render
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Arguments:
 
     level_paths: tuple[str, ...] = tuple(f"worlds/l/{name}.json" for name in levels.LEVEL_NAMES)
     """World files, Kinetix dumps or level names."""
-    output: Path = levels.ROOT / "worlds" / "levels.png"
+    output: Path = paths.ROOT / "worlds" / "levels.png"
     """Picture to write; any format that Pillow knows by its suffix."""
     size: int = 360
     """Pixels per level."""
@@ -34,4 +35,4 @@ def render_levels(args: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    cli.start(Arguments, render_levels, Arguments.__doc__)
+    commands.start(Arguments, render_levels, Arguments.__doc__)

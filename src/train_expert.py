@@ -4,9 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from rtc import cli, levels, ppo_training, recipe, training
-from rtc.expert import ExpertConfig
-from rtc.ppo_training import TrainConfig
+from rtc.policies import checkpoints
+from rtc.shared import commands
+from rtc.shared import paths as levels_paths
+from rtc.training import ppo_training, recipe, runs
+from rtc.training.expert import ExpertConfig
+from rtc.training.ppo_training import TrainConfig
+from rtc.worlds.kinetix import levels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Arguments:
     """Levels to train on, one after the other: paths, names, or "all" for the benchmark's 12."""
     run_path: Path = Path("logs-expert/default")
     """Folder of the run."""
-    recipe: Path | None = levels.ROOT / "worlds/training.toml"
+    recipe: Path | None = levels_paths.ROOT / "worlds/training.toml"
     """What single levels need that differs from the defaults; flags win over it. None trains all levels alike."""
     resume: bool = True
     """Continue a run found in the folder; --no-resume starts afresh."""
@@ -41,16 +45,16 @@ PRESETS = {
 def train(args: Arguments) -> dict[str, float]:
     """Trains what the arguments ask for; returns the solve rate by expert name."""
     config, preset = args.config, PRESETS[args.preset].config
-    paths = training.expand_levels(args.level_paths, levels.LEVEL_NAMES)
-    loaded = {levels.level_slug(path): levels.load(path) for path in paths}
+    paths = runs.expand_levels(args.level_paths, levels.LEVEL_NAMES)
+    loaded = {checkpoints.level_slug(path): levels.load(path) for path in paths}
     configs = {slug: recipe.for_level(args.recipe, level.name, config, preset) for slug, level in loaded.items()}
     for of_level in configs.values():
-        of_level.check_devices(training.device_mesh().size)
+        of_level.check_devices(runs.device_mesh().size)
     solve_rates = {}
-    with training.claim(args.run_path, training.as_dict(config), args.resume, ppo_training.FREE_FIELDS):
+    with runs.claim(args.run_path, runs.as_dict(config), args.resume, ppo_training.FREE_FIELDS):
         for slug, level in loaded.items():
             config, facts_path = configs[slug], args.run_path / "levels" / f"{slug}.json"
-            training.keep_facts(facts_path, training.as_dict(config), args.resume, ppo_training.FREE_FIELDS)
+            runs.keep_facts(facts_path, runs.as_dict(config), args.resume, ppo_training.FREE_FIELDS)
             env = levels.make_env(level, config.physics)
             entries = tuple(levels.varying_observation_entries(level).tolist())
             sizes = {"history": config.history, "width": config.width, "initial_std": config.initial_std}
@@ -63,8 +67,8 @@ def train(args: Arguments) -> dict[str, float]:
 
 
 def main() -> None:
-    with cli.plain_errors():
-        train(training.cli(Arguments, PRESETS))
+    with commands.plain_errors():
+        train(runs.cli(Arguments, PRESETS))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,11 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from rtc import cli, cloning, demonstrations, levels, training
-from rtc.cloning import CloningConfig
+from rtc.policies import checkpoints
+from rtc.shared import commands
+from rtc.training import cloning, demonstrations, runs
+from rtc.training.cloning import CloningConfig
+from rtc.worlds.kinetix import levels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +40,11 @@ PRESETS = {
 def train(args: Arguments) -> list[Path]:
     """Trains what the arguments ask for; returns the last checkpoint of each level, without suffix."""
     config = args.config
-    paths = training.expand_levels(args.level_paths, levels.LEVEL_NAMES)
-    data_paths = {slug: config.run_path / "data" / f"{slug}.npz" for slug in map(levels.level_slug, paths)}
+    paths = runs.expand_levels(args.level_paths, levels.LEVEL_NAMES)
+    data_paths = {slug: config.run_path / "data" / f"{slug}.npz" for slug in map(checkpoints.level_slug, paths)}
     demonstrations.require(data_paths.values())
     policies = []
-    with training.claim(args.output_path, training.as_dict(config), args.resume, cloning.FREE_FIELDS):
+    with runs.claim(args.output_path, runs.as_dict(config), args.resume, cloning.FREE_FIELDS):
         for slug, data_path in data_paths.items():
             data = demonstrations.load(data_path)
             print(f"{data_path}: {data.summary()}")
@@ -55,8 +58,8 @@ def train(args: Arguments) -> list[Path]:
 
 
 def main() -> None:
-    with cli.plain_errors():
-        train(training.cli(Arguments, PRESETS))
+    with commands.plain_errors():
+        train(runs.cli(Arguments, PRESETS))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ import pytest
 import generate_data
 import train_expert
 from line_world import DEVICES, ENTRIES, ENV, LEVEL, SLUG, SMALL_PPO
-from rtc import levels, runtime
-from rtc.demonstrations import DataConfig
+from rtc.shared import runtime
+from rtc.training.demonstrations import DataConfig
+from rtc.worlds.kinetix import levels
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rtc.libero import setup_check
+from rtc.worlds.libero import setup_check
 
 PIXELS = 16
 

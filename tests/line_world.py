@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from model import ModelConfig
-from rtc.cloning import CloningConfig
-from rtc.environment import Transition
-from rtc.ppo_training import TrainConfig
+from rtc.control.environment import Transition
+from rtc.training.cloning import CloningConfig
+from rtc.training.ppo_training import TrainConfig
 
 DEVICES = jax.device_count()
 LEVEL = "worlds/l/grasp_easy.json"

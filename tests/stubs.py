@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from model import FlowPolicy, ModelConfig
-from rtc.environment import Transition
+from rtc.control.environment import Transition
 from rtc.methods import Method
 
 HASH_MODULUS = 10_007

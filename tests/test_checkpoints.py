@@ -15,7 +15,7 @@ import safetensors.numpy
 from flax import nnx
 
 from model import FlowPolicy, ModelConfig
-from rtc.checkpoints import list_epochs, load_policy, policy_path, save_policy, sha256
+from rtc.policies.checkpoints import list_epochs, load_policy, policy_path, save_policy, sha256
 
 UPSTREAM = Path(__file__).parent / "goldens" / "upstream_format.pkl"
 CONFIG = ModelConfig(8, 12, 6, num_layers=2, action_chunk_size=4, simulated_delay=2)

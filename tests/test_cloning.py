@@ -16,10 +16,11 @@ from hypothesis.extra import numpy as hnp
 import generate_data
 import train_flow
 from line_world import DEVICES, ENTRIES, LEVEL, SLUG, SMALL_CLONING, SMALL_PPO, Killed, assert_same, dies_at_call
-from rtc import checkpoints, cloning, demonstrations, training
-from rtc.cloning import Trainer
-from rtc.demonstrations import DataConfig
-from rtc.expert import Expert, ExpertConfig, save_expert
+from rtc.policies import checkpoints, weights
+from rtc.training import cloning, demonstrations, runs
+from rtc.training.cloning import Trainer
+from rtc.training.demonstrations import DataConfig
+from rtc.training.expert import Expert, ExpertConfig, save_expert
 
 pytestmark = pytest.mark.usefixtures("line_world")
 
@@ -94,7 +95,7 @@ def test_killed_recording_ends_as_an_uninterrupted_one(expert_run, data, tmp_pat
     config = DataConfig(run_path=run_path, num_transitions=2000, num_envs=4 * DEVICES, ticks_per_part=64)
     arguments = generate_data.Arguments(config, (LEVEL,))
     with monkeypatch.context() as patch:
-        dies_at_call(patch, training, "save_tree", 2)
+        dies_at_call(patch, weights, "save_tree", 2)
         with pytest.raises(Killed):
             generate_data.generate(arguments)
     (path,) = generate_data.generate(arguments)
@@ -152,7 +153,7 @@ def cloned(data, tmp_path_factory):
 
 def test_cloning_learns_and_notes_where_its_data_came_from(cloned, data):
     run = cloned.parents[2]
-    rows = training.read_rows(run / "stats" / f"{SLUG}.csv")
+    rows = runs.read_rows(run / "stats" / f"{SLUG}.csv")
     assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
     assert checkpoints.list_epochs(run) == [2, 4]
     _, facts = load_policy(cloned)
@@ -164,7 +165,7 @@ def test_cloning_learns_and_notes_where_its_data_came_from(cloned, data):
 
 def test_killed_cloning_ends_as_an_uninterrupted_one(cloned, data, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        dies_at_call(patch, training, "require_finite", 3)
+        dies_at_call(patch, runs, "require_finite", 3)
         with pytest.raises(Killed):
             clone(data, tmp_path)
     resumed, whole = load_policy(clone(data, tmp_path))[0], load_policy(cloned)[0]
@@ -177,10 +178,10 @@ def test_starting_afresh_leaves_nothing_of_the_old_run(tmp_path):
     for path in (old, other):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
-    training.discard(tmp_path, SLUG)
+    runs.discard(tmp_path, SLUG)
     assert other.exists()
     assert not old.exists()
-    training.discard(tmp_path, "worlds_l_other")
+    runs.discard(tmp_path, "worlds_l_other")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,10 +6,12 @@ import pytest
 import tyro
 
 import eval_flow
-from rtc import cli, config_file, delays, study_file
-from rtc.delays import DelayProfileConfig
-from rtc.estimators import EstimatorConfig
-from rtc.evaluation import EvalConfig
+from rtc.delay import profiles
+from rtc.delay.estimators import EstimatorConfig
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.shared import commands, toml
+from rtc.study import files
+from rtc.study.evaluation import EvalConfig
 
 EVALUATION = """\
 method = "realtime"
@@ -63,7 +65,7 @@ def written(tmp_path):
 
 
 def test_a_file_fills_nested_configurations(written):
-    config = config_file.fill(EvalConfig(), config_file.read(written(EVALUATION)), "file")
+    config = toml.fill(EvalConfig(), toml.read(written(EVALUATION)), "file")
     assert (config.method, config.num_evals, config.num_flow_steps) == ("realtime", 64, 5)
     assert config.delay_profile == DelayProfileConfig(
         mode="markov",
@@ -80,9 +82,9 @@ def test_a_file_fills_nested_configurations(written):
 
 def test_flags_win_over_the_file(written):
     argv = ["--run-path", "logs-bc/x", "--config-file", str(written(EVALUATION)), "--config.num-evals", "8"]
-    args = tyro.cli(eval_flow.Arguments, default=cli.from_file(eval_flow.Arguments, argv), args=argv)
+    args = tyro.cli(eval_flow.Arguments, default=commands.from_file(eval_flow.Arguments, argv), args=argv)
     assert (args.run_path, args.config.num_evals, args.config.method) == ("logs-bc/x", 8, "realtime")
-    plain = tyro.cli(eval_flow.Arguments, default=cli.from_file(eval_flow.Arguments, argv[:2]), args=argv[:2])
+    plain = tyro.cli(eval_flow.Arguments, default=commands.from_file(eval_flow.Arguments, argv[:2]), args=argv[:2])
     assert plain.config == EvalConfig()
 
 
@@ -102,27 +104,27 @@ def test_flags_win_over_the_file(written):
 )
 def test_faulty_files_are_explained(written, text, message):
     with pytest.raises(ValueError, match=message):
-        config_file.fill(EvalConfig(), config_file.read(written(text)), "file")
+        toml.fill(EvalConfig(), toml.read(written(text)), "file")
 
 
 @pytest.mark.parametrize("text", ["method = ", None])
 def test_unreadable_files_are_explained(written, tmp_path, text):
     path = tmp_path / "none.toml" if text is None else written(text)
     with pytest.raises(ValueError, match="cannot be read as TOML"):
-        config_file.read(path)
+        toml.read(path)
 
 
 def test_a_study_file_is_profiles_times_methods(written):
-    study = study_file.read(written(STUDY))
+    study = files.read(written(STUDY))
     assert (study.name, study.title, study.levels) == ("hedging", "Does hedging help?", ("grasp_easy", "catapult"))
     assert study.profiles == ["long_tail", "hedged", "slow"]
     assert study.methods == ["realtime", "soft"]
     arms = {one.key: one for one in study.arms}
     assert arms["long_tail", "realtime"].config == EvalConfig(
-        method="realtime", delay_profile=delays.profile("long_tail"), estimator=EstimatorConfig(initial=0)
+        method="realtime", delay_profile=profiles.profile("long_tail"), estimator=EstimatorConfig(initial=0)
     )
     soft = arms["hedged", "soft"]
-    assert soft.config.delay_profile == dataclasses.replace(delays.profile("long_tail"), hedge=2)
+    assert soft.config.delay_profile == dataclasses.replace(profiles.profile("long_tail"), hedge=2)
     assert (soft.config.method, soft.config.estimator.q, soft.run_path) == ("realtime", 0.9, "logs-bc/other")
     assert arms["slow", "soft"].config.delay_profile.median_ms == 80.0
     assert str(study.comparisons[0]) == "soft (hedged) - realtime (long_tail)"
@@ -143,25 +145,25 @@ def test_a_study_file_is_profiles_times_methods(written):
 )
 def test_faulty_studies_are_explained(written, change, message):
     with pytest.raises(ValueError, match=message):
-        study_file.read(written(STUDY.replace(*change)))
+        files.read(written(STUDY.replace(*change)))
 
 
 def test_defaults_of_a_study_file_hold_for_all_methods(written):
     text = STUDY.replace(
         "[profiles.long_tail]", "[defaults]\nexecution = { execute_horizon = 2 }\n[profiles.long_tail]"
     )
-    arms = study_file.read(
+    arms = files.read(
         written("num_evals = 64\n" + text.replace("[methods.soft]", "[methods.soft]\nexecution.execute_horizon = 4"))
     )
     horizons = {one.method: one.config.execution.execute_horizon for one in arms.arms}
     assert arms.num_evals == 64
     assert horizons == {"realtime": 2, "soft": 4}
     with pytest.raises(ValueError, match="defaults: step is the last one"):
-        study_file.read(written(STUDY + "[defaults]\nstep = 3"))
+        files.read(written(STUDY + "[defaults]\nstep = 3"))
     with pytest.raises(ValueError, match="num_evals='many' must be an integer"):
-        study_file.read(written('num_evals = "many"\n' + STUDY))
+        files.read(written('num_evals = "many"\n' + STUDY))
 
 
 def test_a_study_needs_profiles_and_methods(written):
     with pytest.raises(ValueError, match=r"has no tables \[profiles"):
-        study_file.read(written('name = "x"'))
+        files.read(written('name = "x"'))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from rtc import delays
-from rtc.delays import DelayProfileConfig
+from rtc.delay import profiles, sampling
+from rtc.delay.profiles import DelayProfileConfig
 
 MIXTURE = DelayProfileConfig(mode="mixture", base_delays=(0, 1, 3), base_probs=(0.7, 0.2, 0.1), p_spike=0.05, d_spike=9)
 
@@ -28,15 +28,15 @@ def trace(tmp_path):
 @partial(jax.jit, static_argnames="count")
 def draws(process, key, count):
     def query(stream, _):
-        draw, stream = delays.sample(process, stream)
+        draw, stream = sampling.sample(process, stream)
         return stream, draw
 
-    return jax.lax.scan(query, delays.init(key), length=count)[1]
+    return jax.lax.scan(query, sampling.init(key), length=count)[1]
 
 
 def draw(config, *, key=0, count=20_000):
     """The first `count` delays of one stream."""
-    return np.asarray(draws(delays.make_process(config), jax.random.key(key), count).delay)
+    return np.asarray(draws(sampling.make_process(config), jax.random.key(key), count).delay)
 
 
 def assert_share(occurred, probability):
@@ -63,13 +63,13 @@ def test_mixture_has_its_law():
 
 
 def test_long_tail_is_the_protocol():
-    sample = draw(delays.PROFILES["long_tail"])
+    sample = draw(profiles.PROFILES["long_tail"])
     shares = [np.mean(sample == d) for d in (0, 1, 4)]
     np.testing.assert_allclose(shares, [0.855, 0.095, 0.05], atol=0.01)
 
 
 def test_cap_is_the_same_stream_cut_off():
-    long_tail, capped = (draw(delays.PROFILES[name]) for name in ("long_tail", "tail_controlled"))
+    long_tail, capped = (draw(profiles.PROFILES[name]) for name in ("long_tail", "tail_controlled"))
     np.testing.assert_array_equal(capped, np.minimum(long_tail, 2))
     assert capped.max() == 2
 
@@ -83,13 +83,13 @@ def test_zero_probability_entries_never_occur():
 
 def test_a_delay_depends_on_its_index_alone():
     """Without bursts, the k-th delay of a stream does not depend on the delays before it."""
-    process = delays.make_process(MIXTURE)
-    jumped = delays.init(jax.random.key(0))._replace(index=jnp.int32(7), spiking=jnp.array(True))
-    assert int(delays.sample(process, jumped)[0].delay) == draw(MIXTURE)[7]
+    process = sampling.make_process(MIXTURE)
+    jumped = sampling.init(jax.random.key(0))._replace(index=jnp.int32(7), spiking=jnp.array(True))
+    assert int(sampling.sample(process, jumped)[0].delay) == draw(MIXTURE)[7]
 
 
 def test_bursts_have_their_marginal_law_and_their_length():
-    config = delays.PROFILES["burst"]
+    config = profiles.PROFILES["burst"]
     sample = np.stack([draw(config, key=key, count=4000) for key in range(20)])
     spikes = sample == 4
     # 80,000 dependent delays hold about 800 bursts; a share is known to about 5 % of itself.
@@ -137,7 +137,7 @@ def share_up_to(delay):
 
 
 def test_hedging_does_not_escape_a_burst():
-    config = delays.PROFILES["burst"]
+    config = profiles.PROFILES["burst"]
     assert_same = np.testing.assert_array_equal
     assert_same(draw(dataclasses.replace(config, hedge=4)) == 4, draw(config) == 4)
 
@@ -161,18 +161,18 @@ def test_dropped_spikes_are_base_delays():
 
 def test_anytime_returns_in_time_with_the_steps_there_was_time_for():
     config = dataclasses.replace(MIXTURE, anytime=2)
-    found = draws(delays.make_process(config), jax.random.key(0), 2000)
+    found = draws(sampling.make_process(config), jax.random.key(0), 2000)
     np.testing.assert_array_equal(found.delay, np.minimum(draw(MIXTURE, count=2000), 2))
-    steps = np.asarray(jax.vmap(lambda one: delays.flow_steps(one, 10))(found))
+    steps = np.asarray(jax.vmap(lambda one: sampling.flow_steps(one, 10))(found))
     # 2 of 3 ticks are time for 6 of 10 steps, 2 of 9 for 2.
     assert {(int(c), int(s)) for c, s in zip(found.complete, steps, strict=True)} == {(0, 10), (1, 10), (3, 6), (9, 2)}
-    none = draws(delays.make_process(dataclasses.replace(MIXTURE, anytime=0)), jax.random.key(0), 2000)
-    assert set(np.asarray(jax.vmap(lambda one: delays.flow_steps(one, 10))(none)).tolist()) == {1, 10}
+    none = draws(sampling.make_process(dataclasses.replace(MIXTURE, anytime=0)), jax.random.key(0), 2000)
+    assert set(np.asarray(jax.vmap(lambda one: sampling.flow_steps(one, 10))(none)).tolist()) == {1, 10}
 
 
 def test_a_cap_comes_before_anytime():
     config = dataclasses.replace(MIXTURE, anytime=2, tail_cap=4)
-    found = draws(delays.make_process(config), jax.random.key(0), 2000)
+    found = draws(sampling.make_process(config), jax.random.key(0), 2000)
     assert set(found.complete.tolist()) == {0, 1, 3, 4}
 
 
@@ -209,8 +209,8 @@ def test_trace_respects_the_cap(trace):
 
 def test_profiles_of_one_shape_share_their_structure():
     shapes = {
-        jax.tree.map(lambda x: (x.shape, x.dtype), delays.make_process(config)).__repr__()
-        for config in (*delays.PROFILES.values(), MIXTURE)
+        jax.tree.map(lambda x: (x.shape, x.dtype), sampling.make_process(config)).__repr__()
+        for config in (*profiles.PROFILES.values(), MIXTURE)
     }
     assert len(shapes) == 1
 
@@ -274,9 +274,9 @@ def test_bad_traces_are_refused(tmp_path, content, message):
     if content is not None:
         path.write_text(content)
     with pytest.raises(ValueError, match=message):
-        delays.make_process(DelayProfileConfig(mode="trace", trace_path=str(path)))
+        sampling.make_process(DelayProfileConfig(mode="trace", trace_path=str(path)))
 
 
 def test_unknown_profile_suggests_a_name():
     with pytest.raises(ValueError, match="did you mean 'long_tail'"):
-        delays.profile("longtail")
+        profiles.profile("longtail")

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rtc.estimators import EstimatorConfig
+from rtc.delay.estimators import EstimatorConfig
 
 DELAYS = [0, 3, 1, 0, 5, 2, 2, 0, 0, 0, 0, 1]
 

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from model import FlowPolicy, ModelConfig
 from reference_executor import Rules, run_episode
-from rtc import delays, execution, methods, slots
-from rtc.controller import ExecutionConfig, make_controller
-from rtc.delays import DelayProfileConfig
-from rtc.estimators import EstimatorConfig
-from rtc.records import NEVER
+from rtc import methods
+from rtc.control import executor, slots
+from rtc.control.controller import ExecutionConfig, make_controller
+from rtc.control.records import NEVER
+from rtc.delay import profiles, sampling
+from rtc.delay.estimators import EstimatorConfig
+from rtc.delay.profiles import DelayProfileConfig
 from stubs import Counting, EchoPolicy, HashEnv, NoisePolicy, SmoothEnv
 
 SIZE, LIMIT = 4, 24
@@ -25,7 +27,7 @@ SIZE, LIMIT = 4, 24
 def controller_of(method="realtime", profile=None, estimator=None, **config):
     return make_controller(
         Counting() if method == "counts" else methods.make(method),
-        delays.make_process(profile or DelayProfileConfig()),
+        sampling.make_process(profile or DelayProfileConfig()),
         (estimator or EstimatorConfig()).make(),
         ExecutionConfig(action_noise=0.0, **config),
     )
@@ -36,7 +38,7 @@ NUM_STEPS = 5
 
 def run(controller, *, end_every=0, seed=0, episodes=range(5), num_slots=4, policy=None, query_block=3):
     """Five episodes in four slots, whose queries are answered three at a time."""
-    return execution.rollout(
+    return executor.rollout(
         HashEnv(jnp.int32(end_every)),
         policy or EchoPolicy(),
         controller,
@@ -59,7 +61,7 @@ def flow_policy():
 
 
 def run_smooth(controller, env=None, policy=None, *, episodes=range(9), num_slots=4, query_block=None):
-    return execution.rollout(
+    return executor.rollout(
         env or SmoothEnv(),
         policy or flow_policy(),
         controller,
@@ -80,16 +82,16 @@ def assert_same(records, expected, compare=np.testing.assert_array_equal):
 @jax.jit
 def draw_all(process, key):
     def query(stream, _):
-        draw, stream = delays.sample(process, stream)
-        return stream, (draw.delay, delays.flow_steps(draw, NUM_STEPS))
+        draw, stream = sampling.sample(process, stream)
+        return stream, (draw.delay, sampling.flow_steps(draw, NUM_STEPS))
 
-    return jax.lax.scan(query, delays.init(key), length=LIMIT)[1]
+    return jax.lax.scan(query, sampling.init(key), length=LIMIT)[1]
 
 
 def episode_draws(profile, seed, episode):
     """Delay and flow steps of an episode's queries, sampled one by one outside the executor."""
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), episode), slots.DELAY)
-    columns = draw_all(delays.make_process(profile), key)
+    columns = draw_all(sampling.make_process(profile), key)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
@@ -210,7 +212,7 @@ def test_long_delay_is_not_truncated_to_the_horizon():
 
 
 def test_environments_have_their_own_delays():
-    profile = delays.PROFILES["long_tail"]
+    profile = profiles.PROFILES["long_tail"]
     records = run(controller_of("naive", profile), episodes=range(8))
     rows = {tuple(row[row != NEVER][:12]) for row in records.delay}
     assert len(rows) > 1
@@ -231,7 +233,7 @@ def test_zero_delay_is_the_synchronous_rollout():
 
 
 def test_permuted_episodes_permute_results():
-    controller = controller_of(profile=delays.PROFILES["long_tail"])
+    controller = controller_of(profile=profiles.PROFILES["long_tail"])
     order = np.array([3, 0, 6, 2, 5, 1, 4])
     plain = run(controller, end_every=17, episodes=range(7))
     permuted = run(controller, end_every=17, episodes=order)
@@ -240,14 +242,14 @@ def test_permuted_episodes_permute_results():
 
 @pytest.mark.parametrize("num_slots", [1, 3, 16])
 def test_number_of_slots_does_not_change_results(num_slots):
-    controller = controller_of(profile=delays.PROFILES["long_tail"])
+    controller = controller_of(profile=profiles.PROFILES["long_tail"])
     few = run(controller, end_every=17, episodes=range(9), num_slots=num_slots)
     assert_same(few, run(controller, end_every=17, episodes=range(9), num_slots=6))
 
 
 def test_number_of_slots_does_not_change_a_network_by_a_bit():
     """The queries that share a block change with the number of slots; the program that answers them does not."""
-    controller = controller_of("realtime", delays.PROFILES["long_tail"], execute_horizon=2)
+    controller = controller_of("realtime", profiles.PROFILES["long_tail"], execute_horizon=2)
     base = run_smooth(controller, num_slots=9)
     assert 0 < base.solved.sum() < 9
     assert_same(run_smooth(controller, num_slots=4), base)
@@ -255,14 +257,14 @@ def test_number_of_slots_does_not_change_a_network_by_a_bit():
 
 def test_asking_the_policy_in_blocks_equals_asking_for_all_slots():
     for kind in ("fixed", "adaptive"):
-        controller = controller_of("realtime", delays.PROFILES["long_tail"], execute_horizon=2, horizon=kind)
+        controller = controller_of("realtime", profiles.PROFILES["long_tail"], execute_horizon=2, horizon=kind)
         plain = run_smooth(controller, query_block=9, num_slots=9)
         blocks = run_smooth(controller, query_block=2)
         assert_same(blocks, plain, partial(np.testing.assert_allclose, rtol=0, atol=1e-5))
 
 
 def test_constant_entries_can_be_folded_into_the_policy():
-    controller = controller_of("naive", delays.PROFILES["long_tail"])
+    controller = controller_of("naive", profiles.PROFILES["long_tail"])
     env, policy, entries = SmoothEnv(), flow_policy(), (4, 2, 3)
     folded = policy.observing(entries, env.reset(1)[1][0])
     records = run_smooth(controller, env.observing(entries), folded)
@@ -289,7 +291,7 @@ def test_only_slots_that_launch_a_query_ask_the_policy():
 
 
 def test_no_tick_after_the_end_and_slots_are_refilled():
-    controller = controller_of(profile=delays.PROFILES["long_tail"])
+    controller = controller_of(profile=profiles.PROFILES["long_tail"])
     records = run(controller, end_every=5, episodes=range(64), num_slots=2)
     executed = (~np.isnan(records.actions[..., 0])).sum(axis=1)
     np.testing.assert_array_equal(executed, records.length)
@@ -310,11 +312,13 @@ def test_one_compile_serves_profiles_seeds_and_horizons():
             return super().realtime_action(rng, obs, *args, **kwargs)
 
     jax.tree_util.register_dataclass(Traced, data_fields=[], meta_fields=["action_chunk_size", "action_dim"])
-    for name in delays.PROFILES:
+    for name in profiles.PROFILES:
         for seed in (0, 1):
             for horizon in (1, 3):
                 for kind in ("fixed", "adaptive"):
-                    controller = controller_of("realtime", delays.PROFILES[name], execute_horizon=horizon, horizon=kind)
+                    controller = controller_of(
+                        "realtime", profiles.PROFILES[name], execute_horizon=horizon, horizon=kind
+                    )
                     run(controller, seed=seed, policy=Traced())
     assert len(traced) == 1
 
@@ -324,7 +328,7 @@ def test_action_noise_depends_on_seed_episode_and_tick_alone(method):
     """Replaying the commanded actions with noise from (seed, episode, tick) reproduces every episode's rewards."""
     controller = make_controller(
         methods.make(method),
-        delays.make_process(delays.PROFILES["long_tail"]),
+        sampling.make_process(profiles.PROFILES["long_tail"]),
         EstimatorConfig().make(),
         ExecutionConfig(action_noise=3.0),
     )
@@ -352,7 +356,7 @@ def test_non_finite_actions_are_reported_where_they_start():
             return jnp.where((obs[:, 0] == 5)[:, None, None], jnp.nan, chunk)
 
     jax.tree_util.register_dataclass(Broken, data_fields=[], meta_fields=["action_chunk_size", "action_dim"])
-    records = execution.rollout(
+    records = executor.rollout(
         HashEnv(jnp.int32(0)), Broken(), controller, seed=0, episodes=np.arange(2), num_steps=1, num_slots=2
     )
     assert records.bad_tick.tolist() == [5, 5]
@@ -363,9 +367,9 @@ def test_every_query_draws_its_own_noise():
     """The noise depends on (seed, episode, query) alone: distinct between queries, the same under another profile."""
     seen = {}
     for profile in ("no_delay", "long_tail"):
-        controller = controller_of("naive", delays.PROFILES[profile])
+        controller = controller_of("naive", profiles.PROFILES[profile])
         for episodes, num_slots in (((0, 1, 2), 2), ((2, 0), 4)):
-            records = execution.rollout(
+            records = executor.rollout(
                 HashEnv(jnp.int32(0)),
                 NoisePolicy(),
                 controller,
@@ -384,10 +388,10 @@ def test_every_query_draws_its_own_noise():
 
 
 def test_poses_are_recorded_on_request():
-    controller = controller_of("naive", delays.PROFILES["long_tail"])
+    controller = controller_of("naive", profiles.PROFILES["long_tail"])
     arguments = {"seed": 0, "episodes": np.arange(3), "num_steps": 1}
-    recorded = execution.rollout(HashEnv(jnp.int32(17)), EchoPolicy(), controller, record_poses=True, **arguments)
-    plain = execution.rollout(HashEnv(jnp.int32(17)), EchoPolicy(), controller, **arguments)
+    recorded = executor.rollout(HashEnv(jnp.int32(17)), EchoPolicy(), controller, record_poses=True, **arguments)
+    plain = executor.rollout(HashEnv(jnp.int32(17)), EchoPolicy(), controller, **arguments)
     assert plain.poses == ()
     for row, length in enumerate(recorded.length):
         assert recorded.poses[0][row, :length].tolist() == list(range(1, length + 1))

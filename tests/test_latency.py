@@ -9,9 +9,11 @@ from flax import nnx
 
 import measure_latency
 from model import FlowPolicy
-from rtc import checkpoints, delays, latency
-from rtc.delays import DelayProfileConfig
-from rtc.latency import Latency
+from rtc.bench import latency
+from rtc.bench.latency import Latency
+from rtc.delay import profiles, sampling
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.policies import checkpoints
 from stubs import TINY
 
 
@@ -48,11 +50,11 @@ def test_measured_traces_drive_delay_profiles(tmp_path):
     assert facts["device_kind"]
     assert "trained_prefix" in (root / "summary.md").read_text()
     path = str(root / "naive.csv")
-    measured = delays.read_trace(path)
+    measured = profiles.read_trace(path)
     assert measured.shape == (20,)
     assert measured.max() == pytest.approx(facts["latency_ms"][0]["max"], abs=1e-5)
     scaled = DelayProfileConfig(mode="trace", trace_path=path, trace_scale=100 / np.median(measured), dt_ms=20.0)
-    ticks = np.asarray(delays.make_process(scaled).table)[:20]
+    ticks = np.asarray(sampling.make_process(scaled).table)[:20]
     np.testing.assert_array_equal(ticks, np.ceil(measured * scaled.trace_scale / 20 - 1e-9))
 
 

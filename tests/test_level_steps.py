@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rtc import levels
+from rtc.worlds.kinetix import levels
 
 BATCH = 8
 

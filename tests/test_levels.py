@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rtc import levels
+from rtc.policies import checkpoints
+from rtc.shared import paths
+from rtc.worlds.kinetix import levels
 
 GOLDENS = json.loads((Path(__file__).parent / "goldens" / "levels.json").read_text())
 BODY = (
@@ -81,7 +83,7 @@ def write(folder: Path, data: Any) -> Path:
 
 
 def read(name: str) -> dict[str, Any]:
-    return json.loads((levels.ROOT / "worlds" / "l" / f"{name}.json").read_text())
+    return json.loads((paths.ROOT / "worlds" / "l" / f"{name}.json").read_text())
 
 
 # Built scenes
@@ -169,8 +171,8 @@ def test_bound_actions(name: str, bound: list[int]) -> None:
 
 
 def test_level_slug() -> None:
-    for path in ("worlds/l/grasp_easy.json", "grasp_easy", levels.ROOT / "worlds/l/grasp_easy.json"):
-        assert levels.level_slug(path) == "worlds_l_grasp_easy"
+    for path in ("worlds/l/grasp_easy.json", "grasp_easy", paths.ROOT / "worlds/l/grasp_easy.json"):
+        assert checkpoints.level_slug(path) == "worlds_l_grasp_easy"
 
 
 # Users' full Kinetix levels

@@ -8,13 +8,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from fake_libero import PIXELS, FakeEnvironment, raw_observation
-from rtc import results
-from rtc.delay_profiles import read_trace
-from rtc.libero import adapter, constants, evaluation, policies
-from rtc.libero.constants import SUITES, Suite
-from rtc.libero.episodes import run_episode
-from rtc.libero.evaluation import Plan
-from rtc.libero.policies import PolicyConfig, StubPolicy
+from rtc.delay.profiles import read_trace
+from rtc.shared import files
+from rtc.study import libero
+from rtc.study.libero import Plan
+from rtc.worlds.libero import adapter, constants, policies
+from rtc.worlds.libero.constants import SUITES, Suite
+from rtc.worlds.libero.episodes import run_episode
+from rtc.worlds.libero.policies import PolicyConfig, StubPolicy
 
 SUITE = Suite("libero_spatial", 10, 20)
 
@@ -195,18 +196,18 @@ def test_stub_depends_on_its_seed_and_on_what_it_sees():
 
 
 def test_results_are_tables_and_a_latency_trace(tmp_path):
-    directory = evaluation.evaluate(plan(), FakeTasks(), PolicyWithStats(), tmp_path)
+    directory = libero.evaluate(plan(), FakeTasks(), PolicyWithStats(), tmp_path)
     assert directory == tmp_path / "stub" / "libero_spatial"
-    episodes = results.read_csv(directory / "episodes.csv")
+    episodes = files.read_csv(directory / "episodes.csv")
     assert list(episodes["task_id"]) == [0, 0, 1, 1]
     assert list(episodes["trial"]) == [0, 1, 0, 1]
     assert list(episodes["success"]) == [0, 0, 1, 1]
     assert list(episodes["steps"]) == [20, 20, 4, 4]
-    queries = results.read_csv(directory / "queries.csv")
+    queries = files.read_csv(directory / "queries.csv")
     assert len(queries) == episodes["queries"].sum() == 8
     assert list(queries["inference_ms"]) == list(range(2, 10))  # the first one was the warm-up
     np.testing.assert_array_equal(read_trace(directory / "queries.csv"), queries["latency_ms"])
-    summary = results.read_csv(directory / "summary.csv").set_index("task")
+    summary = files.read_csv(directory / "summary.csv").set_index("task")
     assert list(summary.index) == ["task_0", "task_1", "all"]
     assert list(summary["success_rate"]) == [0, 1, 0.5]
     # Wilson (1927) for 2 of 4, worked out by hand: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n)
@@ -223,10 +224,10 @@ def test_results_are_tables_and_a_latency_trace(tmp_path):
 def test_a_killed_run_goes_on_with_the_same_randomness(tmp_path):
     broken = FakeTasks(fails_in_reset=2)
     with pytest.raises(KeyboardInterrupt):
-        evaluation.evaluate(plan(num_trials=3), broken, StubPolicy(), tmp_path)
+        libero.evaluate(plan(num_trials=3), broken, StubPolicy(), tmp_path)
     source = FakeTasks()
-    directory = evaluation.evaluate(plan(num_trials=3), source, StubPolicy(), tmp_path)
-    assert len(results.read_csv(directory / "episodes.csv")) == 6
+    directory = libero.evaluate(plan(num_trials=3), source, StubPolicy(), tmp_path)
+    assert len(files.read_csv(directory / "episodes.csv")) == 6
     # Task 0 resets for its finished trial too, but runs the other two only.
     assert [env.resets for env in source.environments] == [3, 3]
     assert [[list(s) for s in env.states] for env in source.environments] == [
@@ -234,30 +235,30 @@ def test_a_killed_run_goes_on_with_the_same_randomness(tmp_path):
         [[0, 1], [2, 3], [4, 5]],
     ]
     again = FakeTasks()
-    evaluation.evaluate(plan(num_trials=3), again, StubPolicy(), tmp_path)
+    libero.evaluate(plan(num_trials=3), again, StubPolicy(), tmp_path)
     assert again.environments == []
 
 
 def test_queries_of_a_trial_that_is_not_done_are_dropped(tmp_path):
-    directory = evaluation.evaluate(plan(), FakeTasks(), StubPolicy(), tmp_path)
-    queries = results.read_csv(directory / "queries.csv")
-    episodes = results.read_csv(directory / "episodes.csv")
-    (directory / "episodes.csv").write_text(results.to_csv(episodes[:-1]))
+    directory = libero.evaluate(plan(), FakeTasks(), StubPolicy(), tmp_path)
+    queries = files.read_csv(directory / "queries.csv")
+    episodes = files.read_csv(directory / "episodes.csv")
+    (directory / "episodes.csv").write_text(files.to_csv(episodes[:-1]))
     source = FakeTasks()
-    evaluation.evaluate(plan(), source, StubPolicy(), tmp_path)
+    libero.evaluate(plan(), source, StubPolicy(), tmp_path)
     assert len(source.environments) == 1
-    assert results.read_csv(directory / "episodes.csv").equals(episodes)
-    assert len(results.read_csv(directory / "queries.csv")) == len(queries)
+    assert files.read_csv(directory / "episodes.csv").equals(episodes)
+    assert len(files.read_csv(directory / "queries.csv")) == len(queries)
 
 
 def test_results_of_another_configuration_are_not_mixed(tmp_path):
-    evaluation.evaluate(plan(), FakeTasks(), StubPolicy(), tmp_path)
+    libero.evaluate(plan(), FakeTasks(), StubPolicy(), tmp_path)
     with pytest.raises(ValueError, match=r"results with another settings: choose another --output-root"):
-        evaluation.evaluate(plan(settings={"seed": 1}), FakeTasks(), StubPolicy(), tmp_path)
+        libero.evaluate(plan(settings={"seed": 1}), FakeTasks(), StubPolicy(), tmp_path)
     with pytest.raises(ValueError, match="another versions"):
-        evaluation.evaluate(plan(), FakeTasks(versions={"mujoco": "2"}), StubPolicy(), tmp_path)
+        libero.evaluate(plan(), FakeTasks(versions={"mujoco": "2"}), StubPolicy(), tmp_path)
     source = FakeTasks()
-    evaluation.evaluate(plan(settings={"seed": 1}), source, StubPolicy(), tmp_path, overwrite=True)
+    libero.evaluate(plan(settings={"seed": 1}), source, StubPolicy(), tmp_path, overwrite=True)
     assert len(source.environments) == 2
 
 
@@ -267,4 +268,4 @@ def test_plans_are_checked(tmp_path):
     with pytest.raises(ValueError, match="task_ids entry=10 must be an integer, between 0 and 9"):
         plan(task_ids=(10,))
     with pytest.raises(ValueError, match="num_trials=6: task_0 has 5 initial states"):
-        evaluation.evaluate(plan(num_trials=6), FakeTasks(), StubPolicy(), tmp_path)
+        libero.evaluate(plan(num_trials=6), FakeTasks(), StubPolicy(), tmp_path)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from fake_libero import raw_observation
-from rtc.libero import adapter, oft_worker, policies
-from rtc.libero.constants import find_suite
-from rtc.libero.openvla_oft import OftConfig, OpenVlaOft, worker_command
-from rtc.libero.policies import PolicyConfig
+from rtc.worlds.libero import adapter, oft_worker, policies
+from rtc.worlds.libero.constants import find_suite
+from rtc.worlds.libero.openvla_oft import OftConfig, OpenVlaOft, worker_command
+from rtc.worlds.libero.policies import PolicyConfig
 
 SUITE = find_suite("libero_spatial")
 

@@ -15,9 +15,9 @@ import tyro
 
 import fake_libero
 import run_rsd_libero
-from rtc import results
-from rtc.libero import setup_check
-from rtc.libero.constants import SUITES
+from rtc.shared import files
+from rtc.worlds.libero import setup_check
+from rtc.worlds.libero.constants import SUITES
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -158,7 +158,7 @@ def test_the_entry_point_runs_all_tasks_and_asks_nothing(tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"assets {packages / 'libero/libero/assets'}" in done.stdout
     assert done.stdout.count("seed 0") == done.stdout.count("closed") == 10
-    summary = results.read_csv(tmp_path / "exp_runs/libero/stub/libero_spatial/summary.csv")
+    summary = files.read_csv(tmp_path / "exp_runs/libero/stub/libero_spatial/summary.csv")
     assert list(summary["success_rate"]) == [1.0] * 11
     assert list(summary["mean_steps"]) == [8.0] * 11
 
@@ -188,4 +188,4 @@ def test_the_extra_and_the_packages_are_declared():
     extras = project["project"]["optional-dependencies"]
     assert [requirement.split(">")[0] for requirement in extras["libero"]] == ["hf-libero", "robosuite", "mujoco"]
     assert len(extras["libero-assets"]) == 5
-    assert "rtc.libero" in project["tool"]["setuptools"]["packages"]
+    assert project["tool"]["setuptools"]["packages"]["find"]["where"] == ["src"]

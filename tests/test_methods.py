@@ -11,8 +11,9 @@ import pytest
 from flax import nnx
 
 from model import FlowPolicy, ModelConfig
-from rtc import guidance, methods
+from rtc import methods
 from rtc.methods import MethodOptions, Query
+from rtc.policies import guidance
 
 B, H, A, STEPS = 5, 4, 6, 3
 DOCUMENT = Path(__file__).parents[1] / "docs/adding-a-method.md"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from rtc import metrics
-from rtc.records import NEVER, Records
+from rtc.control import metrics
+from rtc.control.records import NEVER, Records
 
 H = 4
 

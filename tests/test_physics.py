@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtc import equivalence, levels, runtime
-from rtc.physics import geometry, ordering, step
+from rtc.bench import equivalence
+from rtc.shared import runtime
+from rtc.worlds.kinetix import levels
+from rtc.worlds.kinetix.physics import geometry, ordering, step
 
 BATCH = 16
 TICKS = 40

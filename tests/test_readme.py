@@ -25,8 +25,8 @@ import summarize_tail_v1
 import train_expert
 import train_flow
 import train_rsd
-from rtc import results
-from rtc.study import StudyArguments
+from rtc.shared import files
+from rtc.study.study import StudyArguments
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")
@@ -116,7 +116,7 @@ def test_every_column_is_defined():
     text = (ROOT / "docs/metrics.md").read_text()
     table, prose = text.split("## episodes.csv")
     cell = ROOT / "exp_runs/tail_v1/long_tail/naive/seed_0"
-    of_results, of_episodes = (set(results.read_csv(cell / name)) for name in ("results.csv", "episodes.csv"))
+    of_results, of_episodes = (set(files.read_csv(cell / name)) for name in ("results.csv", "episodes.csv"))
     firsts = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     assert {name for first in firsts for name in re.findall(r"`(\w+)`", first)} == of_results
     assert of_episodes <= set(re.findall(r"`(\w+)`", prose))

@@ -6,8 +6,9 @@ import pytest
 
 import generate_data
 import train_expert
-from rtc import levels, recipe
-from rtc.ppo_training import TrainConfig
+from rtc.training import recipe
+from rtc.training.ppo_training import TrainConfig
+from rtc.worlds.kinetix import levels
 
 
 def written(tmp_path, text):

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageColor
 
 import render_levels
-from rtc import levels, render
-from rtc.shapes import Shape
+from rtc.worlds.kinetix import levels, render
+from rtc.worlds.kinetix.shapes import Shape
 
 SIZE = 200
 METRE = SIZE / 5

@@ -8,9 +8,15 @@ import pandas as pd
 import pytest
 
 import summarize_tail_v1
-from rtc import aggregate, checkpoints, cli, figures, provenance, report, results, traces
-from rtc.results import Cell
-from rtc.traces import EpisodeTrace
+from rtc.control import timeline
+from rtc.control.timeline import EpisodeTrace
+from rtc.policies import checkpoints
+from rtc.report import figures
+from rtc.report import tail_v1 as report_tail_v1
+from rtc.shared import commands, files, provenance, tables
+from rtc.study import cells
+from rtc.study.cells import Cell
+from rtc.study.protocols import tail_v1
 
 PROFILES, METHODS, SEEDS = ("long_tail", "tail_controlled"), ("naive", "realtime"), (0, 1)
 SOLVE_RATE = {"naive": 0.5, "realtime": 0.75}
@@ -58,7 +64,7 @@ def write(root, profile, method, seed, *, rate=None, changes=None):
     record |= {"command": "python exp/run.py", "start_time_utc": "2026-01-01T00:00:00+00:00", "wall_s": 1.5}
     counts = {0: 90, 1: 5, tail: 5} if tail else {0: 100}
     key = provenance.fingerprint(**inputs)
-    return results.write_cell(root, cell, key, row, frame, counts, record, inputs=inputs)
+    return cells.write_cell(root, cell, key, row, frame, counts, record, inputs=inputs)
 
 
 @pytest.fixture
@@ -79,13 +85,13 @@ def summarise(roots):
     root, baseline = roots
     argv = ["--output-root", str(root), "--baseline-root", str(baseline), "--num-evals", str(EPISODES), "--seeds"]
     argv += [str(seed) for seed in SEEDS]
-    cli.start(summarize_tail_v1.Arguments, summarize_tail_v1.run, "", argv)
+    commands.start(summarize_tail_v1.Arguments, summarize_tail_v1.run, "", argv)
     return (root / "summary.md").read_text()
 
 
 def text_of(roots):
     experiment = load(roots)
-    return report.markdown(experiment, aggregate.summarise(experiment), [], "command")
+    return report_tail_v1.markdown(experiment, tail_v1.summarise(experiment), [], "command")
 
 
 def load(roots, **changes):
@@ -112,7 +118,7 @@ def trace():
 
 def test_report_contains_every_part(roots, capsys):
     shown = Cell("long_tail", "realtime", 0, "grasp_easy")
-    results.atomic_write(results.cell_dir(roots[0], shown) / results.TRACE, traces.to_bytes(trace()))
+    files.atomic_write(cells.cell_dir(roots[0], shown) / cells.TRACE, timeline.to_bytes(trace()))
     text = summarise(roots)
     assert re.findall(r"^## (.*)", text, re.MULTILINE) == [
         "Verdict",
@@ -151,7 +157,7 @@ def test_report_contains_every_part(roots, capsys):
 
 def test_summary_table_by_hand(roots):
     summarise(roots)
-    table = results.read_csv(roots[0] / "summary.csv").set_index(["profile", "method"])
+    table = files.read_csv(roots[0] / "summary.csv").set_index(["profile", "method"])
     assert list(table.index) == [*((p, m) for p in PROFILES for m in METHODS), ("zero_delay", "naive")]
     row = table.loc["tail_controlled", "realtime"]
     assert (row["seeds"], row["episodes"]) == (2, 48)
@@ -160,11 +166,11 @@ def test_summary_table_by_hand(roots):
     assert row["returned_episode_solved_low"] == pytest.approx(0.612, abs=1e-3)  # Wilson of 36 of 48
     assert row["returned_episode_returns"] == pytest.approx(23 / 48 + 0.25)
     assert row["d_p99"] == 2
-    assert len(results.read_csv(roots[0] / "results_all.csv")) == 8
+    assert len(files.read_csv(roots[0] / "results_all.csv")) == 8
 
 
 def test_paired_differences_cancel_what_the_pairs_share(roots):
-    table = aggregate.differences(load(roots)).set_index(["candidate", "metric"])
+    table = tail_v1.differences(load(roots)).set_index(["candidate", "metric"])
     returns = table.loc["tail_controlled/naive", "returned_episode_returns"]
     assert (returns["difference"], returns["low"], returns["high"]) == pytest.approx((0.25, 0.25, 0.25))
     assert returns["pairs"] == 48
@@ -172,7 +178,7 @@ def test_paired_differences_cancel_what_the_pairs_share(roots):
     assert solved["reference"] == "long_tail/naive"
     assert solved["difference"] == 0.25
     assert 0 < solved["low"] < 0.25 < solved["high"]
-    shown = report.difference_table(aggregate.differences(load(roots))).set_index("difference")
+    shown = report_tail_v1.difference_table(tail_v1.differences(load(roots))).set_index("difference")
     assert shown.loc["tail_controlled/naive - long_tail/naive", "return"] == "+0.250 [+0.250, +0.250] *"
     assert shown.loc["tail_controlled/naive - long_tail/naive", "solved (pp)"] == "+0.0 [+0.0, +0.0]"
     assert shown.loc["long_tail/realtime - long_tail/naive", "solved (pp)"].startswith("+25.0 [")
@@ -210,14 +216,14 @@ def test_no_conclusion_without_a_working_baseline(roots, break_baseline, reason)
 def test_baseline_of_several_seeds(roots):
     for seed, rate in ((0, 0.75), (1, 1.0), (9, 0.0)):
         write(roots[1], "no_delay", "naive", seed, rate=rate)
-    baseline = aggregate.summarise(load(roots)).iloc[-1]
+    baseline = tail_v1.summarise(load(roots)).iloc[-1]
     assert (baseline["profile"], baseline["seeds"], baseline["episodes"]) == ("zero_delay", 2, 48)
     assert baseline["returned_episode_solved"] == 0.875
-    assert aggregate.judge(load(roots)).conclusive
+    assert tail_v1.judge(load(roots)).conclusive
 
 
 def test_timeline_is_left_out_without_a_trace(roots):
-    results.atomic_write(roots[0] / "figures" / "timeline.png", "of an earlier report")
+    files.atomic_write(roots[0] / "figures" / "timeline.png", "of an earlier report")
     text = summarise(roots)
     assert "no episode trace was recorded" in text
     assert not (roots[0] / "figures" / "timeline.png").exists()
@@ -239,7 +245,7 @@ def test_missing_and_damaged_cells_are_named(roots):
 
 def test_damaged_baseline_is_an_error(roots):
     next(roots[1].rglob("episodes.csv")).write_text("episode\n0\n")
-    with pytest.raises(results.CellError, match=r"stepA/.*: episodes.csv does not match(.|\n)*run_stepA_baseline"):
+    with pytest.raises(cells.CellError, match=r"stepA/.*: episodes.csv does not match(.|\n)*run_stepA_baseline"):
         load(roots)
 
 
@@ -276,7 +282,7 @@ def test_arguments_need_what_the_verdict_compares():
 
 def test_format_table():
     table = pd.DataFrame({"name": ["a|b", "c"], "value": [1.0, np.nan], "count": [3, 20]})
-    assert report.format_table(table).splitlines() == [
+    assert tables.format_table(table).splitlines() == [
         "| name | value | count |",
         "| ---- | ----: | ----: |",
         r"| a\|b |     1 |     3 |",
@@ -302,13 +308,13 @@ def test_chunk_spans_by_hand():
 
 
 def test_trace_round_trip(tmp_path):
-    results.atomic_write(tmp_path / "timeline.npz", traces.to_bytes(trace()))
-    back = traces.load_trace(tmp_path / "timeline.npz")
+    files.atomic_write(tmp_path / "timeline.npz", timeline.to_bytes(trace()))
+    back = timeline.load_trace(tmp_path / "timeline.npz")
     for field in dataclasses.fields(EpisodeTrace):
         np.testing.assert_array_equal(getattr(back, field.name), getattr(trace(), field.name))
     np.savez(tmp_path / "other.npz", query=[True])
     with pytest.raises(ValueError, match="lacks delay"):
-        traces.load_trace(tmp_path / "other.npz")
+        timeline.load_trace(tmp_path / "other.npz")
     with pytest.raises(ValueError, match="age has 3 ticks"):
         dataclasses.replace(trace(), age=np.zeros(3))
 

@@ -16,45 +16,49 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rtc import experiment, levels, provenance, results
-from rtc.delays import DelayProfileConfig
-from rtc.evaluation import EvalConfig
-from rtc.experiment import PlannedCell
-from rtc.results import Cell, CellError
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.shared import files as results_files
+from rtc.shared import provenance
+from rtc.study import cells as results_cells
+from rtc.study import runner
+from rtc.study.cells import Cell, CellError
+from rtc.study.evaluation import EvalConfig
+from rtc.study.runner import PlannedCell
+from rtc.worlds.kinetix import levels
 
 CELL = Cell("long_tail", "realtime", 3, "grasp_easy")
 INPUTS = {"config": {"s": 1}, "checkpoint_sha256": "c", "level_sha256": "l", "code_version": "v"}
 KEY = provenance.fingerprint(**INPUTS)
-METRICS = dict.fromkeys(results.MAIN_COLUMNS[4:], 0.5)
+METRICS = dict.fromkeys(results_cells.MAIN_COLUMNS[4:], 0.5)
 
 
 def write(root, cell=CELL, key=KEY, row=METRICS, **overrides):
     episodes = pd.DataFrame({"episode": [0, 1], "returned_episode_returns": [1 / 3, np.pi * 1e-7]})
     arguments = {"episodes": episodes, "delay_counts": {4: 1, 0: 7}, "provenance": {"command": "test"}}
-    return results.write_cell(root, cell, key, row, **(arguments | overrides))
+    return results_cells.write_cell(root, cell, key, row, **(arguments | overrides))
 
 
 def test_atomic_write_replaces_and_leaves_nothing_else(tmp_path):
     path = tmp_path / "new" / "file.csv"
-    results.atomic_write(path, "old")
-    results.atomic_write(path, b"new")
+    results_files.atomic_write(path, "old")
+    results_files.atomic_write(path, b"new")
     assert path.read_text() == "new"
     assert os.listdir(path.parent) == ["file.csv"]
 
 
 def test_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "file.npz"
-    results.atomic_write(path, "old")
+    results_files.atomic_write(path, "old")
 
     def fail_half_way():
-        with results.atomic_path(path) as temporary:
+        with results_files.atomic_path(path) as temporary:
             assert temporary.suffix == ".npz"
             temporary.write_text("half")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail_half_way()
-    with pytest.raises(FileNotFoundError), results.atomic_path(path):
+    with pytest.raises(FileNotFoundError), results_files.atomic_path(path):
         pass
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file.npz"]
@@ -63,12 +67,12 @@ def test_failed_write_keeps_the_old_file(tmp_path):
 def test_cell_round_trip(tmp_path):
     directory = write(tmp_path, row={"extra": np.float32(0.1), **METRICS}, inputs=INPUTS)
     assert directory == tmp_path / "long_tail" / "realtime" / "seed_3"
-    assert results.is_complete(tmp_path, CELL, KEY)
-    data = results.read_cell(directory)
+    assert results_cells.is_complete(tmp_path, CELL, KEY)
+    data = results_cells.read_cell(directory)
     assert data.cell == CELL
     assert data.inputs == INPUTS
     assert data.delay_counts == {0: 7, 4: 1}
-    assert list(data.result) == [*results.MAIN_COLUMNS, "extra"]
+    assert list(data.result) == [*results_cells.MAIN_COLUMNS, "extra"]
     assert data.result["seed"] == 3
     assert data.result["extra"] == float(np.float32(0.1))
     assert data.episodes["returned_episode_returns"].tolist() == [1 / 3, np.pi * 1e-7]
@@ -77,18 +81,18 @@ def test_cell_round_trip(tmp_path):
 def test_attachments_are_committed_with_the_cell(tmp_path):
     directory = write(tmp_path, attachments={"timeline.npz": b"ticks"})
     assert (directory / "timeline.npz").read_bytes() == b"ticks"
-    assert results.is_complete(tmp_path, CELL, KEY)
+    assert results_cells.is_complete(tmp_path, CELL, KEY)
     (directory / "timeline.npz").write_bytes(b"tocks")
-    assert results.cell_problem(directory) == "timeline.npz does not match its recorded sha256"
+    assert results_cells.cell_problem(directory) == "timeline.npz does not match its recorded sha256"
     (directory / "timeline.npz").unlink()
-    assert results.cell_problem(directory) == "timeline.npz is missing"
+    assert results_cells.cell_problem(directory) == "timeline.npz is missing"
 
 
 def test_csv_keeps_every_bit():
     values = np.random.default_rng(0).standard_normal(4000) * np.logspace(-30, 30, 4000)
     table = pd.DataFrame({"double": values, "single": values.astype("float32")})
-    path = pd.io.common.StringIO(results.to_csv(table))
-    back = results.read_csv(path)
+    path = pd.io.common.StringIO(results_files.to_csv(table))
+    back = results_files.read_csv(path)
     assert (back["double"] == values).all()
     assert (back["single"] == values.astype("float32").astype("float64")).all()
 
@@ -100,27 +104,27 @@ def test_damaged_file_makes_a_cell_incomplete(tmp_path, name):
     write(tmp_path, other)
     content = (directory / name).read_bytes()
     (directory / name).write_bytes(content.replace(b"0", b"1", 1))
-    assert not results.is_complete(tmp_path, CELL, KEY)
+    assert not results_cells.is_complete(tmp_path, CELL, KEY)
     with pytest.raises(CellError, match=rf"long_tail/realtime/seed_3: {name} does not match"):
-        results.collect(tmp_path, [CELL, other])
-    assert results.collect(tmp_path, [CELL, other], partial=True)["seed"].tolist() == [4]
+        results_cells.collect(tmp_path, [CELL, other])
+    assert results_cells.collect(tmp_path, [CELL, other], partial=True)["seed"].tolist() == [4]
     (directory / name).unlink()
-    assert results.cell_problem(directory) == f"{name} is missing"
+    assert results_cells.cell_problem(directory) == f"{name} is missing"
 
 
 def test_changed_fingerprint_makes_a_cell_incomplete(tmp_path):
     write(tmp_path)
     for field in INPUTS:
         other = provenance.fingerprint(**(INPUTS | {field: "changed"}))
-        assert not results.is_complete(tmp_path, CELL, other)
+        assert not results_cells.is_complete(tmp_path, CELL, other)
     with pytest.raises(CellError, match="another configuration"):
-        results.collect(tmp_path, [CELL], {CELL: "0"})
+        results_cells.collect(tmp_path, [CELL], {CELL: "0"})
 
 
 def test_a_cell_copied_to_another_place_does_not_count(tmp_path):
     other = dataclasses.replace(CELL, seed=9)
-    write(tmp_path).rename(results.cell_dir(tmp_path, other))
-    assert not results.is_complete(tmp_path, other, KEY)
+    write(tmp_path).rename(results_cells.cell_dir(tmp_path, other))
+    assert not results_cells.is_complete(tmp_path, other, KEY)
 
 
 def test_damaged_marker_is_reported(tmp_path):
@@ -128,16 +132,16 @@ def test_damaged_marker_is_reported(tmp_path):
     marker = (directory / "cell.json").read_text()
     for content in ("", marker[:-20], "[]", '{"schema": 1}', marker.replace('"schema": 1', '"schema": 99')):
         (directory / "cell.json").write_text(content)
-        assert not results.is_complete(tmp_path, CELL, KEY)
+        assert not results_cells.is_complete(tmp_path, CELL, KEY)
 
 
 def test_collect_takes_only_the_cells_asked_for(tmp_path):
     cells = [dataclasses.replace(CELL, seed=seed) for seed in range(3)]
     for cell in cells:
         write(tmp_path, cell)
-    table = results.collect(tmp_path, cells[1:], dict.fromkeys(cells, KEY))
+    table = results_cells.collect(tmp_path, cells[1:], dict.fromkeys(cells, KEY))
     assert table["seed"].tolist() == [1, 2]
-    pd.testing.assert_frame_equal(results.read_csv(tmp_path / "results_all.csv"), table)
+    pd.testing.assert_frame_equal(results_files.read_csv(tmp_path / "results_all.csv"), table)
 
 
 @pytest.mark.parametrize(
@@ -182,12 +186,12 @@ def test_a_cell_depends_on_the_contents_of_its_trace_and_of_the_weak_policy(tmp_
     trace.write_text("ms\n10\n20\n")
     weak.write_bytes(b"first")
     level = levels.load("grasp_easy")
-    subject = experiment.Subject(level, "grasp_easy", None, tmp_path / "policy.safetensors", "c", {}, weak)
+    subject = runner.Subject(level, "grasp_easy", None, tmp_path / "policy.safetensors", "c", {}, weak)
 
     def key(method):
         delay = DelayProfileConfig(mode="trace", trace_path=str(trace))
         config = EvalConfig(method=method, delay_profile=delay)
-        return provenance.fingerprint(**experiment.plan_inputs(PlannedCell(CELL, config), subject))
+        return provenance.fingerprint(**runner.plan_inputs(PlannedCell(CELL, config), subject))
 
     before = {method: key(method) for method in ("naive", "bid_contrast")}
     weak.write_bytes(b"second")
@@ -238,7 +242,7 @@ def test_git_state(tmp_path):
     assert len(commit) == 40
     assert dirty is False
     for folder in ("exp_runs", "logs-bc"):
-        results.atomic_write(tmp_path / folder / "summary.md", "a result")
+        results_files.atomic_write(tmp_path / folder / "summary.md", "a result")
     assert provenance.git_state(source) == (commit, False)
     (source / "a.py").write_text("a = 2")
     assert provenance.git_state(source) == (commit, True)
@@ -246,19 +250,19 @@ def test_git_state(tmp_path):
 
 
 def test_require_writable(tmp_path, monkeypatch):
-    root = results.require_writable(tmp_path / "a" / "b")
+    root = results_files.require_writable(tmp_path / "a" / "b")
     assert root.is_dir()
     assert not list(root.iterdir())
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"cannot write to the output root.*choose another.*file/under"):
-        results.require_writable(tmp_path / "file" / "under")
+        results_files.require_writable(tmp_path / "file" / "under")
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left on device.*free some space") as caught:
-        results.require_writable(root)
+        results_files.require_writable(root)
     assert caught.value.errno == errno.ENOSPC
     assert not list(root.iterdir())
 
@@ -278,11 +282,11 @@ def test_lock_excludes_a_second_run_and_survives_a_kill(tmp_path):
         assert holder.stdout.readline() == "held\n"
         with (
             pytest.raises(ValueError, match=rf"in use by pid {holder.pid} on .*choose another"),
-            results.lock(tmp_path),
+            results_files.lock(tmp_path),
         ):
             pass
         holder.kill()
-    with results.lock(tmp_path), pytest.raises(ValueError, match="in use"), results.lock(tmp_path):
+    with results_files.lock(tmp_path), pytest.raises(ValueError, match="in use"), results_files.lock(tmp_path):
         pass
     assert not (tmp_path / ".lock").exists()
 
@@ -346,7 +350,7 @@ def start(root, crash_at, seeds):
 def finished(root):
     """Complete cells, with the time of their commit."""
     markers = {path: path.stat().st_mtime_ns for path in root.rglob("cell.json")}
-    return {p: t for p, t in markers.items() if results.cell_problem(p.parent, fingerprint="key") is None}
+    return {p: t for p, t in markers.items() if results_cells.cell_problem(p.parent, fingerprint="key") is None}
 
 
 def log_lines(root):
@@ -358,9 +362,9 @@ def assert_finished(root, count):
     names = sorted(f"{path.parent.relative_to(root)}" for path in finished(root))
     assert len(names) == count
     assert names == sorted(set(log_lines(root)))
-    assert len(results.read_csv(root / "results_all.csv")) == count
+    assert len(results_files.read_csv(root / "results_all.csv")) == count
     leftovers = {p.name for p in root.rglob("*") if p.is_file()}
-    assert leftovers <= {"cell.json", *results._DATA_FILES, "computed.log", "results_all.csv"}
+    assert leftovers <= {"cell.json", *results_cells._DATA_FILES, "computed.log", "results_all.csv"}
 
 
 def test_killed_run_resumes_without_losing_or_repeating_a_cell(tmp_path):
@@ -404,7 +408,7 @@ def test_every_module_behind_an_evaluation_counts_as_code():
         "rtc/shapes.py",
         "rtc/validation.py",
     }
-    source = Path(results.__file__).parents[1]
+    source = Path(results_cells.__file__).parents[1]
     seen, todo = set(), {"rtc/evaluation.py"}
     while todo:
         module = todo.pop()

@@ -12,11 +12,11 @@ from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtc.rsd import engine
-from rtc.rsd.engine import Query
-from rtc.rsd.policy import TokenModelConfig, TokenPolicy
-from rtc.rsd.rfsq import Tokenizer, TokenizerConfig, codes_of, codes_of_tokens, latent_of, tokens_of
-from rtc.rsd.rules import ActionDistance, Exact, Greedy, IndexDistance
+from rtc.policies.tokens import engine
+from rtc.policies.tokens.engine import Query
+from rtc.policies.tokens.policy import TokenModelConfig, TokenPolicy
+from rtc.policies.tokens.rfsq import Tokenizer, TokenizerConfig, codes_of, codes_of_tokens, latent_of, tokens_of
+from rtc.policies.tokens.rules import ActionDistance, Exact, Greedy, IndexDistance
 
 FULL = TokenizerConfig()
 # Three values per token and one token per layer: all 81 sequences of four layers can be enumerated.

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from line_world import ReachEnv
-from rtc import delays, execution
-from rtc.controller import ExecutionConfig, make_controller
-from rtc.delays import DelayProfileConfig
-from rtc.estimators import EstimatorConfig
-from rtc.records import NEVER
-from rtc.rsd import engine
-from rtc.rsd.agent import decode
-from rtc.rsd.engine import Query
-from rtc.rsd.policy import TokenPolicy
-from rtc.rsd.rules import Exact, Greedy
-from rtc.rsd.timed import Engine, run_episode_with_chunks
+from rtc.bench.token_timing import Engine, run_episode_with_chunks
+from rtc.control import executor
+from rtc.control.controller import ExecutionConfig, make_controller
+from rtc.control.records import NEVER
+from rtc.delay import sampling
+from rtc.delay.estimators import EstimatorConfig
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.methods.decode import decode
+from rtc.policies.tokens import engine
+from rtc.policies.tokens.engine import Query
+from rtc.policies.tokens.policy import TokenPolicy
+from rtc.policies.tokens.rules import Exact, Greedy
 from token_world import MODELS, small_agent
 
 
@@ -137,12 +138,12 @@ def test_whole_chunks_are_executed_and_the_environment_says_what_succeeded():
 def run_tokens(method, profile=None, horizon=1, agent=None):
     controller = make_controller(
         method,
-        delays.make_process(profile or DelayProfileConfig()),
+        sampling.make_process(profile or DelayProfileConfig()),
         EstimatorConfig().make(),
         ExecutionConfig(execute_horizon=horizon),
     )
     env = ReachEnv(jnp.float32(50.0))
-    return execution.rollout(env, agent or small_agent(), controller, seed=0, episodes=np.arange(6), num_steps=1)
+    return executor.rollout(env, agent or small_agent(), controller, seed=0, episodes=np.arange(6), num_steps=1)
 
 
 def test_a_query_is_delayed_by_its_own_passes():

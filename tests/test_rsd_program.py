@@ -13,12 +13,17 @@ import pytest
 from flax import nnx
 
 from line_world import ReachEnv
-from rtc import levels, results
-from rtc.rsd import arms, bench, bench_report, checkpoints, experiment, program
-from rtc.rsd.arms import Arm
-from rtc.rsd.experiment import Condition
-from rtc.rsd.policy import TokenPolicy
-from rtc.rsd.rfsq import Tokenizer
+from rtc.bench import tokens, tokens_report
+from rtc.policies.tokens import checkpoints
+from rtc.policies.tokens.policy import TokenPolicy
+from rtc.policies.tokens.rfsq import Tokenizer
+from rtc.programs import rsd
+from rtc.shared import files
+from rtc.study import cells
+from rtc.study.protocols import rsd_arms, rsd_cells
+from rtc.study.protocols.rsd_arms import Arm
+from rtc.study.protocols.rsd_cells import Condition
+from rtc.worlds.kinetix import levels
 from token_world import MODELS, SMALL, small_policy
 
 SMALL_ARMS = {
@@ -34,42 +39,42 @@ SMALL_ARMS = {
 def save_policy(root, name, seed=0, entries=range(5)):
     facts = {
         "entries": list(entries),
-        "tokenizer_sha256": checkpoints.sha256(arms.tokenizer_path(root)),
+        "tokenizer_sha256": checkpoints.sha256(rsd_arms.tokenizer_path(root)),
         "training": {"num_epochs": 2, "learning_rate": 1e-3},
     }
-    checkpoints.save(arms.policy_path(root, name, "reach"), small_policy(name, seed), facts)
+    checkpoints.save(rsd_arms.policy_path(root, name, "reach"), small_policy(name, seed), facts)
 
 
 @pytest.fixture
 def small_world(two_bound, monkeypatch, tmp_path):
     """Policies of random weights for a level in which nothing is simulated but a point on a line."""
     env = ReachEnv(jnp.float32(0.9))
-    monkeypatch.setattr(arms, "observed", lambda level: (two_bound, env))
+    monkeypatch.setattr(rsd_arms, "observed", lambda level: (two_bound, env))
     monkeypatch.setattr(levels, "varying_observation_entries", lambda level: np.arange(5))
-    checkpoints.save(arms.tokenizer_path(tmp_path), Tokenizer(SMALL, nnx.Rngs(0)), {})
+    checkpoints.save(rsd_arms.tokenizer_path(tmp_path), Tokenizer(SMALL, nnx.Rngs(0)), {})
     for name in MODELS:
         save_policy(tmp_path, name)
     return tmp_path
 
 
 def test_cells_are_computed_once_and_again_when_something_changes(small_world, tmp_path, capsys):
-    runs = experiment.Runs(tokens=small_world)
+    runs = rsd_cells.Runs(tokens=small_world)
     condition = Condition("own", "exact", SMALL_ARMS["exact"], pass_ticks=1.0)
-    cell = experiment.run(tmp_path / "cells", condition, "reach", runs, 5)
+    cell = rsd_cells.run(tmp_path / "cells", condition, "reach", runs, 5)
     assert len(cell.episodes) == 5
     assert sum(cell.result[name] for name in cell.result if name.startswith("passes_")) == pytest.approx(1)
     assert capsys.readouterr().out.count("solved") == 1
-    experiment.run(tmp_path / "cells", condition, "reach", runs, 5)
+    rsd_cells.run(tmp_path / "cells", condition, "reach", runs, 5)
     assert capsys.readouterr().out == ""
     save_policy(small_world, "draft", seed=9)
-    experiment.run(tmp_path / "cells", condition, "reach", runs, 5)
+    rsd_cells.run(tmp_path / "cells", condition, "reach", runs, 5)
     assert capsys.readouterr().out.count("solved") == 1
 
 
 def test_shuffled_delays_have_the_law_of_the_cell(small_world, tmp_path):
     condition = Condition("own", "exact", SMALL_ARMS["exact"], pass_ticks=1.0)
-    cell = experiment.run(tmp_path / "cells", condition, "reach", experiment.Runs(tokens=small_world), 5)
-    law = dict(zip(experiment.shuffled(cell).base_delays, experiment.shuffled(cell).base_probs, strict=True))
+    cell = rsd_cells.run(tmp_path / "cells", condition, "reach", rsd_cells.Runs(tokens=small_world), 5)
+    law = dict(zip(rsd_cells.shuffled(cell).base_delays, rsd_cells.shuffled(cell).base_probs, strict=True))
     total = sum(cell.delay_counts.values())
     assert law == pytest.approx({delay: count / total for delay, count in cell.delay_counts.items()})
 
@@ -77,13 +82,13 @@ def test_shuffled_delays_have_the_law_of_the_cell(small_world, tmp_path):
 def test_a_policy_of_other_observations_is_refused(small_world):
     save_policy(small_world, "blocks", entries=[0, 1, 2, 3, 5])
     with pytest.raises(ValueError, match="other entries"):
-        arms.load_agent(small_world, SMALL_ARMS["blocks"], "reach")
+        rsd_arms.load_agent(small_world, SMALL_ARMS["blocks"], "reach")
 
 
 def test_a_policy_of_another_tokenizer_is_refused(small_world):
-    checkpoints.save(arms.tokenizer_path(small_world), Tokenizer(SMALL, nnx.Rngs(7)), {})
+    checkpoints.save(rsd_arms.tokenizer_path(small_world), Tokenizer(SMALL, nnx.Rngs(7)), {})
     with pytest.raises(ValueError, match="another tokenizer"):
-        arms.load_agent(small_world, SMALL_ARMS["blocks"], "reach")
+        rsd_arms.load_agent(small_world, SMALL_ARMS["blocks"], "reach")
 
 
 def test_without_delay_nothing_is_committed(small_world, tmp_path, monkeypatch):
@@ -95,9 +100,9 @@ def test_without_delay_nothing_is_committed(small_world, tmp_path, monkeypatch):
         return real(self, obs, committed, prefix)
 
     monkeypatch.setattr(TokenPolicy, "context", context)
-    monkeypatch.setattr(program, "MODELS", MODELS)
+    monkeypatch.setattr(rsd, "MODELS", MODELS)
     jax.clear_caches()
-    protocol = program.Protocol(("reach",), 4, 2, runs=experiment.Runs(tokens=small_world), root=tmp_path / "rsd")
+    protocol = rsd.Protocol(("reach",), 4, 2, runs=rsd_cells.Runs(tokens=small_world), root=tmp_path / "rsd")
     protocol.depth()
     jax.effects_barrier()
     jax.clear_caches()
@@ -117,16 +122,16 @@ class RightDecoder:
 
 
 def test_benchmark_runs_whole_chunks_until_every_arm_has_its_queries(small_world, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "WIDE", MODELS["layers"])
-    monkeypatch.setattr(bench, "FlowDecoder", RightDecoder)
-    monkeypatch.setattr(arms, "ARMS", SMALL_ARMS)
-    measured = bench.measure(small_world, "flow", "reach", 4, 3)
-    bench_report.write(measured, results.require_writable(tmp_path / "bench"), time.time())
-    assert all(len(bench.times(decoder)) >= 4 for decoder in measured.decoders.values())
+    monkeypatch.setattr(tokens, "WIDE", MODELS["layers"])
+    monkeypatch.setattr(tokens, "FlowDecoder", RightDecoder)
+    monkeypatch.setattr(rsd_arms, "ARMS", SMALL_ARMS)
+    measured = tokens.measure(small_world, "flow", "reach", 4, 3)
+    tokens_report.write(measured, files.require_writable(tmp_path / "bench"), time.time())
+    assert all(len(tokens.times(decoder)) >= 4 for decoder in measured.decoders.values())
     assert list(measured.split) == ["exact", "greedy", "index_2"]
-    table = bench_report.main_table(measured.decoders, measured.episodes).set_index("arm")
+    table = tokens_report.main_table(measured.decoders, measured.episodes).set_index("arm")
     assert table.loc["flow", "solved (%)"].startswith("100.0")
-    deviations = bench_report.deviation_table(measured.split).set_index("arm")
+    deviations = tokens_report.deviation_table(measured.split).set_index("arm")
     assert (deviations["largest"] == "0.0000").to_dict() == {"greedy": True, "index_2": False}
     facts = json.loads((tmp_path / "bench" / "bench.json").read_text())
     assert {"pass_ms", "draft_ms", "overhead_ms", "flow_ms", "git_commit"} <= set(facts)
@@ -148,8 +153,8 @@ def test_the_line_through_whole_queries(small_world, monkeypatch):
         def __call__(self, obs):
             self.log.total_ms.append(self.ms)
 
-    monkeypatch.setattr(bench, "Engine", Clocked)
-    costs = bench.query_costs(small_world, "reach", 3)
+    monkeypatch.setattr(tokens, "Engine", Clocked)
+    costs = tokens.query_costs(small_world, "reach", 3)
     assert (costs["pass_ms"], costs["draft_ms"], costs["overhead_ms"]) == pytest.approx((0.5, 0.1, 2))
     assert costs["medians"]["layers, 4 passes"] == 4
 
@@ -157,20 +162,20 @@ def test_the_line_through_whole_queries(small_world, monkeypatch):
 def test_the_page_of_the_experiment(small_world, tmp_path, monkeypatch):
     training_facts = {"training": {"num_epochs": 16, "learning_rate": 3e-4}}
     flow_subject = types.SimpleNamespace(checkpoint_sha256="0", training=training_facts)
-    monkeypatch.setattr(program, "ARMS", {name: SMALL_ARMS[name] for name in ("blocks", "exact")})
-    monkeypatch.setattr(program, "MODELS", MODELS)
-    monkeypatch.setattr(program, "IN_CLOSED_LOOP", ("blocks", "exact"))
-    monkeypatch.setattr(program, "OPEN", (("exact", "blocks"),))
-    monkeypatch.setattr(program, "CLOSED", (("exact", "exact_shuffled"), ("flow_prefix", "flow")))
-    monkeypatch.setattr(experiment.experiment, "load_subject", lambda run, level: flow_subject)
+    monkeypatch.setattr(rsd, "ARMS", {name: SMALL_ARMS[name] for name in ("blocks", "exact")})
+    monkeypatch.setattr(rsd, "MODELS", MODELS)
+    monkeypatch.setattr(rsd, "IN_CLOSED_LOOP", ("blocks", "exact"))
+    monkeypatch.setattr(rsd, "OPEN", (("exact", "blocks"),))
+    monkeypatch.setattr(rsd, "CLOSED", (("exact", "exact_shuffled"), ("flow_prefix", "flow")))
+    monkeypatch.setattr(rsd_cells.experiment, "load_subject", lambda run, level: flow_subject)
 
     def flow(condition, level, runs, num_evals, seed):
         stand_in = dataclasses.replace(condition, arm=SMALL_ARMS["blocks"])
-        return experiment._tokens(stand_in, level, runs, num_evals, seed)
+        return rsd_cells._tokens(stand_in, level, runs, num_evals, seed)
 
-    monkeypatch.setattr(experiment, "_flow", flow)
-    protocol = program.Protocol(("reach",), 4, 2, runs=experiment.Runs(tokens=small_world), root=tmp_path / "rsd")
-    program.run(protocol, {"pass_ms": 1.0, "draft_ms": 0.5, "flow_ms": 1.2, "overhead_ms": 0.8, "git_commit": "abc"})
+    monkeypatch.setattr(rsd_cells, "_flow", flow)
+    protocol = rsd.Protocol(("reach",), 4, 2, runs=rsd_cells.Runs(tokens=small_world), root=tmp_path / "rsd")
+    rsd.run(protocol, {"pass_ms": 1.0, "draft_ms": 0.5, "flow_ms": 1.2, "overhead_ms": 0.8, "git_commit": "abc"})
     page = (tmp_path / "rsd" / "summary.md").read_text()
     assert "How many layers matter" in page
     assert "| layers_4 " in page
@@ -182,6 +187,6 @@ def test_the_page_of_the_experiment(small_world, tmp_path, monkeypatch):
     closed = tmp_path / "rsd" / "cells" / "reach" / "measured"
     assert {path.name for path in closed.iterdir()} >= {"flow", "blocks", "exact_prefix", "exact_shuffled"}
     # Autoregression over three blocks: 0.68 + 3 · 0.83 ticks.
-    assert set(results.read_cell(closed / "blocks" / "seed_0").delay_counts) == {4}
-    own, shuffled = (results.read_cell(closed / name / "seed_0").delay_counts for name in ("exact", "exact_shuffled"))
+    assert set(cells.read_cell(closed / "blocks" / "seed_0").delay_counts) == {4}
+    own, shuffled = (cells.read_cell(closed / name / "seed_0").delay_counts for name in ("exact", "exact_shuffled"))
     assert set(shuffled) <= set(own)

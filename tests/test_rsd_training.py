@@ -11,16 +11,18 @@ from flax import nnx
 
 import train_rsd
 from line_world import Killed, assert_same, dies_at_call
-from rtc.rsd import arms, checkpoints, data, quality, training
-from rtc.rsd.rfsq import Tokenizer
-from rtc.rsd.training import FitConfig
+from rtc.policies.tokens import checkpoints
+from rtc.policies.tokens.rfsq import Tokenizer
+from rtc.study.protocols import rsd_arms
+from rtc.training import token_data, token_quality, tokens
+from rtc.training.tokens import FitConfig
 from token_world import MODELS, SMALL, demonstrations_of, small_policy
 
 TINY = FitConfig(num_epochs=2, batch_size=16, warmup_steps=2)
 
 
 def test_an_episode_is_trained_on_or_held_out(two_bound):
-    chunks = data.of_level(demonstrations_of(), "reach", held_out=0.2)
+    chunks = token_data.of_level(demonstrations_of(), "reach", held_out=0.2)
     episodes = [set(np.asarray(part) // 7) for part in (chunks.training, chunks.held_out)]
     assert not episodes[0] & episodes[1]
     assert episodes[0] | episodes[1] == set(range(30))
@@ -28,7 +30,7 @@ def test_an_episode_is_trained_on_or_held_out(two_bound):
 
 
 def test_chunks_stop_at_the_end_of_their_episode_and_leave_out_what_drives_nothing(two_bound):
-    chunks = data.of_level(demonstrations_of(), "reach")
+    chunks = token_data.of_level(demonstrations_of(), "reach")
     chunk = np.asarray(chunks.at(jnp.array([4, 7]), 4))
     np.testing.assert_allclose(chunk[0, :, 0], np.array([0.04, 0.05, 0.06, 0]) / 30, atol=1e-7)
     np.testing.assert_allclose(chunk[1, :, 1], np.array([1.0, 1.01, 1.02, 1.03]) / 30, atol=1e-7)
@@ -36,8 +38,8 @@ def test_chunks_stop_at_the_end_of_their_episode_and_leave_out_what_drives_nothi
 
 
 def test_joined_levels_keep_their_chunks(two_bound):
-    one = data.of_level(demonstrations_of(), "reach")
-    both = data.join([one, one])
+    one = token_data.of_level(demonstrations_of(), "reach")
+    both = token_data.join([one, one])
     assert len(both.training) == 2 * len(one.training)
     np.testing.assert_array_equal(both.at(jnp.array([4 + 210]), 4), one.at(jnp.array([4]), 4))
     assert set(both.held_out) == {*one.held_out, *(one.held_out + 210)}
@@ -45,7 +47,7 @@ def test_joined_levels_keep_their_chunks(two_bound):
 
 def test_a_share_of_the_episodes_is_checked():
     with pytest.raises(ValueError, match="held_out"):
-        data.held_out_episodes(np.array([False, True]), 0.9, 0)
+        token_data.held_out_episodes(np.array([False, True]), 0.9, 0)
 
 
 def fit_tokenizer(folder, chunks, epochs):
@@ -54,11 +56,11 @@ def fit_tokenizer(folder, chunks, epochs):
     def objective(model, start, key):
         return model.loss(key, chunks.at(start, 4)), {}
 
-    return training.fit(Tokenizer(SMALL, nnx.Rngs(0)), objective, chunks.training, config, "tokenizer", folder)
+    return tokens.fit(Tokenizer(SMALL, nnx.Rngs(0)), objective, chunks.training, config, "tokenizer", folder)
 
 
 def test_training_lowers_the_loss_and_its_statistics_are_kept(two_bound, tmp_path):
-    chunks = data.of_level(demonstrations_of(), "reach")
+    chunks = token_data.of_level(demonstrations_of(), "reach")
     _, stats = fit_tokenizer(tmp_path, chunks, 30)
     rows = (tmp_path / "stats" / "tokenizer.csv").read_text().splitlines()
     assert len(rows) == 31
@@ -66,19 +68,19 @@ def test_training_lowers_the_loss_and_its_statistics_are_kept(two_bound, tmp_pat
 
 
 def test_the_error_falls_with_depth_and_no_code_is_the_rule(two_bound, tmp_path):
-    chunks = data.of_level(demonstrations_of(num_episodes=60), "reach", held_out=0.2)
+    chunks = token_data.of_level(demonstrations_of(num_episodes=60), "reach", held_out=0.2)
     trained, _ = fit_tokenizer(tmp_path, chunks, 60)
-    table = quality.tokenizer_table(trained, {"reach": chunks}, {"reach": two_bound.bound_actions})
+    table = token_quality.tokenizer_table(trained, {"reach": chunks}, {"reach": two_bound.bound_actions})
     errors = table["rms error"].astype(float)
     assert (np.diff(errors) < 0).all()
     assert table["commonest code"].astype(float).max() < 0.9
 
 
 def test_a_killed_training_ends_as_an_uninterrupted_one(two_bound, tmp_path, monkeypatch):
-    chunks = data.of_level(demonstrations_of(), "reach")
+    chunks = token_data.of_level(demonstrations_of(), "reach")
     expected, _ = fit_tokenizer(tmp_path / "whole", chunks, 4)
     with monkeypatch.context() as patch:
-        dies_at_call(patch, training.training, "save_tree", 3)
+        dies_at_call(patch, tokens.training, "save_tree", 3)
         with pytest.raises(Killed):
             fit_tokenizer(tmp_path / "killed", chunks, 4)
     found, _ = fit_tokenizer(tmp_path / "killed", chunks, 4)
@@ -87,10 +89,10 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(two_bound, tmp_path, mon
 
 def test_majorities():
     values = np.array([[[0, 1]], [[0, 2]], [[0, 1]], [[3, 1]]])
-    assert quality.majority(values) == 0.75
-    assert quality.mean_majority(values) == 0.75
-    assert quality.mean_majority(np.array([[0, 1], [0, 2]])) == 0.75
-    assert quality.majority(np.array([[0, 1], [0, 2]])) == 1.0
+    assert token_quality.majority(values) == 0.75
+    assert token_quality.mean_majority(values) == 0.75
+    assert token_quality.mean_majority(np.array([[0, 1], [0, 2]])) == 0.75
+    assert token_quality.majority(np.array([[0, 1], [0, 2]])) == 1.0
 
 
 def test_checkpoints_come_back(tmp_path):
@@ -120,9 +122,9 @@ def test_bad_checkpoints_are_refused(tmp_path):
 
 def test_the_training_script_makes_everything_once(two_bound, tmp_path, monkeypatch):
     models = {name: MODELS[name] for name in ("blocks", "draft")}
-    monkeypatch.setattr(arms, "MODELS", models)
+    monkeypatch.setattr(rsd_arms, "MODELS", models)
     monkeypatch.setattr(train_rsd, "TokenizerConfig", lambda: SMALL)
-    monkeypatch.setattr(data, "load", lambda run_path, names: {name: demonstrations_of() for name in names})
+    monkeypatch.setattr(token_data, "load", lambda run_path, names: {name: demonstrations_of() for name in names})
     monkeypatch.setattr(train_rsd.cloning, "data_facts", lambda path, demos: {})
     args = train_rsd.Arguments(("reach",), ("reach", "other"), tmp_path, tmp_path / "run", TINY, TINY)
     train_rsd.train(args)
@@ -135,6 +137,6 @@ def test_the_training_script_makes_everything_once(two_bound, tmp_path, monkeypa
     assert weights == {path: path.read_bytes() for path in (tmp_path / "run").glob("*/policies/*.safetensors")}
     with pytest.raises(ValueError, match="another run"):
         train_rsd.train(dataclasses.replace(args, policy=FitConfig(num_epochs=3)))
-    header = json.loads(arms.policy_path(tmp_path / "run", "blocks", "reach").with_suffix(".json").read_text())
+    header = json.loads(rsd_arms.policy_path(tmp_path / "run", "blocks", "reach").with_suffix(".json").read_text())
     assert header["facts"]["entries"] == [0, 1, 2, 3, 4]
     assert {"git_commit", "command", "accuracy_0"} <= set(header["facts"])

@@ -5,20 +5,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rtc import delays, methods, shared_delay
-from rtc.delays import DelayProfileConfig
+from rtc import methods
+from rtc.bench import shared_delay
+from rtc.delay import profiles, sampling
+from rtc.delay.profiles import DelayProfileConfig
 from stubs import EchoPolicy, HashEnv
 
 
 def solved(method, profile, **options):
     settings = {"seed": 0, "episodes": 8, "execute_horizon": 2, "num_steps": 1, "action_noise": 0.0} | options
-    process = delays.make_process(profile)
+    process = sampling.make_process(profile)
     return shared_delay.solved(HashEnv(jnp.int32(7)), EchoPolicy(), methods.make(method), process, **settings)
 
 
 @pytest.mark.parametrize("method", ["naive", "realtime"])
 def test_tail_control_changes_nothing_where_delays_are_cut_to_the_horizon(method):
-    tail, controlled = (solved(method, delays.profile(name)) for name in ("long_tail", "tail_controlled"))
+    tail, controlled = (solved(method, profiles.profile(name)) for name in ("long_tail", "tail_controlled"))
     np.testing.assert_array_equal(tail, controlled)
 
 
@@ -46,7 +48,7 @@ def test_a_constant_delay_within_the_horizon_is_the_published_protocol():
         Recording(jnp.int32(0)),
         EchoPolicy(),
         methods.make("naive"),
-        delays.make_process(DelayProfileConfig(fixed_delay=1)),
+        sampling.make_process(DelayProfileConfig(fixed_delay=1)),
         seed=0,
         episodes=2,
         execute_horizon=2,

@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from rtc import stats
-from rtc.stats import Interval, SeedMetrics
+from rtc.study import statistics
+from rtc.study.statistics import Interval, SeedMetrics
 
 WORKS = Interval(0.8, 0.75, 0.85)
 
 
 def test_wilson_by_hand():
     # centre = (p + z^2/2n) / (1 + z^2/n), half = z sqrt(p(1-p)/n + z^2/4n^2) / (1 + z^2/n), z = 1.959964
-    interval = stats.wilson(8, 10)
+    interval = statistics.wilson(8, 10)
     assert interval.value == 0.8
     assert interval.low == pytest.approx(0.490162, abs=1e-5)
     assert interval.high == pytest.approx(0.943318, abs=1e-5)
     z2 = scipy.stats.norm.ppf(0.975) ** 2
-    nothing = stats.wilson(0, 256)
+    nothing = statistics.wilson(0, 256)
     assert nothing.low == pytest.approx(0, abs=1e-12)
     assert nothing.high == pytest.approx(z2 / (256 + z2))
 
@@ -27,42 +27,42 @@ def test_wilson_by_hand():
 @pytest.mark.parametrize(("successes", "total"), [(1, 0), (-1, 5), (6, 5)])
 def test_wilson_rejects(successes, total):
     with pytest.raises(ValueError, match="successes"):
-        stats.wilson(successes, total)
+        statistics.wilson(successes, total)
 
 
 def test_bootstrap_matches_the_normal_interval_on_many_values():
     values = np.random.default_rng(1).normal(3.0, 2.0, 2000)
-    interval = stats.bootstrap_mean(values)
+    interval = statistics.bootstrap_mean(values)
     half = 1.96 * values.std() / math.sqrt(values.size)
     assert interval.value == values.mean()
     assert interval.low == pytest.approx(values.mean() - half, abs=0.1 * half)
     assert interval.high == pytest.approx(values.mean() + half, abs=0.1 * half)
-    assert stats.bootstrap_mean(values) == interval, "the generator is fixed"
+    assert statistics.bootstrap_mean(values) == interval, "the generator is fixed"
 
 
 def test_bootstrap_of_two_values_by_hand():
     # Resample means of (0, 1) are 0, 1/2, 1 with probabilities 1/4, 1/2, 1/4.
-    assert stats.bootstrap_mean(np.array([0.0, 1.0])) == Interval(0.5, 0.0, 1.0)
-    assert stats.bootstrap_mean(np.array([0.0, 1.0]), confidence=0.4) == Interval(0.5, 0.5, 0.5)
+    assert statistics.bootstrap_mean(np.array([0.0, 1.0])) == Interval(0.5, 0.0, 1.0)
+    assert statistics.bootstrap_mean(np.array([0.0, 1.0]), confidence=0.4) == Interval(0.5, 0.5, 0.5)
 
 
 def test_degenerate_data():
-    assert stats.bootstrap_mean(np.full(7, 0.3)) == Interval(pytest.approx(0.3), *[pytest.approx(0.3)] * 2)
-    assert stats.paired_difference(np.arange(5.0), np.arange(5.0)) == Interval(0.0, 0.0, 0.0)
-    single = stats.bootstrap_mean(np.array([2.0]))
+    assert statistics.bootstrap_mean(np.full(7, 0.3)) == Interval(pytest.approx(0.3), *[pytest.approx(0.3)] * 2)
+    assert statistics.paired_difference(np.arange(5.0), np.arange(5.0)) == Interval(0.0, 0.0, 0.0)
+    single = statistics.bootstrap_mean(np.array([2.0]))
     assert single.value == 2.0
     assert math.isnan(single.low)
     assert math.isnan(single.high)
     for bad in (np.array([]), np.array([1.0, math.nan])):
         with pytest.raises(ValueError, match="finite"):
-            stats.bootstrap_mean(bad)
+            statistics.bootstrap_mean(bad)
 
 
 def test_paired_difference_is_scipys_paired_bootstrap():
     rng = np.random.default_rng(2)
     shared = rng.normal(0, 5, 300)
     reference, candidate = shared + rng.normal(0, 0.1, 300), shared + 0.2 + rng.normal(0, 0.1, 300)
-    interval = stats.paired_difference(candidate, reference)
+    interval = statistics.paired_difference(candidate, reference)
     expected = scipy.stats.bootstrap(
         (candidate, reference),
         lambda a, b, axis: a.mean(axis) - b.mean(axis),
@@ -75,18 +75,18 @@ def test_paired_difference_is_scipys_paired_bootstrap():
     assert interval.high - interval.low < 0.1, "the shared spread of 5 cancels"
     assert interval.excludes_zero
     with pytest.raises(ValueError, match="pairs"):
-        stats.paired_difference(candidate, reference[:-1])
+        statistics.paired_difference(candidate, reference[:-1])
 
 
 def test_seed_std_by_hand():
-    assert stats.seed_std([0.2, 0.4, 0.6]) == pytest.approx(0.2)
-    assert math.isnan(stats.seed_std([0.2]))
+    assert statistics.seed_std([0.2, 0.4, 0.6]) == pytest.approx(0.2)
+    assert math.isnan(statistics.seed_std([0.2]))
 
 
 def judge(solved_before=(0.5, 0.7), solved_after=(0.5, 0.7), d_p99=2.0, p_violate=0.0, baseline=WORKS):
     long_tail = SeedMetrics([4.0, 4.0], [0.04, 0.06], solved_before)
     controlled = SeedMetrics([d_p99] * 2, [p_violate] * 2, solved_after)
-    return stats.judge_tail_control(long_tail, controlled, baseline)
+    return statistics.judge_tail_control(long_tail, controlled, baseline)
 
 
 def test_verdict_passes():
@@ -127,9 +127,9 @@ def test_solve_rate_just_above_the_limit_passes():
     ("change", "reason"),
     [
         ({"baseline": None}, "missing"),
-        ({"baseline": stats.wilson(0, 256)}, "0.0% of the episodes at zero delay"),
-        ({"baseline": stats.wilson(0, 20)}, "0.0% of the episodes"),
-        ({"baseline": stats.wilson(5, 256)}, "2.0% of the episodes"),
+        ({"baseline": statistics.wilson(0, 256)}, "0.0% of the episodes at zero delay"),
+        ({"baseline": statistics.wilson(0, 20)}, "0.0% of the episodes"),
+        ({"baseline": statistics.wilson(5, 256)}, "2.0% of the episodes"),
         ({"solved_before": (0.5,), "solved_after": (0.5,)}, "two seeds"),
     ],
 )
@@ -141,5 +141,5 @@ def test_verdict_refuses_a_conclusion(change, reason):
 
 
 def test_a_weak_but_working_baseline_allows_a_conclusion():
-    assert judge(baseline=stats.wilson(20, 256)).conclusive
-    assert judge(baseline=stats.wilson(1, 20)).conclusive
+    assert judge(baseline=statistics.wilson(20, 256)).conclusive
+    assert judge(baseline=statistics.wilson(1, 20)).conclusive

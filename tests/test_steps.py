@@ -22,8 +22,13 @@ import run_stepA_baseline
 import run_stepD_tail_v1
 import summarize_tail_v1
 from model import FlowPolicy
-from rtc import checkpoints, delays, evaluation, execution, experiment, preview, results, traces
-from rtc.evaluation import EvalConfig
+from rtc.control import executor, timeline
+from rtc.delay import profiles
+from rtc.policies import checkpoints
+from rtc.report import preview
+from rtc.study import cells as results
+from rtc.study import evaluation, runner
+from rtc.study.evaluation import EvalConfig
 from stubs import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,9 +62,9 @@ def compiles():
 def step_d(run_path, tmp_path_factory, compiles):
     root = str(tmp_path_factory.mktemp("stepD"))
     args = run_stepD_tail_v1.Arguments(seeds=(0, 1), num_evals=4, run_path=run_path, output_root=root, num_slots=4)
-    before = execution._run_sharded._cache_size()
+    before = executor._run_sharded._cache_size()
     run_stepD_tail_v1.run(args)
-    compiles.append(execution._run_sharded._cache_size() - before)
+    compiles.append(executor._run_sharded._cache_size() - before)
     return args
 
 
@@ -85,10 +90,10 @@ def test_step_a_writes_results_and_video(step_a):
 
 def test_preview_shows_the_recorded_episode(step_d, recwarn):
     """The second pass reproduces a delayed episode action for action, and its bodies move."""
-    subject = experiment.load_subject(step_d.run_path, LEVEL)
+    subject = runner.load_subject(step_d.run_path, LEVEL)
     cell = results.Cell("long_tail", "naive", 0, "grasp_easy")
-    trace = traces.load_trace(results.cell_dir(step_d.output_root, cell) / results.TRACE)
-    config = EvalConfig(num_evals=4, model=TINY, delay_profile=delays.PROFILES["long_tail"])
+    trace = timeline.load_trace(results.cell_dir(step_d.output_root, cell) / results.TRACE)
+    config = EvalConfig(num_evals=4, model=TINY, delay_profile=profiles.PROFILES["long_tail"])
     records = preview.play(subject, config, trace)
     assert not [w for w in recwarn if "second pass" in str(w.message)]
     position = records.poses[0][0][0, : records.length[0]]
@@ -231,7 +236,7 @@ def test_read_only_output_root_is_reported_before_any_work(step_d, monkeypatch):
 
 
 def test_out_of_memory_falls_back_to_fewer_slots(step_d, monkeypatch):
-    tried, run = [], execution.rollout
+    tried, run = [], executor.rollout
 
     def rollout(*args, num_slots, **kwargs):
         tried.append(num_slots)
@@ -239,9 +244,9 @@ def test_out_of_memory_falls_back_to_fewer_slots(step_d, monkeypatch):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
         return run(*args, num_slots=num_slots, **kwargs)
 
-    subject = experiment.load_subject(step_d.run_path, LEVEL)
+    subject = runner.load_subject(step_d.run_path, LEVEL)
     config = EvalConfig(num_evals=4, model=TINY, num_slots=16)
-    monkeypatch.setattr(execution, "rollout", rollout)
+    monkeypatch.setattr(executor, "rollout", rollout)
     with pytest.warns(UserWarning, match="num_slots=4"):
         small = evaluation.evaluate(config, subject.level, subject.policy)
     assert tried == [16, 8, 4]
@@ -251,23 +256,23 @@ def test_out_of_memory_falls_back_to_fewer_slots(step_d, monkeypatch):
 
 @pytest.mark.parametrize(("action", "source"), [(np.nan, "policy"), (0.0, "simulator")])
 def test_non_finite_numbers_are_reported_with_their_place(step_d, monkeypatch, action, source):
-    run = execution.rollout
+    run = executor.rollout
 
     def rollout(*args, **kwargs):
         records = jax.tree.map(np.copy, run(*args, **kwargs))
         records.bad_tick[1], records.actions[1, 3] = 3, action
         return records
 
-    subject = experiment.load_subject(step_d.run_path, LEVEL)
-    monkeypatch.setattr(execution, "rollout", rollout)
+    subject = runner.load_subject(step_d.run_path, LEVEL)
+    monkeypatch.setattr(executor, "rollout", rollout)
     place = rf"the {source} produced .* level grasp_easy, method naive, seed 7, episode 1, tick 3 \(1 of 4 episodes"
     with pytest.raises(evaluation.NonFiniteError, match=place):
         evaluation.evaluate(EvalConfig(num_evals=4, model=TINY, num_slots=4), subject.level, subject.policy, seed=7)
 
 
 def test_slots_do_not_change_results_on_the_simulator(step_d):
-    subject = experiment.load_subject(step_d.run_path, LEVEL)
-    config = EvalConfig(num_evals=6, model=TINY, num_slots=1, delay_profile=delays.PROFILES["long_tail"])
+    subject = runner.load_subject(step_d.run_path, LEVEL)
+    config = EvalConfig(num_evals=6, model=TINY, num_slots=1, delay_profile=profiles.PROFILES["long_tail"])
     few = evaluation.evaluate(config, subject.level, subject.policy)
     many = evaluation.evaluate(dataclasses.replace(config, num_slots=6), subject.level, subject.policy)
     for name in set(few.records._fields) - {"slot_ticks", "poses"}:

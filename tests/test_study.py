@@ -12,21 +12,18 @@ import pytest
 from flax import nnx
 
 from model import FlowPolicy
-from rtc import (
-    checkpoints,
-    delay_profiles,
-    delays,
-    experiment,
-    launch,
-    preview,
-    results,
-    stats,
-    study_program,
-    study_report,
-)
-from rtc.estimators import EstimatorConfig
-from rtc.launch import LauncherConfig, Task
-from rtc.study import Comparison, Outcome, Study, StudyArguments, arm, tasks, versus
+from rtc.delay import profiles as delay_profiles
+from rtc.delay import profiles as delays_profiles
+from rtc.delay import sampling
+from rtc.delay.estimators import EstimatorConfig
+from rtc.policies import checkpoints
+from rtc.programs import study as study_program
+from rtc.report import preview, study_page
+from rtc.shared import files, launchers
+from rtc.shared.launchers import LauncherConfig, Task
+from rtc.study import cells as results_cells
+from rtc.study import runner, statistics
+from rtc.study.study import Comparison, Outcome, Study, StudyArguments, arm, tasks, versus
 from stubs import TINY
 
 ROOT = Path(__file__).parents[1]
@@ -75,8 +72,8 @@ def test_what_the_command_line_leaves_open_is_the_studys():
 
 
 def test_estimators_start_from_the_median_delay():
-    deadline = dataclasses.replace(delays.profile("heavy"), scale_ms=200.0, deadline=5)
-    starts = {name: arm(name, "naive").config.estimator.initial for name in delays.PROFILES}
+    deadline = dataclasses.replace(delays_profiles.profile("heavy"), scale_ms=200.0, deadline=5)
+    starts = {name: arm(name, "naive").config.estimator.initial for name in delays_profiles.PROFILES}
     assert starts == {"no_delay": 0, "long_tail": 0, "tail_controlled": 0, "burst": 0, "heavy": 1}
     assert arm("late", "naive", delay=deadline).config.estimator == EstimatorConfig(initial=5)
     assert arm("heavy", "naive", estimator=EstimatorConfig("fixed")).config.estimator == EstimatorConfig("fixed")
@@ -84,19 +81,19 @@ def test_estimators_start_from_the_median_delay():
 
 def test_sign_test_is_exact():
     # 6 of 6: p = 2 * 2^-6 = 0.03; 5 of 5: 0.06.
-    assert stats.sign_test(np.array([1.0] * 6 + [0.0] * 90)) == 1
-    assert stats.sign_test(np.array([-1.0] * 6)) == -1
-    assert stats.sign_test(np.array([1.0] * 5)) == 0
-    assert stats.sign_test(np.zeros(4)) == 0
+    assert statistics.sign_test(np.array([1.0] * 6 + [0.0] * 90)) == 1
+    assert statistics.sign_test(np.array([-1.0] * 6)) == -1
+    assert statistics.sign_test(np.array([1.0] * 5)) == 0
+    assert statistics.sign_test(np.zeros(4)) == 0
 
 
 def fake_cell(level, key, solved, evals=1.0):
     """Three queries per episode, one of them abandoned."""
     counts = {"num_queries": 3, "abandoned_queries": 1, "flow_evals": 3 * evals}
-    episodes = pd.DataFrame({"episode": range(len(solved)), stats.SOLVED: solved} | counts)
-    row = dict.fromkeys(study_report.SIDE_EFFECTS, 1.0) | {"method": key[1]}
+    episodes = pd.DataFrame({"episode": range(len(solved)), statistics.SOLVED: solved} | counts)
+    row = dict.fromkeys(study_page.SIDE_EFFECTS, 1.0) | {"method": key[1]}
     record = {"git_commit": "abc", "git_dirty": False, "wall_s": 60.0}
-    return results.CellData(results.Cell(*key, 0, level), "", row, episodes, {}, {}, record)
+    return results_cells.CellData(results_cells.Cell(*key, 0, level), "", row, episodes, {}, {}, record)
 
 
 @pytest.fixture
@@ -115,15 +112,15 @@ def outcome():
 
 
 def test_differences_are_paired_within_levels(outcome):
-    same, late = (outcome.difference(comparison, stats.SOLVED) for comparison in outcome.study.comparisons)
+    same, late = (outcome.difference(comparison, statistics.SOLVED) for comparison in outcome.study.comparisons)
     assert (same.interval.value, same.interval.low, same.interval.high, same.p_value) == (0, 0, 0, 1)
     assert late.interval.value == pytest.approx(0.125)
     assert late.p_value < 1e-6
-    text = study_report.comparison_table(outcome.study, outcome)
+    text = study_page.comparison_table(outcome.study, outcome)
     assert text["finding"].tolist() == ["not told apart", "higher"]
     assert text["better / worse levels"].tolist() == ["0 / 0", "1 / 0"]
-    assert text[study_report.EXTRA].tolist() == ["+0.00", "+2.50"]
-    free, gain = text[study_report.PER_EVALUATION]
+    assert text[study_page.EXTRA].tolist() == ["+0.00", "+2.50"]
+    free, gain = text[study_page.PER_EVALUATION]
     assert free == ""
     assert gain.startswith("+5.00 [+")
 
@@ -131,27 +128,27 @@ def test_differences_are_paired_within_levels(outcome):
 def test_arms_that_a_level_lacks_are_left_out(outcome):
     cells = {key: cell for key, cell in outcome.cells.items() if key != ("b", "long_tail", "realtime")}
     fewer = Outcome(outcome.study, cells)
-    assert len(study_report.comparison_table(fewer.study, fewer)) == 1
-    assert len(study_report.side_effect_table(fewer.study, fewer)) == 3
-    assert study_report.mean_table(fewer.study, fewer)["long_tail"].tolist()[1] == ""
-    assert "nan" in study_report.level_table(fewer.study, fewer)["b"].tolist()
+    assert len(study_page.comparison_table(fewer.study, fewer)) == 1
+    assert len(study_page.side_effect_table(fewer.study, fewer)) == 3
+    assert study_page.mean_table(fewer.study, fewer)["long_tail"].tolist()[1] == ""
+    assert "nan" in study_page.level_table(fewer.study, fewer)["b"].tolist()
 
 
 def test_levels_that_nothing_solves_without_delay_allow_no_conclusion(outcome):
-    assert study_report.unfit_levels(outcome.study, outcome) == []
+    assert study_page.unfit_levels(outcome.study, outcome) == []
     failing = {
         key: (fake_cell(key[0], key[1:], [0] * 200),) if key[0] == "b" else cells
         for key, cells in outcome.cells.items()
     }
-    assert study_report.unfit_levels(outcome.study, Outcome(outcome.study, failing)) == ["b"]
+    assert study_page.unfit_levels(outcome.study, Outcome(outcome.study, failing)) == ["b"]
 
 
 def test_holm_corrects_in_order():
     # Holm (1979): 0.01 * 4, 0.02 * 3, 0.03 * 2 (not below the one before), 0.04 * 1.
-    assert stats.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert stats.holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])
-    assert stats.holm([]) == []
-    assert stats.holm([0.01, 0.02], planned=4) == pytest.approx([0.04, 0.06])
+    assert statistics.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert statistics.holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])
+    assert statistics.holm([]) == []
+    assert statistics.holm([0.01, 0.02], planned=4) == pytest.approx([0.04, 0.06])
 
 
 def test_p_values_are_uniform_where_there_is_no_difference():
@@ -161,7 +158,7 @@ def test_p_values_are_uniform_where_there_is_no_difference():
         luck = rng.normal(size=200)
         return [luck + rng.normal(size=200) for _ in range(4)]
 
-    p_values = [stats.paired_test(levels_that_share_their_luck()).p_value for _ in range(1000)]
+    p_values = [statistics.paired_test(levels_that_share_their_luck()).p_value for _ in range(1000)]
     for level in (0.05, 0.5):
         assert abs(np.mean(np.array(p_values) < level) - level) < 5 * np.sqrt(level * (1 - level) / 1000)
 
@@ -202,8 +199,8 @@ def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
 
     monkeypatch.setattr(preview, "write", video)
     study_program.run(SMALL, dataclasses.replace(arguments, preview=True))
-    assert shown == [("grasp_easy", delays.profile("long_tail"), True)]  # the arm that starves
-    assert results.read_csv(root / "results_all.csv")["profile"].tolist() == ["no_delay", "long_tail"]
+    assert shown == [("grasp_easy", delays_profiles.profile("long_tail"), True)]  # the arm that starves
+    assert files.read_csv(root / "results_all.csv")["profile"].tolist() == ["no_delay", "long_tail"]
     english, chinese = (root / name for name in ("summary.md", "summary.zh-CN.md"))
     assert "long_tail - no_delay (naive)" in english.read_text()
     assert "What it means." in english.read_text()
@@ -214,7 +211,7 @@ def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
     assert not re.search(r'(src|href)="(?!data:)', page)  # self-contained
 
     capsys.readouterr()
-    monkeypatch.setattr(experiment, "_compute", None)  # nothing is left to compute
+    monkeypatch.setattr(runner, "_compute", None)  # nothing is left to compute
     study_program.run(SMALL, arguments)
     assert "0 of 2 cells to compute" in capsys.readouterr().out
 
@@ -250,7 +247,7 @@ def test_a_failing_task_is_named_and_the_others_run(kind, tmp_path):
     marks = [Task(f"mark {i}", Path.touch, (tmp_path / str(i),)) for i in range(2)]
     config = LauncherConfig(kind, "local", log_dir=str(tmp_path / "jobs"), timeout_min=1, max_jobs=2)
     with pytest.raises(ChildProcessError, match=r"1 of 3 tasks failed(.|\n)*bad: (.|\n)*no such thing"):
-        launch.run_all([marks[0], Task("bad", fails, ()), marks[1]], config)
+        launchers.run_all([marks[0], Task("bad", fails, ()), marks[1]], config)
     assert (tmp_path / "0").exists()
     assert (tmp_path / "1").exists()
 
@@ -275,7 +272,7 @@ def test_the_studies_of_the_benchmark_are_whole(script):
     assert study.name == script.removeprefix("run_")
     assert study.comparisons
     for one in study.arms:
-        results.Cell(*one.key, 0, "grasp_easy")  # a name that can be a directory
+        results_cells.Cell(*one.key, 0, "grasp_easy")  # a name that can be a directory
     assert all(comparison.candidate != comparison.reference for comparison in study.comparisons)
 
 
@@ -293,21 +290,21 @@ def test_controls_and_their_references_have_equal_mean_delays():
 
 @pytest.mark.parametrize("change", [{}, {"tail_cap": 3}, {"hedge": 3}, {"deadline": 2}, {"drop_spike_prob": 0.3}])
 def test_the_mean_delay_is_that_of_the_samples(change):
-    config = dataclasses.replace(delays.profile("long_tail"), **change)
-    process = delays.make_process(config)
-    streams = jax.vmap(delays.init)(jax.random.split(jax.random.key(0), 20_000))
-    sample = jax.vmap(delays.sample, (None, 0))(process, streams)[0].delay
+    config = dataclasses.replace(delays_profiles.profile("long_tail"), **change)
+    process = sampling.make_process(config)
+    streams = jax.vmap(sampling.init)(jax.random.split(jax.random.key(0), 20_000))
+    sample = jax.vmap(sampling.sample, (None, 0))(process, streams)[0].delay
     deadline = config.deadline or np.inf
     spent = np.minimum(sample, deadline).sum() / (sample <= deadline).sum()  # per query that returns
     error = sample.std() / np.sqrt(len(sample))
     assert abs(spent - delay_profiles.mean_delay(config)) < 5 * error
     with pytest.raises(ValueError, match="for mode 'mixture' only"):
-        delay_profiles.mean_delay(delays.profile("heavy"))
+        delay_profiles.mean_delay(delays_profiles.profile("heavy"))
 
 
 def test_a_speed_up_cannot_slow_down():
     with pytest.raises(ValueError, match=r"mean=0\.5 must lie between 0 and"):
-        delay_profiles.thinned(delays.profile("long_tail"), 0.5)
+        delay_profiles.thinned(delays_profiles.profile("long_tail"), 0.5)
 
 
 def test_bursts_and_single_spikes_are_equally_many():

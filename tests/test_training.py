@@ -11,56 +11,57 @@ import train_expert
 import train_flow
 from line_world import assert_same
 from model import ModelConfig
-from rtc import training
-from rtc.cloning import CloningConfig
-from rtc.demonstrations import DataConfig
-from rtc.ppo import PPOConfig
-from rtc.ppo_training import TrainConfig
+from rtc.policies import weights
+from rtc.training import runs
+from rtc.training.cloning import CloningConfig
+from rtc.training.demonstrations import DataConfig
+from rtc.training.ppo import PPOConfig
+from rtc.training.ppo_training import TrainConfig
 
 pytestmark = pytest.mark.usefixtures("line_world")
 
 
 def test_saved_trees_are_checked_when_loaded(tmp_path):
     path, tree = tmp_path / "state.safetensors", {"a": jnp.arange(3.0), "n": 4}
-    training.save_tree(path, tree)
-    assert_same(training.load_tree(path, tree), tree)
+    weights.save_tree(path, tree)
+    assert_same(weights.load_tree(path, tree), tree)
     with pytest.raises(ValueError, match=r"\['a'\] has shape \(3,\), expected \(2,\)"):
-        training.load_tree(path, {**tree, "a": jnp.zeros(2)})
+        weights.load_tree(path, {**tree, "a": jnp.zeros(2)})
     with pytest.raises(ValueError, match=r"\['b'\].* differ"):
-        training.load_tree(path, {**tree, "b": 1})
+        weights.load_tree(path, {**tree, "b": 1})
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(ValueError, match="not a readable safetensors file"):
-        training.load_tree(path, tree)
+        weights.load_tree(path, tree)
 
 
 def test_a_folder_belongs_to_one_run_at_a_time(tmp_path):
     config = {"gamma": 0.9, "length": 10}
     with (
-        training.claim(tmp_path, config, resume=True),
+        runs.claim(tmp_path, config, resume=True),
         pytest.raises(ValueError, match="in use"),
-        training.claim(tmp_path, config, resume=True),
+        runs.claim(tmp_path, config, resume=True),
     ):
         pass
-    with training.claim(tmp_path, {**config, "length": 20}, resume=True, may_differ=("length",)):
+    with runs.claim(tmp_path, {**config, "length": 20}, resume=True, may_differ=("length",)):
         pass
     with (
         pytest.raises(ValueError, match=r"gamma: 0.9 there, 0.8 now"),
-        training.claim(tmp_path, {**config, "gamma": 0.8}, resume=True, may_differ=("length",)),
+        runs.claim(tmp_path, {**config, "gamma": 0.8}, resume=True, may_differ=("length",)),
     ):
         pass
-    with training.claim(tmp_path, {**config, "gamma": 0.8}, resume=False):
+    with runs.claim(tmp_path, {**config, "gamma": 0.8}, resume=False):
         assert json.loads((tmp_path / "config.json").read_text())["gamma"] == 0.8
 
 
 def test_a_resumed_record_drops_what_will_be_done_again(tmp_path):
     path = tmp_path / "stats.csv"
-    with training.Recorder(path, "update", 0, 5, "test") as recorder:
+    with runs.Recorder(path, "update", 0, 5, "test") as recorder:
         for update in range(4):
             recorder.log({"update": update, "loss": update / 2}, {})
     path.write_text(path.read_text() + "4,1.")
-    with training.Recorder(path, "update", 2, 5, "test") as recorder:
+    with runs.Recorder(path, "update", 2, 5, "test") as recorder:
         recorder.log({"update": 2, "loss": 9.0}, {})
-    assert [(row["update"], row["loss"]) for row in training.read_rows(path)] == [
+    assert [(row["update"], row["loss"]) for row in runs.read_rows(path)] == [
         (0, 0.0),
         (1, 0.5),
         (2, 9.0),
@@ -70,7 +71,7 @@ def test_a_resumed_record_drops_what_will_be_done_again(tmp_path):
 @pytest.mark.parametrize("script", [train_expert, generate_data, train_flow])
 def test_flags_override_a_preset(script, capsys):
     def parse(*argv):
-        return training.cli(script.Arguments, script.PRESETS, argv)
+        return runs.cli(script.Arguments, script.PRESETS, argv)
 
     assert parse() == script.PRESETS["cpu"]
     changed = parse("--preset", "published", "--config.seed", "5", "--no-resume")

@@ -5,9 +5,10 @@ from flax import nnx
 
 import report_training
 from model import FlowPolicy
-from rtc import checkpoints, training, training_report
-from rtc.stats import wilson
-from rtc.training_report import Shipped
+from rtc.policies import checkpoints, weights
+from rtc.report import training as training_report
+from rtc.report.training import Shipped
+from rtc.study.statistics import wilson
 from stubs import TINY
 
 SLUG = "worlds_l_grasp_easy"
@@ -37,7 +38,7 @@ def root(tmp_path):
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    training.write_json(tmp_path / f"experts/9/policies/{SLUG}_seed_3.json", {})
+    weights.write_json(tmp_path / f"experts/9/policies/{SLUG}_seed_3.json", {})
     return tmp_path
 
 

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rtc import wrappers
-from rtc.environment import Transition
+from rtc.control import environment
+from rtc.control.environment import Transition
+from rtc.training import shaping as wrappers_shaping
 from stubs import HashEnv
 
 LIMIT = 256  # ticks per episode
@@ -17,9 +18,9 @@ def transition(*, reward=0.0, done=False, solved=False, finite=True, distance=3.
     return Transition(obs=jnp.zeros((1, 2)), **{name: jnp.array([value]) for name, value in values.items()})
 
 
-def rewarded(tick, before=3.0, shaping=wrappers.PUBLISHED_SHAPING, **fields):
+def rewarded(tick, before=3.0, shaping=wrappers_shaping.PUBLISHED_SHAPING, **fields):
     args = jnp.array([tick]), LIMIT, jnp.array([before]), shaping
-    return float(wrappers.dense_reward(transition(**fields), *args)[0])
+    return float(wrappers_shaping.dense_reward(transition(**fields), *args)[0])
 
 
 PER_TICK = 3.0 / 6 / LIMIT
@@ -27,12 +28,12 @@ PER_TICK = 3.0 / 6 / LIMIT
 
 def test_noise_has_the_asked_spread_and_follows_its_key():
     action = jnp.full((20_000, 6), 0.3)
-    noisy = wrappers.noisy_action(jax.random.key(0), action, 0.1)
+    noisy = environment.noisy_action(jax.random.key(0), action, 0.1)
     assert float(noisy.mean()) == pytest.approx(0.3, abs=2e-3)
     assert float(noisy.std()) == pytest.approx(0.1, rel=0.02)
-    np.testing.assert_array_equal(noisy, wrappers.noisy_action(jax.random.key(0), action, 0.1))
-    assert not np.array_equal(noisy, wrappers.noisy_action(jax.random.key(1), action, 0.1))
-    np.testing.assert_array_equal(wrappers.noisy_action(jax.random.key(0), action, 0.0), action)
+    np.testing.assert_array_equal(noisy, environment.noisy_action(jax.random.key(0), action, 0.1))
+    assert not np.array_equal(noisy, environment.noisy_action(jax.random.key(1), action, 0.1))
+    np.testing.assert_array_equal(environment.noisy_action(jax.random.key(0), action, 0.0), action)
 
 
 def test_a_tick_costs_its_distance():
@@ -51,7 +52,7 @@ def test_failing_costs_as_much_at_any_tick(tick):
 
 
 def test_progress_is_paid_for_new_records_only():
-    shaping = wrappers.Shaping(distance_cost=0.0, progress=2.0)
+    shaping = wrappers_shaping.Shaping(distance_cost=0.0, progress=2.0)
     assert rewarded(10, before=3.5, shaping=shaping) == pytest.approx(1.0)
     assert rewarded(10, before=2.5, shaping=shaping) == 0.0
     assert rewarded(1, before=float("nan"), shaping=shaping) == 0.0
@@ -59,7 +60,7 @@ def test_progress_is_paid_for_new_records_only():
 
 @pytest.mark.parametrize("finite", [True, False])
 def test_failing_can_be_made_cheaper_but_running_out_of_time_costs_the_same(finite):
-    shaping = wrappers.Shaping(distance_cost=0.0, failure_relief=0.75)
+    shaping = wrappers_shaping.Shaping(distance_cost=0.0, failure_relief=0.75)
     fields = {"done": True, "finite": finite, "distance": 3.0}
     assert rewarded(10, shaping=shaping, reward=-1.0, **fields) == pytest.approx(-0.25 if finite else 0.0)
     assert rewarded(LIMIT, shaping=shaping, **fields) == 0.0
@@ -74,18 +75,18 @@ def test_a_broken_state_is_a_failure_with_a_finite_cost():
 def step_three_times(noise_std=0.0):
     """Two environments of which the second ends at its third tick."""
     env = HashEnv(end_every=jnp.array(0), max_timesteps=3)
-    start = wrappers.reset(env, 2, history=3)
+    start = wrappers_shaping.reset(env, 2, history=3)
     late = start._replace(env=(jnp.array([-9, 0]), start.env[1]))
     state, actions = late, [jnp.full((2, 6), float(i)) for i in (1, 2, 3)]
     for i, action in enumerate(actions):
-        executed = wrappers.noisy_action(jax.random.key(i), action, noise_std)
-        state, moved = wrappers.step_and_reset(env, state, start, action, executed)
+        executed = environment.noisy_action(jax.random.key(i), action, noise_std)
+        state, moved = wrappers_shaping.step_and_reset(env, state, start, action, executed)
     return start, state, moved
 
 
 def test_reset_fills_the_history_with_the_first_observation():
     env = HashEnv(end_every=jnp.array(0))
-    state = wrappers.reset(env, 2, history=3)
+    state = wrappers_shaping.reset(env, 2, history=3)
     np.testing.assert_array_equal(state.history, np.broadcast_to([0.0, 1.0], (2, 3, 2)))
     np.testing.assert_array_equal(state.last_action, np.zeros((2, 6)))
     np.testing.assert_array_equal(state.tick, [0, 0])
@@ -115,4 +116,4 @@ def test_features_are_the_history_then_the_last_action():
     _, state, _ = step_three_times()
     hashes = state.history[0, :, 1]
     expected = [-8, hashes[0], -7, hashes[1], -6, hashes[2], *[3] * 6]
-    np.testing.assert_array_equal(wrappers.features(state)[0], expected)
+    np.testing.assert_array_equal(wrappers_shaping.features(state)[0], expected)

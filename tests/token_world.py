@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from rtc.demonstrations import Demonstrations
-from rtc.rsd.agent import TokenAgent
-from rtc.rsd.policy import TokenModelConfig, TokenPolicy
-from rtc.rsd.rfsq import Tokenizer, TokenizerConfig
+from rtc.policies.tokens.agent import TokenAgent
+from rtc.policies.tokens.policy import TokenModelConfig, TokenPolicy
+from rtc.policies.tokens.rfsq import Tokenizer, TokenizerConfig
+from rtc.training.demonstrations import Demonstrations
 
 SMALL = TokenizerConfig(action_chunk_size=4, latent_dim=2, num_layers=4, tokens_per_layer=1, hidden_dim=8)
 MODELS = {

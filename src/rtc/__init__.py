@@ -4,6 +4,6 @@ Importing the package applies its process-wide JAX settings (`rtc.runtime`): som
 first, must be made before any module of the simulator starts JAX.
 """
 
-from rtc import runtime
+from rtc.shared import runtime
 
 runtime.configure()

@@ -12,7 +12,7 @@ from rtc.methods.ensemble import temporal_ensemble
 from rtc.methods.naive import naive, synchronous
 from rtc.methods.realtime import realtime
 from rtc.methods.trained_prefix import trained_prefix
-from rtc.validation import require_choice
+from rtc.shared.validation import require_choice
 
 __all__ = ["METHODS", "Answer", "Method", "MethodOptions", "Policy", "Query", "initial_noise", "make", "run_for"]
 

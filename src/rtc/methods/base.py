@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import jax
 from jaxtyping import Array, Float, Int, Key
 
-from rtc.validation import require_float, require_int
+from rtc.shared.validation import require_float, require_int
 
 
 class Query(NamedTuple):

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rtc.guidance import PrefixAttentionSchedule
 from rtc.methods.base import Method, MethodOptions, Policy, Query, initial_noise
+from rtc.policies.guidance import PrefixAttentionSchedule
 
 
 @jax.tree_util.register_dataclass

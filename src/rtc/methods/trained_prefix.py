@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rtc import guidance
 from rtc.methods.base import Method, MethodOptions, Policy, Query, initial_noise
+from rtc.policies import guidance
 
 
 @jax.tree_util.register_dataclass

@@ -1,0 +1,101 @@
+"""Wall-clock latency of single queries on this device: what a delay trace is made of."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float
+
+from rtc.methods import Query
+from rtc.shared.tables import percentiles
+from rtc.study import evaluation
+from rtc.study.evaluation import EvalConfig
+from rtc.study.runner import Subject, weak_policy
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Times of one method's queries, in ms.
+
+    Attributes:
+        cold_ms: the first query: tracing, compilation or a look into its cache, and the query itself.
+        warm_ms: the queries that count.
+    """
+
+    cold_ms: float
+    warm_ms: Float[np.ndarray, " n"]
+
+    def row(self) -> dict[str, float]:
+        """Percentiles of the warm queries (values that occurred), their extremes, and the cold start."""
+        middle = {f"p{level}": value for level, value in percentiles(self.warm_ms).items()}
+        warm = {"min": float(self.warm_ms.min()), **middle, "max": float(self.warm_ms.max())}
+        return {"queries": len(self.warm_ms), **warm, "cold start": self.cold_ms}
+
+    def trace(self) -> pd.DataFrame:
+        """What a profile of mode `trace` reads."""
+        return pd.DataFrame({"query": range(len(self.warm_ms)), "latency_ms": self.warm_ms})
+
+
+def query_function(config: EvalConfig, subject: Subject) -> Callable[[int], Float[Array, "1 h a"]]:
+    """A function that answers the i-th query, batch 1, from the level's first observation: compiled at its first call.
+
+    Raises:
+        ValueError: the method does not fit the policies.
+    """
+    env, policy, controller = evaluation.prepare(config, subject.level, subject.policy, weak_policy(config, subject))
+    obs = env.reset(1)[1]
+    size = policy.action_chunk_size
+
+    @jax.jit
+    def answer(policy: Any, method: Any, obs: Array, leftover: Array, index: Array) -> Array:
+        query = Query(
+            key=jax.random.fold_in(jax.random.key(0), index)[None],
+            obs=obs,
+            leftover=leftover,
+            planned_delay=jnp.ones(1, jnp.int32),
+            overlap_end=jnp.full(1, size - 1),
+            predictions=jnp.ones((1, size), jnp.int32),
+            flow_steps=jnp.full(1, config.num_flow_steps),
+        )
+        return method.next_chunk(policy, query, config.num_flow_steps)
+
+    leftover = jnp.zeros((1, size, policy.action_dim))
+    return lambda index: answer(policy, controller.method, obs, leftover, jnp.int32(index))
+
+
+def timed(ask: Callable[[int], Array], index: int) -> float:
+    """Milliseconds from the call to the chunk in the host's memory."""
+    start = time.perf_counter()
+    np.asarray(ask(index))
+    return 1e3 * (time.perf_counter() - start)
+
+
+def measure(ask: Mapping[str, Callable[[int], Array]], queries: int, warm_up: int, block: int) -> dict[str, Latency]:
+    """Times queries of several methods, one after the other; methods take turns, so that none gets the quiet minutes.
+
+    Args:
+        ask: by method, what answers its i-th query.
+        queries: queries that count, per method.
+        warm_up: queries before each block.
+        block: queries of a method per turn.
+    """
+    cold = {name: timed(answer, 0) for name, answer in ask.items()}
+    warm: dict[str, list[float]] = {name: [] for name in ask}
+    for first in range(0, queries, block):
+        for name, answer in ask.items():
+            for index in range(warm_up):
+                timed(answer, index)
+            warm[name] += [timed(answer, index) for index in range(first, min(first + block, queries))]
+    return {name: Latency(cold[name], np.array(times)) for name, times in warm.items()}
+
+
+def profile(ask: Callable[[int], Array], directory: str, queries: int = 20) -> None:
+    """Records some queries with `jax.profiler`, for TensorBoard or Perfetto."""
+    with jax.profiler.trace(directory):
+        for index in range(queries):
+            timed(ask, index)

@@ -1,0 +1,77 @@
+"""What stands between the environment and the policy: method, delays, estimator and execution rules."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from rtc.delay.estimators import Estimator
+from rtc.delay.sampling import DelayProcess
+from rtc.methods import Method
+from rtc.shared.validation import require_choice, require_float, require_int
+
+Fallback = Literal["hold", "zero"]
+HorizonKind = Literal["fixed", "adaptive"]
+
+
+@dataclass(frozen=True)
+class ExecutionConfig:
+    """How chunks are executed.
+
+    Attributes:
+        execute_horizon: s, ticks between two launches when nothing is late; the minimum s of `adaptive`.
+        horizon: `fixed` s: the next launch comes max(s, delay) ticks later, as in arXiv 2506.07339, Algorithm 1, with
+            s_min = s. `adaptive`: s_k = max(planned delay, s), which waits for the planned delay too.
+        fallback: action of a starved tick: `hold` repeats the last action, `zero` sends zeros.
+        action_noise: standard deviation of the Gaussian noise on executed actions.
+    """
+
+    execute_horizon: int = 1
+    horizon: HorizonKind = "fixed"
+    fallback: Fallback = "hold"
+    action_noise: float = 0.1
+
+    def __post_init__(self):
+        require_int("execute_horizon", self.execute_horizon, low=1)
+        require_choice("horizon", self.horizon, get_args(HorizonKind))
+        require_choice("fallback", self.fallback, get_args(Fallback))
+        require_float("action_noise", self.action_noise, low=0.0)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Controller:
+    """Everything between the environment and the policy, as a pytree whose numbers are traced.
+
+    Attributes:
+        method: makes the chunks.
+        process: the delay distribution.
+        estimator: what the method is told about the delay.
+        execute_horizon: s, in ticks.
+        adaptive: s_k = max(planned delay, s) instead of s.
+        hold: a starved tick repeats the last action instead of sending zeros.
+        action_noise: standard deviation of the noise on executed actions.
+    """
+
+    method: Method
+    process: DelayProcess
+    estimator: Estimator
+    execute_horizon: Int[Array, ""]
+    adaptive: Bool[Array, ""]
+    hold: Bool[Array, ""]
+    action_noise: Float[Array, ""]
+
+
+def make_controller(method: Method, process: DelayProcess, estimator: Estimator, config: ExecutionConfig) -> Controller:
+    """Packs a validated configuration into arrays."""
+    return Controller(
+        method=method,
+        process=process,
+        estimator=estimator,
+        execute_horizon=jnp.asarray(config.execute_horizon, jnp.int32),
+        adaptive=jnp.asarray(config.horizon == "adaptive"),
+        hold=jnp.asarray(config.fallback == "hold"),
+        action_noise=jnp.asarray(config.action_noise, jnp.float32),
+    )

@@ -1,0 +1,159 @@
+"""Every metric of an evaluation, from the records of its episodes. Nothing looks across a reset or past an end.
+
+Per query (over all launched queries of all episodes):
+    d_p50, d_p95, d_p99       percentiles of the delay, in ticks (of a sorted sample: values that occurred); an
+                              abandoned query counts with its deadline
+    mean_delay                mean of the delay, in ticks
+    p_violate                 P(d_k > H - s_k): the delay exceeds what the chunk leaves after the execute horizon
+    p_starve_condition        P(L_{k-1} + d_k > H): the old chunk ends before the new one arrives (L_{-1} = 0; the
+                              intervals of abandoned queries add up)
+    p_late                    P(d_k > planned delay, or abandoned)
+    mean_planned_delay        mean of the delay that the method plans with, in ticks
+    mean_execute_horizon      mean of L_k, in ticks: max(s_k, d_k), or the deadline of an abandoned query
+    abandoned_fraction        queries that were abandoned at their deadline
+    mean_flow_steps           mean number of flow steps that a query had time for
+Per tick (over all executed ticks):
+    starved_fraction          ticks on which neither chunk had an action
+    age_p50, age_p99          ticks from the observation behind an action to its execution; starved ticks have none
+    flow_evals_per_tick       network evaluations (forward or backward; bootstrap, hedged copies and abandoned queries
+                              included) per tick
+Per episode, then averaged over episodes (commanded actions a_t before noise, dimensions that the level binds):
+    returned_episode_solved, returned_episode_returns, returned_episode_lengths
+    max_delta_action          max_t |a_t - a_{t-1}|₂
+    max_ddelta_action         max_t |a_t - 2 a_{t-1} + a_{t-2}|₂
+    rms_ddelta_action         root mean square of a_t - 2 a_{t-1} + a_{t-2} over ticks and dimensions
+An episode too short for a difference scores 0.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from rtc.control.records import NEVER, Records
+
+EPISODE_MEANS = (
+    "returned_episode_solved",
+    "returned_episode_returns",
+    "returned_episode_lengths",
+    "max_delta_action",
+    "max_ddelta_action",
+    "rms_ddelta_action",
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Metrics of one evaluation.
+
+    Attributes:
+        row: the scalar metrics, by name.
+        episodes: one row per episode.
+        delay_counts: number of queries by delay in ticks.
+    """
+
+    row: dict[str, float]
+    episodes: pd.DataFrame
+    delay_counts: dict[int, int]
+
+
+def smoothness(actions: Float[np.ndarray, "t a"]) -> tuple[float, float, float]:
+    """max_delta_action, max_ddelta_action and rms_ddelta_action of one episode's commanded actions."""
+    delta = np.diff(actions, axis=0)
+    ddelta = np.diff(delta, axis=0)
+    max_delta = np.linalg.norm(delta, axis=1).max(initial=0.0)
+    max_ddelta = np.linalg.norm(ddelta, axis=1).max(initial=0.0)
+    rms_ddelta = np.sqrt(np.mean(ddelta**2)) if ddelta.size else 0.0
+    return float(max_delta), float(max_ddelta), float(rms_ddelta)
+
+
+def percentiles(values: Int[np.ndarray, " n"], *levels: float) -> list[float]:
+    """Percentiles as values that occurred (inverse of the empirical distribution), since ticks are whole."""
+    return [float(level) for level in np.percentile(values, levels, method="inverted_cdf")]
+
+
+def _query_metrics(records: Records, chunk_size: int) -> dict[str, float]:
+    launched = records.delay != NEVER
+    delay, planned = records.delay[launched], records.planned[launched]
+    horizon, abandoned = records.execute_horizon[launched], records.abandoned[launched] == 1
+    p50, p95, p99 = percentiles(delay, 50, 95, 99)
+    return {
+        "d_p50": p50,
+        "d_p95": p95,
+        "d_p99": p99,
+        "mean_delay": float(np.mean(delay)),
+        "p_violate": float(np.mean(delay > chunk_size - horizon)),
+        "p_starve_condition": float(np.mean(records.shift[launched] + delay > chunk_size)),
+        "p_late": float(np.mean((delay > planned) | abandoned)),
+        "mean_planned_delay": float(np.mean(planned)),
+        "mean_execute_horizon": float(np.mean(records.interval[launched])),
+        "abandoned_fraction": float(np.mean(abandoned)),
+        "mean_flow_steps": float(np.mean(records.flow_steps[launched])),
+    }
+
+
+def _episode_frame(
+    records: Records,
+    episodes: Int[np.ndarray, " n"],
+    bound_actions: Bool[np.ndarray, " a"],
+    evaluations: Callable[[Int[np.ndarray, "n t"]], Int[np.ndarray, "n t"]],
+    bootstrap_evaluations: int,
+) -> pd.DataFrame:
+    executed = np.arange(records.age.shape[1]) < records.length[:, None]
+    launched = records.delay != NEVER
+    smooth = np.array(
+        [smoothness(a[:n][:, bound_actions]) for a, n in zip(records.actions, records.length, strict=True)]
+    )
+    return pd.DataFrame(
+        {
+            "episode": episodes,
+            "returned_episode_solved": records.solved.astype(int),
+            "returned_episode_returns": records.returned.astype(float),
+            "returned_episode_lengths": records.length,
+            "max_delta_action": smooth[:, 0],
+            "max_ddelta_action": smooth[:, 1],
+            "rms_ddelta_action": smooth[:, 2],
+            "starved_ticks": ((records.age == NEVER) & executed).sum(axis=1),
+            "num_queries": launched.sum(axis=1),
+            "abandoned_queries": (records.abandoned == 1).sum(axis=1),
+            "flow_evals": np.where(launched, evaluations(records.flow_steps), 0).sum(axis=1) + bootstrap_evaluations,
+        }
+    )
+
+
+def summarise(
+    records: Records,
+    episodes: Int[np.ndarray, " n"],
+    *,
+    chunk_size: int,
+    bound_actions: Bool[np.ndarray, " a"],
+    evaluations: Callable[[Int[np.ndarray, "n t"]], Int[np.ndarray, "n t"]],
+    bootstrap_evaluations: int,
+) -> Summary:
+    """All metrics of one evaluation.
+
+    Args:
+        records: what happened in the episodes.
+        episodes: their numbers.
+        chunk_size: H.
+        bound_actions: action dimensions that the level binds to a motor or thruster.
+        evaluations: network evaluations of queries, hedged copies included, from their flow steps.
+        bootstrap_evaluations: network evaluations for the chunk before the first query.
+    """
+    frame = _episode_frame(records, episodes, bound_actions, evaluations, bootstrap_evaluations)
+    ticks = int(frame["returned_episode_lengths"].sum())
+    age = records.age[records.age != NEVER]
+    age_p50, age_p99 = percentiles(age, 50, 99) if age.size else (np.nan, np.nan)
+    row = {name: float(frame[name].mean()) for name in EPISODE_MEANS}
+    row |= _query_metrics(records, chunk_size)
+    row |= {
+        "starved_fraction": float(frame["starved_ticks"].sum() / ticks),
+        "age_p50": age_p50,
+        "age_p99": age_p99,
+        "flow_evals_per_tick": float(frame["flow_evals"].sum() / ticks),
+        "num_evals": len(frame),
+    }
+    values, counts = np.unique(records.delay[records.delay != NEVER], return_counts=True)
+    return Summary(row, frame, {int(v): int(c) for v, c in zip(values, counts, strict=True)})

@@ -1,0 +1,1 @@
+"""Policies: networks that make chunks, and their checkpoints."""

@@ -1,0 +1,117 @@
+"""Sizes and layers of the flow policy: MLP-mixer blocks (arXiv 2105.01601) modulated by the flow time."""
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float
+
+from rtc.shared.validation import require_int
+
+# Periods of the flow-time embedding, in units of flow time.
+_MIN_PERIOD, _MAX_PERIOD = 4e-3, 4.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Size of a FlowPolicy.
+
+    Attributes:
+        channel_dim: width of a token; even.
+        channel_hidden_dim: hidden width of the channel-mixing MLPs.
+        token_hidden_dim: hidden width of the token-mixing MLPs.
+        num_layers: number of mixer blocks.
+        action_chunk_size: H, the control ticks that one chunk covers.
+        simulated_delay: train with a ground-truth prefix of 0 … simulated_delay - 1 ticks (training-time
+            RTC), at most H; None trains without.
+
+    Raises:
+        ValueError: a field is out of range.
+    """
+
+    channel_dim: int = 256
+    channel_hidden_dim: int = 512
+    token_hidden_dim: int = 64
+    num_layers: int = 4
+    action_chunk_size: int = 8
+    simulated_delay: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.name != "simulated_delay":
+                require_int(f"ModelConfig.{field.name}", getattr(self, field.name), low=1)
+        if self.channel_dim % 2:
+            raise ValueError(
+                f"ModelConfig.channel_dim={self.channel_dim} must be even, for as many sines as cosines of "
+                f"the flow time; use {self.channel_dim + 1}"
+            )
+        if self.simulated_delay is not None:
+            # A longer prefix would leave no action of the chunk to learn.
+            limit = self.action_chunk_size
+            require_int("ModelConfig.simulated_delay", self.simulated_delay, low=1, high=limit)
+
+
+class Modulation(NamedTuple):
+    """Adaptive layer-norm parameters of the whole network at given flow times, each [b or 1, h or 1, k·c]."""
+
+    blocks: tuple[tuple[Array, Array], ...]
+    final: Array
+
+
+def zero_linear(in_features: int, out_features: int, rngs: nnx.Rngs) -> nnx.Linear:
+    """A layer that is zero at first (adaLN-Zero), so that every block starts as the identity."""
+    return nnx.Linear(in_features, out_features, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
+
+
+def modulated_norm(x: Float[Array, "*n c"], scale: Array, shift: Array) -> Float[Array, "*n c"]:
+    """Layer norm whose scale and shift come from outside."""
+    return jax.nn.standardize(x, epsilon=1e-6) * (1 + scale) + shift
+
+
+def embed_time(time: Float[Array, "*n"], dim: int) -> Float[Array, "*n dim"]:
+    """Sines and cosines of the flow time, with geometrically spaced periods."""
+    # Phases reach 1600 rad, so the rounding of these constants shows; NumPy's is the same in every program.
+    frequencies = 2 * np.pi / np.geomspace(_MIN_PERIOD, _MAX_PERIOD, dim // 2)
+    phase = time[..., None] * frequencies.astype(np.float32)
+    return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=-1)
+
+
+def select(is_prefix: Bool[Array, "b h 1"], at_1: Modulation, at_t: Modulation) -> Modulation:
+    """Modulation with the prefix tokens at flow time 1: per token a select, not a network evaluation."""
+    return jax.tree.map(partial(jnp.where, is_prefix), at_1, at_t)
+
+
+class MixerBlock(nnx.Module):
+    """Token mixing, then channel mixing, gated and modulated by the flow time (adaLN, arXiv 2212.09748).
+
+    Args:
+        config: size of the network.
+        rngs: source of the initial weights.
+    """
+
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+        tokens, token_hidden = config.action_chunk_size, config.token_hidden_dim
+        channels, channel_hidden = config.channel_dim, config.channel_hidden_dim
+        self.token_mix_in = nnx.Linear(tokens, token_hidden, use_bias=False, rngs=rngs)
+        self.token_mix_out = nnx.Linear(token_hidden, tokens, use_bias=False, rngs=rngs)
+        self.channel_mix_in = nnx.Linear(channels, channel_hidden, use_bias=False, rngs=rngs)
+        self.channel_mix_out = nnx.Linear(channel_hidden, channels, use_bias=False, rngs=rngs)
+        self.adaln_1 = zero_linear(channels, 3 * channels, rngs)
+        self.adaln_2 = zero_linear(channels, 3 * channels, rngs)
+
+    def modulation(self, condition: Float[Array, "*n c"]) -> tuple[Array, Array]:
+        """Scale, shift and gate, concatenated to [*n, 3c], of token mixing and of channel mixing."""
+        return self.adaln_1(condition), self.adaln_2(condition)
+
+    def __call__(self, x: Float[Array, "b h c"], modulation: tuple[Array, Array]) -> Float[Array, "b h c"]:
+        scale, shift, gate = jnp.split(modulation[0], 3, axis=-1)
+        tokens = modulated_norm(x, scale, shift).swapaxes(1, 2)
+        tokens = self.token_mix_out(nnx.gelu(self.token_mix_in(tokens)))
+        x = x + gate * tokens.swapaxes(1, 2)
+        scale, shift, gate = jnp.split(modulation[1], 3, axis=-1)
+        channels = modulated_norm(x, scale, shift)
+        return x + gate * self.channel_mix_out(nnx.gelu(self.channel_mix_in(channels)))

@@ -1,0 +1,88 @@
+"""Video of one episode, made in a second pass: the executor runs that episode again and records where bodies are."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+from jaxtyping import UInt8
+
+from rtc.control import executor, timeline
+from rtc.control.records import NEVER, Records
+from rtc.control.timeline import EpisodeTrace
+from rtc.shared import files, provenance
+from rtc.study import evaluation
+from rtc.study.evaluation import EvalConfig
+from rtc.study.runner import Subject, weak_policy
+from rtc.worlds.kinetix import levels, render
+from rtc.worlds.kinetix.shapes import shapes
+
+HOLD_FRAMES = 15  # half a second on the last state
+
+
+def write(path: Path, subject: Subject, config: EvalConfig, trace_path: Path) -> None:
+    """Writes the video of a recorded episode and, beside it, which episode that is; keeps a video of the same one.
+
+    Args:
+        path: the video, *.mp4.
+        subject: level and policy.
+        config: the evaluation that the episode belongs to.
+        trace_path: the trace of the episode, as its cell keeps it.
+    """
+    note, source = path.with_suffix(".json"), provenance.sha256(trace_path.read_bytes())
+    if path.exists() and note.exists() and json.loads(note.read_text()).get("trace_sha256") == source:
+        print(f"skip {path}: it shows this episode")
+        return
+    trace = timeline.load_trace(trace_path)
+    records = play(subject, config, trace)
+    render.write_video(path, frames(subject, records), fps=1000 / config.delay_profile.dt_ms)
+    files.atomic_write(note, json.dumps({"episode": trace.description, "trace_sha256": source}, indent=2) + "\n")
+
+
+def play(subject: Subject, config: EvalConfig, trace: EpisodeTrace) -> Records:
+    """Runs the episode of a trace again, and warns should rounding have changed it."""
+    records = executor.rollout(
+        *evaluation.prepare(config, subject.level, subject.policy, weak_policy(config, subject)),
+        seed=trace.seed,
+        episodes=np.array([trace.episode]),
+        num_steps=config.num_flow_steps,
+        num_slots=executor.MIN_SLOTS,
+        record_poses=True,
+    )
+    again = records.actions[0, : records.length[0]][:, subject.level.bound_actions]
+    if not np.array_equal(again, trace.action):
+        warnings.warn(f"the second pass over {trace.description} differs from the recorded one", stacklevel=2)
+    return records
+
+
+def frames(subject: Subject, records: Records) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """One frame before any action, one per control tick, and the last one held."""
+    level = subject.level
+    yield render.draw(shapes(level, level.start), caption=[level.name])
+    for tick in range(records.length[0]):
+        state = levels.at_poses(level, jax.tree.map(lambda pose, tick=tick: pose[0, tick], records.poses))
+        last = tick == records.length[0] - 1
+        picture = render.draw(shapes(level, state), caption=_caption(records, tick, last))
+        yield picture
+    for _ in range(HOLD_FRAMES):
+        yield picture
+
+
+def _caption(records: Records, tick: int, last: bool) -> list[str]:
+    """Tick, the query in flight or the chunk that has just arrived, and what the executed action goes by."""
+    lines, age = [f"tick {tick + 1}"], records.age[0, tick]
+    launched = np.flatnonzero(records.delay[0, : tick + 1] != NEVER)[-1]
+    waited, delay = tick - launched, records.delay[0, launched]
+    if waited < delay:
+        lines.append(f"query in flight: {waited + 1} of {delay} ticks")
+    elif waited == delay:
+        lines.append("new chunk")
+    if age == NEVER:
+        lines.append("starved")
+    elif age > 0:
+        lines.append(f"acts on an observation {age} ticks old")
+    if last:
+        lines.append("solved" if records.solved[0] else "not solved")
+    return lines

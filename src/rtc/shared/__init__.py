@@ -1,0 +1,1 @@
+"""Tools that know no robots: files, provenance, argument checks, command lines, launchers, JAX settings."""

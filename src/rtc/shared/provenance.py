@@ -1,0 +1,181 @@
+"""Where results come from: fingerprints of what they depend on, versions, commit, device and command."""
+
+import dataclasses
+import enum
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+# Modules that can change a result, as patterns. Plots, tables and scripts are left out: editing them invalidates
+# nothing.
+_SOURCE = Path(__file__).resolve().parents[2]
+RESULT_MODULES = (
+    "rtc/control/*.py",
+    "rtc/delay/*.py",
+    "rtc/methods/*.py",
+    "rtc/policies/*.py",
+    "rtc/shared/devices.py",
+    "rtc/shared/runtime.py",
+    "rtc/study/evaluation.py",
+    "rtc/worlds/kinetix/*.py",
+    "rtc/worlds/kinetix/physics/*.py",
+)
+_PACKAGES = ("jax", "jaxlib", "flax", "jax2d", "kinetix-env", "numpy", "scipy")
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces; dataclasses, paths, enums and numpy values become plain ones.
+
+    Raises:
+        ValueError: a value has no canonical form.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, enum.Enum):
+        return value.name
+    if hasattr(value, "tolist"):  # numpy and jax arrays and scalars
+        return value.tolist()
+    raise ValueError(f"{value!r} has no JSON form; use numbers, strings, lists, dicts or dataclasses")
+
+
+def fingerprint(config: Any, checkpoint_sha256: str, level_sha256: str, code_version: str) -> str:
+    """sha256 over everything that a cell's results depend on; `config` is the cell's full configuration."""
+    inputs = {
+        "config": config,
+        "checkpoint_sha256": checkpoint_sha256,
+        "level_sha256": level_sha256,
+        "code_version": code_version,
+    }
+    return digest_of_inputs(inputs)
+
+
+def digest_of_inputs(inputs: Mapping[str, Any]) -> str:
+    """The fingerprint of `fingerprint`'s arguments, given by name."""
+    return sha256(canonical_json(inputs).encode())
+
+
+def sha256(content: bytes) -> str:
+    """Hexadecimal sha256 of some bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def code_version(source: Path = _SOURCE, modules: Sequence[str] = RESULT_MODULES) -> str:
+    """sha256 over what can change a result: the source files that `modules` name and the packages."""
+    digest = hashlib.sha256(canonical_json(_package_versions()).encode())
+    for path in sorted({path for module in modules for path in source.glob(module)}):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(source)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+@functools.cache
+def running_code() -> tuple[str, str, bool | None]:
+    """(code version, commit, whether files have changed since it) of this process, read once.
+
+    A source file that is edited while a program runs has no part in what it computes, so `rtc.experiment` asks as soon
+    as it is imported.
+    """
+    return code_version(), *git_state()
+
+
+def provenance(started: float | None = None) -> dict[str, Any]:
+    """Where a result comes from: commit, package versions, device, command, start time (UTC), wall seconds.
+
+    Args:
+        started: `time.time()` at the start of the work; default now.
+    """
+    import jax  # here, so that tools which only read results never start a device
+
+    now = time.time()
+    started = now if started is None else started
+    return {
+        **origin(),
+        "python": sys.version.split()[0],
+        "packages": _package_versions(),
+        "device_kind": jax.devices()[0].device_kind,
+        "device_count": jax.device_count(),
+        "start_time_utc": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "wall_s": round(now - started, 3),
+    }
+
+
+def footer(started: float | None = None) -> str:
+    """A line for the end of a measured table: command, commit, machine and versions. Arguments as `provenance`."""
+    facts = provenance(started)
+    versions = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
+    changed = " with changes" if facts["git_dirty"] else ""
+    return (
+        f"Made by `{facts['command']}` at commit {facts['git_commit']}{changed}, {facts['start_time_utc']}, on "
+        f"{facts['device_count']} × {facts['device_kind']} ({os.cpu_count()} cores), Python {facts['python']}, "
+        f"{versions}; {facts['wall_s']:.0f} s.\n"
+    )
+
+
+def cells_origin(cells: Iterable[Any]) -> str:
+    """Which commits computed some cells (`results.CellData`) and how long that took, in one sentence."""
+    commits: dict[str, int] = {}
+    cells = list(cells)
+    for cell in cells:
+        name = str(cell.provenance["git_commit"])[:12] + (" with changes" if cell.provenance["git_dirty"] else "")
+        commits[name] = commits.get(name, 0) + 1
+    seconds = sum(cell.provenance["wall_s"] for cell in cells)
+    counts = ", ".join(f"{count} at commit {name}" for name, count in commits.items())
+    return f"{len(cells)} cells, {seconds / 60:.0f} minutes: {counts}. "
+
+
+def origin() -> dict[str, Any]:
+    """Commit and command, for the facts that go with a trained network."""
+    _, commit, dirty = running_code()
+    return {"git_commit": commit, "git_dirty": dirty, "command": command_line()}
+
+
+def command_line() -> str:
+    """This process's command, with paths below the working directory made relative to it."""
+    here = os.getcwd() + os.sep
+    return shlex.join(["python", *(argument.removeprefix(here) for argument in sys.argv)])
+
+
+def git_state(source: Path = _SOURCE) -> tuple[str, bool | None]:
+    """(commit, whether anything but results has changed since); ("unknown", None) outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(source), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        # An installed copy may lie inside some unrelated repository, whose commit would say nothing.
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != source.resolve().parent:
+            return "unknown", None
+        commit = git("rev-parse", "--verify", "HEAD")
+        outputs = [f":(top,exclude){folder}" for folder in ("exp_runs", "logs-bc")]
+        return commit, bool(git("status", "--porcelain", "--", ":/", *outputs))
+    except (OSError, subprocess.SubprocessError):
+        return "unknown", None
+
+
+def _package_versions() -> dict[str, str]:
+    return {name: _package_version(name) for name in _PACKAGES}
+
+
+def _package_version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,1 @@
+"""Studies: what is evaluated, the cells that hold it, and their statistics."""

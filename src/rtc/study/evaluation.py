@@ -1,0 +1,225 @@
+"""Evaluates a policy on a level under one delay profile: configuration in, metrics and records out."""
+
+import dataclasses
+import functools
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from rtc import methods
+from rtc.control import executor, metrics
+from rtc.control.controller import Controller, ExecutionConfig, make_controller
+from rtc.control.environment import Environment
+from rtc.control.metrics import Summary
+from rtc.control.records import NEVER, Records
+from rtc.delay.estimators import EstimatorConfig
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.delay.sampling import make_process
+from rtc.methods import MethodOptions
+from rtc.policies.flow import FlowPolicy
+from rtc.policies.mixer import ModelConfig
+from rtc.shared import provenance, runtime
+from rtc.shared.validation import require_choice, require_int
+from rtc.worlds.kinetix import levels
+from rtc.worlds.kinetix.levels import Level
+
+DEFAULT_SLOTS = 64
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """One evaluation of one policy on one level.
+
+    Attributes:
+        step: epoch of the checkpoint; -1 takes the last one.
+        num_evals: episodes.
+        num_flow_steps: Euler steps per chunk.
+        delay_profile: distribution of the inference delay; none by default.
+        method: execution method, a name from `rtc.methods.METHODS`.
+        method_options: numbers of the methods.
+        estimator: what the method is told about the delay.
+        execution: how chunks are executed.
+        physics: the simulator's step: "fast", or "stock" for Kinetix's own.
+        num_slots: episodes simulated at a time, per device; results do not depend on it.
+        model: size of the policy; must match the checkpoint.
+    """
+
+    step: int = -1
+    num_evals: int = 2048
+    num_flow_steps: int = 5
+    delay_profile: DelayProfileConfig = field(default_factory=DelayProfileConfig)
+    method: str = "naive"
+    method_options: MethodOptions = field(default_factory=MethodOptions)
+    estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    physics: str = "fast"
+    num_slots: int = DEFAULT_SLOTS
+    model: ModelConfig = field(default_factory=ModelConfig)
+
+    def __post_init__(self):
+        require_int("num_evals", self.num_evals, low=1)
+        require_int("num_flow_steps", self.num_flow_steps, low=1)
+        require_int("num_slots", self.num_slots, low=1)
+        require_choice("method", self.method, methods.METHODS)
+        require_choice("physics", self.physics, levels.PHYSICS)
+        chunk, horizon = self.model.action_chunk_size, self.execution.execute_horizon
+        if horizon > chunk:
+            raise ValueError(f"execute_horizon={horizon} exceeds action_chunk_size={chunk}: choose at most {chunk}")
+
+    def identity(self) -> dict:
+        """Everything that determines the results, as plain data; the checkpoint is identified by its hash."""
+        settings = dataclasses.asdict(self)
+        if self.delay_profile.mode == "trace":
+            settings["trace_sha256"] = provenance.sha256(Path(self.delay_profile.trace_path).read_bytes())
+        return {name: value for name, value in settings.items() if name not in ("num_slots", "step")}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        summary: its metrics.
+        records: what happened in each episode.
+        wall_s: wall time in seconds, compilation included.
+        utilisation: share of the simulated slot-ticks that belonged to an episode.
+    """
+
+    summary: Summary
+    records: Records
+    wall_s: float
+    utilisation: float
+
+
+class NonFiniteError(FloatingPointError):
+    """The policy or the simulator produced a NaN or an infinity."""
+
+
+def controller_for(config: EvalConfig) -> Controller:
+    """The controller that a configuration describes. Raises ValueError where its trace cannot be read."""
+    method = methods.make(config.method, config.method_options)
+    return make_controller(method, make_process(config.delay_profile), config.estimator.make(), config.execution)
+
+
+def check_policy(config: EvalConfig, policy: FlowPolicy, weak: FlowPolicy | None) -> None:
+    """Raises ValueError where a method cannot work with these policies."""
+    method = methods.make(config.method, config.method_options)
+    if method.needs_simulated_delay and policy.config.simulated_delay is None:
+        raise ValueError(
+            f"method={config.method!r} needs a policy trained with --config.model.simulated-delay; "
+            "choose another method or another checkpoint"
+        )
+    if method.needs_weak_policy and weak is None:
+        raise ValueError(
+            f"method={config.method!r} compares with a weak policy, an early checkpoint of the run, and there is none: "
+            "train with --config.also-save 2, or choose another method"
+        )
+
+
+def prepare(
+    config: EvalConfig, level: Level, policy: FlowPolicy, weak: FlowPolicy | None = None
+) -> tuple[Environment, FlowPolicy, Controller]:
+    """What the executor runs: environment, policy and controller.
+
+    Raises:
+        ValueError: the method does not fit the policies, or a trace cannot be read.
+    """
+    check_policy(config, policy, weak)
+    (env, folded), controller = observed(level, policy, config.physics), controller_for(config)
+    if controller.method.needs_weak_policy:
+        method = dataclasses.replace(controller.method, weak=observed(level, weak, config.physics)[1])
+        controller = dataclasses.replace(controller, method=method)
+    return env, folded, controller
+
+
+def observed(level: Level, policy: FlowPolicy, physics: str) -> tuple[Environment, FlowPolicy]:
+    """The level and the policy, both with the observation entries that can change in this level and no others."""
+    env, entries, start = _varying(level, physics)
+    return env, policy.observing(entries, start)
+
+
+@functools.lru_cache(maxsize=64)
+def _varying(level: Level, physics: str) -> tuple[Environment, Int[np.ndarray, " v"], Float[np.ndarray, " o"]]:
+    """The level observing only what can change, which entries these are, and the whole first observation."""
+    env, entries = levels.make_env(level, physics), levels.varying_observation_entries(level)
+    start = jax.jit(lambda: env.reset(1)[1][0])()
+    return env.observing(tuple(entries.tolist())), entries, np.asarray(start)
+
+
+def with_fewer_slots(run: Callable[[int], Result], num_slots: int) -> Result:
+    """Calls `run(num_slots)`, halving the number of slots whenever the device runs out of memory."""
+    while True:
+        try:
+            return run(num_slots)
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:
+            exhausted = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+            if not exhausted or num_slots == 1:
+                raise
+            num_slots //= 2
+            warnings.warn(f"out of memory: trying again with num_slots={num_slots}; same results", stacklevel=2)
+
+
+def evaluate(
+    config: EvalConfig, level: Level, policy: FlowPolicy, *, weak: FlowPolicy | None = None, seed: int = 0
+) -> Evaluation:
+    """Runs `config.num_evals` episodes of a policy on a level.
+
+    Args:
+        weak: an early checkpoint of the same run, for methods that compare with one.
+
+    Raises:
+        ValueError: the method does not fit the policies.
+        NonFiniteError: a NaN or infinity appeared; the message says in which episode and tick.
+    """
+    runtime.make_room()
+    env, folded, controller = prepare(config, level, policy, weak)
+    episodes = np.arange(config.num_evals)
+    start = time.perf_counter()
+
+    def run(num_slots: int) -> Records:
+        return executor.rollout(
+            env,
+            folded,
+            controller,
+            seed=seed,
+            episodes=episodes,
+            num_steps=config.num_flow_steps,
+            num_slots=num_slots,
+        )
+
+    records = with_fewer_slots(run, config.num_slots)
+    wall_s = time.perf_counter() - start
+    require_finite(records, f"level {level.name}, method {config.method}, seed {seed}")
+    summary = metrics.summarise(
+        records,
+        episodes,
+        chunk_size=policy.action_chunk_size,
+        bound_actions=level.bound_actions,
+        evaluations=lambda steps: controller.method.network_evaluations(steps) * config.delay_profile.hedge,
+        bootstrap_evaluations=config.num_flow_steps,
+    )
+    devices = len(jax.local_devices())
+    utilisation = records.length.sum() / records.slot_ticks[:devices].sum()
+    return Evaluation(summary, records, wall_s, float(utilisation))
+
+
+def require_finite(records: Records, what: str) -> None:
+    """Raises NonFiniteError, with `what` in its message, if an episode broke down."""
+    bad = np.flatnonzero(records.bad_tick != NEVER)
+    if bad.size == 0:
+        return
+    episode = int(bad[0])
+    tick = int(records.bad_tick[episode])
+    source = "simulator" if np.isfinite(records.actions[episode, tick]).all() else "policy"
+    raise NonFiniteError(
+        f"the {source} produced a non-finite number: {what}, episode {episode}, tick {tick} "
+        f"({bad.size} of {len(records.length)} episodes affected)"
+    )

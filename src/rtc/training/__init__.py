@@ -1,0 +1,1 @@
+"""Training: experts, their demonstrations, and the policies cloned from them."""

@@ -1,0 +1,1 @@
+"""Worlds: the simulators that episodes run in."""

@@ -1,0 +1,136 @@
+"""A batch of one level under Kinetix's own physics, behind the Environment interface."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, Bool, Float
+from kinetix.environment import env as kinetix_env
+from kinetix.environment.env_state import EnvParams, EnvState, StaticEnvParams
+from kinetix.environment.spaces import ActionType, ObservationType
+
+from rtc.control.environment import Transition
+
+# Position and rotation of the polygons, then of the circles.
+Poses = tuple[tuple[Array, Array], tuple[Array, Array]]
+
+
+# Kinetix's own classes compare only the fields of their jax2d base class, so two environments that differ in
+# max_timesteps would count as equal and share a compiled program; these compare every field.
+@struct.dataclass
+class StaticParams(StaticEnvParams):
+    """Kinetix's static parameters, compared by all fields."""
+
+
+@struct.dataclass
+class Params(EnvParams):
+    """Kinetix's parameters, compared by all fields."""
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["start"],
+    meta_fields=["static_params", "env_params", "entries"],
+)
+@dataclass(frozen=True)
+class KinetixEnv:
+    """A batch of one level under Kinetix's own physics.
+
+    Levels differ only in the leaves of `start`, so that they share compiled programs.
+    """
+
+    start: EnvState
+    static_params: StaticParams
+    env_params: Params
+    entries: tuple[int, ...] | None = None
+
+    @property
+    def obs_dim(self) -> int:
+        size = self._simulator.observation_space(self.env_params).shape[0]
+        return size if self.entries is None else len(self.entries)
+
+    @property
+    def action_dim(self) -> int:
+        return self.static_params.num_motor_bindings + self.static_params.num_thruster_bindings
+
+    @property
+    def max_timesteps(self) -> int:
+        return self.env_params.max_timesteps
+
+    @property
+    def _simulator(self) -> kinetix_env.KinetixEnv:
+        return simulator(self.static_params, self.env_params)
+
+    def reset(self, batch: int) -> tuple[EnvState, Float[Array, "b o"]]:
+        """The level's start state, `batch` times."""
+        state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), self.start)
+        return state, self._observed(jax.vmap(self._simulator.get_obs)(state))
+
+    def step(self, state: EnvState, action: Float[Array, "b a"]) -> tuple[EnvState, Transition]:
+        """One control tick. Kinetix clips actions to their range; nothing is reset at an episode's end."""
+
+        def tick(state: EnvState, action: Float[Array, " a"]) -> tuple:
+            return self._simulator.step_env(None, state, action, self.env_params)
+
+        obs, state, reward, done, info = jax.vmap(tick)(state, action)
+        solved = info["GoalR"] & done
+        return state, Transition(self._observed(obs), reward, done, solved, is_finite(state), info["distance"])
+
+    def observing(self, entries: tuple[int, ...]) -> "KinetixEnv":
+        """The same environment with only these entries in its observations."""
+        return dataclasses.replace(self, entries=tuple(int(entry) for entry in entries))
+
+    def _observed(self, obs: Float[Array, "b full"]) -> Float[Array, "b o"]:
+        return obs if self.entries is None else obs[:, np.asarray(self.entries)]
+
+    def poses(self, state: EnvState) -> Poses:
+        """Where the bodies are."""
+        return tuple((bodies.position, bodies.rotation) for bodies in (state.polygon, state.circle))
+
+    def select(self, mask: Bool[Array, " b"], on_true: EnvState, on_false: EnvState) -> EnvState:
+        """`on_true` where `mask`, else `on_false`, per environment."""
+        return jax.tree.map(lambda x, y: jnp.where(mask.reshape(-1, *[1] * (jnp.ndim(x) - 1)), x, y), on_true, on_false)
+
+
+@functools.lru_cache
+def simulator(static_params: StaticParams, env_params: Params) -> kinetix_env.KinetixEnv:
+    """Kinetix's environment with these parameters: continuous actions, flat symbolic observations."""
+    with jax.ensure_compile_time_eval():  # its index tables outlive the trace that may have asked for them
+        return kinetix_env.make_kinetix_env(
+            ActionType.CONTINUOUS,
+            ObservationType.SYMBOLIC_FLAT,
+            None,
+            env_params,
+            static_params,
+            auto_reset=False,
+        )
+
+
+def is_finite(state: EnvState) -> Bool[Array, " b"]:
+    """True where positions, rotations and velocities of all bodies are finite, for a batch of states."""
+    moving = [
+        getattr(bodies, name)
+        for bodies in (state.polygon, state.circle)
+        for name in ("position", "rotation", "velocity", "angular_velocity")
+    ]
+    return functools.reduce(
+        jnp.logical_and, [jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(axis=1) for leaf in moving]
+    )
+
+
+@functools.lru_cache
+def start_facts(static_params: StaticParams, env_params: Params) -> Callable:
+    """Compiled: which pairs of each kind touch in a state, and its observation."""
+    kinetix = simulator(static_params, env_params)
+
+    @jax.jit
+    def facts(state: EnvState) -> tuple:
+        rectangles, mixed, circles = kinetix.physics_engine.calculate_collision_manifolds(state)
+        return (rectangles.active[:, 0], mixed.active, circles.active), kinetix.get_obs(state)
+
+    return facts
