@@ -21,7 +21,9 @@ def single(spike: int) -> delay_profiles.DelayProfileConfig:
 def burst(spike: int, length: int) -> delay_profiles.DelayProfileConfig:
     """The same delays, as often, with bursts of spikes of this mean length."""
     start = SHARE / (1 - SHARE) / length
-    return dataclasses.replace(delay_profiles.profile("burst"), d_spike=spike, p_burst_start=start, p_burst_end=1 / length)
+    return dataclasses.replace(
+        delay_profiles.profile("burst"), d_spike=spike, p_burst_start=start, p_burst_end=1 / length
+    )
 
 
 def profiles() -> dict[str, delay_profiles.DelayProfileConfig]:
