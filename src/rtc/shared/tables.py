@@ -1,5 +1,6 @@
-"""Tables as aligned Markdown, and percentiles as values that occurred."""
+"""Tables as aligned Markdown, numbers and intervals as tables show them, and percentiles as values that occurred."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,22 @@ def _cell_text(value: Any) -> str:
     if isinstance(value, float):
         return "n/a" if np.isnan(value) else f"{value:.4g}"
     return str(value).replace("|", "\\|")
+
+
+def number(value: float, decimals: int, signed: bool = False) -> str:
+    """A number with so many decimals; n/a where there is none."""
+    return f"{value:{'+' if signed else ''}.{decimals}f}" if math.isfinite(value) else "n/a"
+
+
+def interval(value: float, low: float, high: float, decimals: int, signed: bool = False) -> str:
+    """An estimate and its interval: value [low, high]."""
+    value_text, low_text, high_text = (number(x, decimals, signed) for x in (value, low, high))
+    return f"{value_text} [{low_text}, {high_text}]"
+
+
+def p_value(value: float) -> str:
+    """A p value."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 PERCENTILES = (50, 95, 99)
