@@ -26,7 +26,7 @@ SECTIONS = (
     "text",
     "verdict",
 )
-FIGURES = ("arms", "curve", "delays", "depth", "grid", "outcomes", "timeline")
+FIGURES = ("arms", "curve", "delays", "grid", "layers", "outcomes", "timeline")
 
 
 @dataclass(frozen=True)
