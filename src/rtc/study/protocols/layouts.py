@@ -40,7 +40,8 @@ TAIL_V1 = (
 _CURVE_TEXT = """\
 Every query takes d control ticks, the controller knows d, and s actions are executed per query. Solve rates in percent;
 brackets hold 95 % intervals: Wilson's for a level, normal ones for means over levels and for paired
-differences (all methods meet the same episodes). `published`: arXiv 2509.23224, table 4, with other, larger policies."""
+differences (all methods meet the same episodes). `published`: arXiv 2509.23224, table 4, with other, larger
+policies."""
 _SYSTEMS = (
     "s = {horizon}; methods plan with the largest of the last ten delays. `_prefix`: told which actions are committed; "
     "`_shuffled`: delays drawn independently from the pooled law of the delays of `exact`."
