@@ -17,9 +17,9 @@ from rtc.policies.tokens.agent import NO_DEADLINE, TokenAgent
 from rtc.policies.tokens.engine import Decoded, Query
 from rtc.policies.tokens.rules import Greedy, Rule
 from rtc.shared import runtime
+from rtc.shared.tables import percentiles
 from rtc.shared.validation import require_int
 
-PERCENTILES = (50, 95, 99)
 Decoder = Callable[..., Float[np.ndarray, "h a"]]
 
 
@@ -216,8 +216,7 @@ def _shares(part: np.ndarray, whole: np.ndarray) -> list:
 
 def spread(values: list[float]) -> dict[str, float]:
     """Mean and percentiles, the latter as values that occurred."""
-    found = np.percentile(values, PERCENTILES, method="inverted_cdf")
-    return {"mean": float(np.mean(values)), **{f"p{p}": float(v) for p, v in zip(PERCENTILES, found, strict=True)}}
+    return {"mean": float(np.mean(values)), **{f"p{level}": value for level, value in percentiles(values).items()}}
 
 
 # --- episodes -----------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from rtc.control.records import NEVER, Records
+from rtc.shared.tables import percentiles
 
 EPISODE_MEANS = (
     "returned_episode_solved",
@@ -69,16 +70,11 @@ def smoothness(actions: Float[np.ndarray, "t a"]) -> tuple[float, float, float]:
     return float(max_delta), float(max_ddelta), float(rms_ddelta)
 
 
-def percentiles(values: Int[np.ndarray, " n"], *levels: float) -> list[float]:
-    """Percentiles as values that occurred (inverse of the empirical distribution), since ticks are whole."""
-    return [float(level) for level in np.percentile(values, levels, method="inverted_cdf")]
-
-
 def _query_metrics(records: Records, chunk_size: int) -> dict[str, float]:
     launched = records.delay != NEVER
     delay, planned = records.delay[launched], records.planned[launched]
     horizon, abandoned = records.execute_horizon[launched], records.abandoned[launched] == 1
-    p50, p95, p99 = percentiles(delay, 50, 95, 99)
+    p50, p95, p99 = percentiles(delay).values()
     return {
         "d_p50": p50,
         "d_p95": p95,
@@ -145,7 +141,7 @@ def summarise(
     frame = _episode_frame(records, episodes, bound_actions, evaluations, bootstrap_evaluations)
     ticks = int(frame["returned_episode_lengths"].sum())
     age = records.age[records.age != NEVER]
-    age_p50, age_p99 = percentiles(age, 50, 99) if age.size else (np.nan, np.nan)
+    age_p50, age_p99 = percentiles(age, (50, 99)).values() if age.size else (np.nan, np.nan)
     row = {name: float(frame[name].mean()) for name in EPISODE_MEANS}
     row |= _query_metrics(records, chunk_size)
     row |= {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Real
 
 
 def format_table(table: pd.DataFrame) -> str:
@@ -49,7 +49,9 @@ def p_value(value: float) -> str:
 PERCENTILES = (50, 95, 99)
 
 
-def percentiles(times_ms: Float[np.ndarray, " n"]) -> dict[int, float]:
-    """The percentiles that are reported of latencies, by level, as values that occurred."""
-    found = np.percentile(times_ms, PERCENTILES, method="inverted_cdf")
-    return {level: float(value) for level, value in zip(PERCENTILES, found, strict=True)}
+def percentiles(
+    values: Real[np.ndarray, " n"] | Sequence[float], levels: Sequence[int] = PERCENTILES
+) -> dict[int, float]:
+    """Percentiles by level, as values that occurred (inverse of the empirical distribution)."""
+    found = np.percentile(values, levels, method="inverted_cdf")
+    return {level: float(value) for level, value in zip(levels, found, strict=True)}
