@@ -43,8 +43,8 @@ class ReachEnv:
         full = [x, jnp.full_like(x, 7.0), self.goal - x, jnp.ones_like(x), tick / 12]
         return jnp.stack([full[entry] for entry in self.entries], axis=1)
 
-    def reset(self, batch):
-        state = (jnp.zeros(batch), jnp.zeros(batch))
+    def reset(self, keys):
+        state = (jnp.zeros(len(keys)), jnp.zeros(len(keys)))
         return state, self._obs(*state)
 
     def step(self, state, action):

@@ -28,7 +28,8 @@ class HashEnv:
     obs_dim: int = field(default=2, metadata={"static": True})
     action_dim: int = field(default=6, metadata={"static": True})
 
-    def reset(self, batch):
+    def reset(self, keys):
+        batch = len(keys)
         state = (jnp.zeros(batch, jnp.int32), jnp.ones(batch, jnp.int32))
         return state, jnp.stack([x.astype(jnp.float32) for x in state], axis=1)
 
@@ -130,7 +131,8 @@ class SmoothEnv:
     def obs_dim(self):
         return 7 if self.entries is None else len(self.entries)
 
-    def reset(self, batch):
+    def reset(self, keys):
+        batch = len(keys)
         state = (jnp.zeros(batch, jnp.int32), jnp.broadcast_to(jnp.array([0.3, -0.2, 0.1]), (batch, 3)))
         return state, self._observe(state)
 

@@ -1,5 +1,6 @@
 """The asynchronous executor against a second one in plain Python, and the guarantees its users rely on."""
 
+from dataclasses import dataclass
 from functools import cache, partial
 
 import jax
@@ -15,6 +16,7 @@ from reference_executor import Rules, run_episode
 from rtc import methods
 from rtc.control import executor, slots
 from rtc.control.controller import ExecutionConfig, make_controller
+from rtc.control.environment import start_keys
 from rtc.control.records import NEVER
 from rtc.delay import profiles, sampling
 from rtc.delay.estimators import EstimatorConfig
@@ -222,7 +224,7 @@ def test_zero_delay_is_the_synchronous_rollout():
     """At d = 0 every executed action is entry 0..s-1 of a chunk computed from the current observation, bit for bit."""
     records = run(controller_of("naive", execute_horizon=2), episodes=[0, 1])
     env, policy = HashEnv(jnp.int32(0)), EchoPolicy()
-    state, obs = env.reset(1)
+    state, obs = env.reset(start_keys(1))
     for tick in range(LIMIT):
         if tick % 2 == 0:
             chunk = policy.action(None, obs, 1)
@@ -230,6 +232,39 @@ def test_zero_delay_is_the_synchronous_rollout():
         np.testing.assert_array_equal(records.actions[0, tick], action[0])
         state, outcome = env.step(state, action)
         obs = outcome.obs
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ManyStarts(HashEnv):
+    """Starts with a hash that its key decides."""
+
+    def reset(self, keys):
+        (tick, _), obs = super().reset(keys)
+        code = jax.vmap(partial(jax.random.randint, shape=(), minval=0, maxval=1000))(keys)
+        return (tick, code), obs.at[:, 1].set(code)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class CodePolicy(EchoPolicy):
+    """Chunks whose first action dimension is the second number observed."""
+
+    def action(self, rng, obs, num_steps, *, noise=None, flow_steps=None):
+        return jnp.broadcast_to(obs[:, 1:, None], (*obs.shape[:1], self.action_chunk_size, self.action_dim))
+
+
+def test_every_episode_has_its_own_start_and_the_first_chunk_is_made_from_it():
+    profile = DelayProfileConfig(fixed_delay=2)
+    sizes = {"seed": 3, "num_steps": 1, "query_block": 2, "num_slots": 2}
+    episodes = np.array([7, 0, 4, 2])
+    env = ManyStarts(jnp.int32(0))
+    records = executor.rollout(env, CodePolicy(), controller_of("naive", profile), episodes=episodes, **sizes)
+    base = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(3), episodes)
+    starts = env.reset(slots.stream_keys(base, slots.START))[1][:, 1]
+    assert len(np.unique(starts)) == len(episodes)
+    # The bootstrap chunk covers two ticks, then the first query's chunk comes: both saw the start.
+    np.testing.assert_array_equal(records.actions[:, :4, 0], np.repeat(starts[:, None], 4, axis=1))
 
 
 def test_permuted_episodes_permute_results():
@@ -266,7 +301,7 @@ def test_asking_the_policy_in_blocks_equals_asking_for_all_slots():
 def test_constant_entries_can_be_folded_into_the_policy():
     controller = controller_of("naive", profiles.PROFILES["long_tail"])
     env, policy, entries = SmoothEnv(), flow_policy(), (4, 2, 3)
-    folded = policy.observing(entries, env.reset(1)[1][0])
+    folded = policy.observing(entries, env.reset(start_keys(1))[1][0])
     records = run_smooth(controller, env.observing(entries), folded)
     assert_same(records, run_smooth(controller, env, policy), partial(np.testing.assert_allclose, rtol=0, atol=1e-5))
 
@@ -339,7 +374,7 @@ def test_action_noise_depends_on_seed_episode_and_tick_alone(method):
         commanded = records.actions[row, : records.length[row]]
         noisy = commanded + 3.0 * action_noise(3, episode, len(commanded))
         assert np.abs(noisy - commanded).max() > 1
-        state, returned = env.reset(1)[0], 0.0
+        state, returned = env.reset(start_keys(1))[0], 0.0
         for action in noisy:
             state, outcome = env.step(state, action[None])
             returned += float(outcome.reward[0])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rtc.control.environment import start_keys
 from rtc.worlds.kinetix import levels
 
 BATCH = 8
@@ -21,7 +22,7 @@ def step() -> Any:
 
 def test_reset_gives_the_start_state_in_every_slot(grasp: levels.Level) -> None:
     env = levels.make_env(grasp, "stock")
-    state, obs = env.reset(BATCH)
+    state, obs = env.reset(start_keys(BATCH))
     assert obs.shape == (BATCH, env.obs_dim) == (BATCH, 679)
     assert (env.action_dim, env.max_timesteps) == (6, 256)
     np.testing.assert_array_equal(obs, np.broadcast_to(obs[0], obs.shape))
@@ -30,7 +31,7 @@ def test_reset_gives_the_start_state_in_every_slot(grasp: levels.Level) -> None:
 
 def test_step_moves_only_what_the_action_drives(grasp: levels.Level, step: Any) -> None:
     env = levels.make_env(grasp, "stock")
-    start, _ = env.reset(BATCH)
+    start, _ = env.reset(start_keys(BATCH))
     action = jnp.zeros((BATCH, 6)).at[1, 0].set(1.0).at[2, 4:].set(1.0)
     state, out = step(env, start, action)
     position = np.asarray(state.polygon.position)
@@ -66,7 +67,7 @@ def test_levels_share_one_compiled_step_and_time_limits_do_not(grasp: levels.Lev
 def test_a_second_level_steps_without_recompiling(grasp: levels.Level, step: Any) -> None:
     for level in (grasp, levels.load("h17_unicycle")):
         env = levels.make_env(level, "stock")
-        state, _ = env.reset(BATCH)
+        state, _ = env.reset(start_keys(BATCH))
         state, out = step(env, state, jnp.zeros((BATCH, 6)))
         state, out = step(env, state, jnp.zeros((BATCH, 6)))
         assert np.isfinite(out.obs).all()
@@ -76,7 +77,7 @@ def test_a_second_level_steps_without_recompiling(grasp: levels.Level, step: Any
 def test_a_simulator_first_used_inside_a_trace_can_be_used_again(grasp: levels.Level) -> None:
     level = dataclasses.replace(grasp, env_params=grasp.env_params.replace(max_timesteps=17))
     env = levels.make_env(level, "stock")
-    jax.jit(lambda env: env.reset(2)[1])(env)
+    jax.jit(lambda env: env.reset(start_keys(2))[1])(env)
     assert np.asarray(env._simulator.physics_engine.poly_poly_pairs).shape == (60, 2)
 
 
@@ -85,7 +86,7 @@ def test_gravity_of_the_level_acts(grasp: levels.Level, step: Any) -> None:
     drops = []
     for level in (grasp, heavy):
         env = levels.make_env(level, "stock")
-        state, _ = env.reset(BATCH)
+        state, _ = env.reset(start_keys(BATCH))
         before = state.polygon.position[0, :, 1]
         state, _ = step(env, state, jnp.zeros((BATCH, 6)))
         drops.append(float((before - state.polygon.position[0, :, 1]).max()))
@@ -94,7 +95,7 @@ def test_gravity_of_the_level_acts(grasp: levels.Level, step: Any) -> None:
 
 def test_an_episode_ends_at_the_goal_and_at_the_time_limit(grasp: levels.Level, step: Any) -> None:
     env = levels.make_env(grasp, "stock")
-    state, _ = env.reset(BATCH)
+    state, _ = env.reset(start_keys(BATCH))
     roles = np.asarray(grasp.start.polygon_shape_roles * grasp.start.polygon.active)
     ball, goal = np.flatnonzero(roles == 1)[0], np.flatnonzero(roles == 2)[0]
     position = state.polygon.position.at[1, ball].set(state.polygon.position[1, goal])
@@ -112,7 +113,7 @@ def test_an_episode_ends_at_the_goal_and_at_the_time_limit(grasp: levels.Level, 
 
 def test_non_finite_states_are_reported_and_end_the_episode(grasp: levels.Level, step: Any) -> None:
     env = levels.make_env(grasp, "stock")
-    state, _ = env.reset(BATCH)
+    state, _ = env.reset(start_keys(BATCH))
     velocity = state.polygon.velocity.at[5, 4, 0].set(jnp.nan)
     _, out = step(env, state.replace(polygon=state.polygon.replace(velocity=velocity)), jnp.zeros((BATCH, 6)))
     assert out.finite.tolist() == [k != 5 for k in range(BATCH)]
@@ -123,7 +124,7 @@ def test_non_finite_states_are_reported_and_end_the_episode(grasp: levels.Level,
 
 def test_select_chooses_per_environment(grasp: levels.Level) -> None:
     env = levels.make_env(grasp, "stock")
-    start, _ = env.reset(BATCH)
+    start, _ = env.reset(start_keys(BATCH))
     moved = jax.tree.map(lambda leaf: leaf + 1 if leaf.dtype != bool else ~leaf, start)
     mask = jnp.arange(BATCH) % 2 == 0
     chosen = env.select(mask, start, moved)
@@ -139,7 +140,7 @@ def test_varying_entries_cover_what_stepping_changes(name: str, count: int, step
     assert len(entries) == count
     assert (np.diff(entries) > 0).all()
     env = levels.make_env(level, "stock")
-    state, obs = env.reset(BATCH)
+    state, obs = env.reset(start_keys(BATCH))
     action = jax.random.uniform(jax.random.key(0), (BATCH, 6), minval=-1.0)
     changed = np.zeros(679, bool)
     for _ in range(12):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtc.bench import equivalence
+from rtc.control.environment import start_keys
 from rtc.shared import runtime
 from rtc.worlds.kinetix import levels
 from rtc.worlds.kinetix.physics import geometry, ordering, step
@@ -52,7 +53,7 @@ def test_runs_from_the_start_part_like_those_of_a_nudged_engine(grasp: levels.Le
 
 
 def test_the_observation_of_the_start_is_equal(grasp: levels.Level) -> None:
-    observations = [levels.make_env(grasp, physics).reset(2)[1] for physics in levels.PHYSICS]
+    observations = [levels.make_env(grasp, physics).reset(start_keys(2))[1] for physics in levels.PHYSICS]
     np.testing.assert_allclose(*observations, atol=2e-7)
 
 
@@ -65,11 +66,11 @@ def test_the_layout_knows_which_entries_vary(name: str) -> None:
 
 def test_observing_picks_entries_in_the_order_asked_for(grasp: levels.Level) -> None:
     env = levels.make_env(grasp)
-    _, full = env.reset(3)
+    _, full = env.reset(start_keys(3))
     some = (678, *levels.varying_observation_entries(grasp)[:20].tolist(), 5, 0, 1)
     few = env.observing(some)
     assert few.obs_dim == len(some)
-    np.testing.assert_array_equal(few.reset(3)[1], full[:, np.array(some)])
+    np.testing.assert_array_equal(few.reset(start_keys(3))[1], full[:, np.array(some)])
 
 
 def test_programs_make_room_for_others_and_come_back() -> None:
@@ -87,7 +88,7 @@ def test_programs_make_room_for_others_and_come_back() -> None:
 
 def piled(level: levels.Level) -> Any:
     """The stock start state with all moving bodies within a hand's breadth of each other, turned at random."""
-    state, _ = levels.make_env(level, "stock").reset(BATCH)
+    state, _ = levels.make_env(level, "stock").reset(start_keys(BATCH))
     rng = np.random.default_rng(0)
     moves = np.asarray(level.start.polygon.active & (level.start.polygon.inverse_mass != 0))
     place = np.asarray(state.polygon.position).copy()
@@ -135,7 +136,7 @@ def test_the_capacity_does_not_change_a_tick(grasp: levels.Level, monkeypatch: p
     actions = jnp.asarray(equivalence.sticky_actions(3, 6, BATCH))
 
     def run(actions: Any) -> Any:
-        return jax.lax.scan(lambda s, a: (env.step(s, a)[0], None), env.reset(BATCH)[0], actions)[0].motion
+        return jax.lax.scan(lambda s, a: (env.step(s, a)[0], None), env.reset(start_keys(BATCH))[0], actions)[0].motion
 
     usual = runtime.jit(run)(actions)
     monkeypatch.setattr(step, "CAPACITIES", (1,))
@@ -188,7 +189,7 @@ def test_equal_levels_share_a_program_and_others_do_not(grasp: levels.Level) -> 
 
 def test_an_episode_ends_at_the_goal_the_time_limit_and_a_non_finite_state(grasp: levels.Level) -> None:
     env = levels.make_env(grasp)
-    state, _ = env.reset(BATCH)
+    state, _ = env.reset(start_keys(BATCH))
     rows, roles = env.scene.bodies.row, np.asarray(grasp.start.polygon_shape_roles * grasp.start.polygon.active)
     ball, goal = int(np.flatnonzero(roles == 1)[0]), int(np.flatnonzero(roles == 2)[0])
     x, y = np.asarray(grasp.start.polygon.position[goal])

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageColor
 
 import render_levels
+from rtc.control.environment import start_keys
 from rtc.worlds.kinetix import levels, render
 from rtc.worlds.kinetix.shapes import Shape
 
@@ -58,7 +59,7 @@ def test_shapes_follow_the_state(catapult: levels.Level) -> None:
 
 
 def test_shapes_turn_with_their_body_and_pick_one_of_a_batch(catapult: levels.Level) -> None:
-    state, _ = levels.make_env(catapult, "stock").reset(2)
+    state, _ = levels.make_env(catapult, "stock").reset(start_keys(2))
     rotation = state.polygon.rotation.at[1, 4].set(np.pi / 2)
     state = state.replace(polygon=state.polygon.replace(rotation=rotation))
     lying, upright = (levels.shapes(catapult, state, i)[4].points for i in (0, 1))

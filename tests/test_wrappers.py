@@ -75,7 +75,7 @@ def test_a_broken_state_is_a_failure_with_a_finite_cost():
 def step_three_times(noise_std=0.0):
     """Two environments of which the second ends at its third tick."""
     env = HashEnv(end_every=jnp.array(0), max_timesteps=3)
-    start = wrappers_shaping.reset(env, 2, history=3)
+    start = wrappers_shaping.reset(env, environment.start_keys(2), history=3)
     late = start._replace(env=(jnp.array([-9, 0]), start.env[1]))
     state, actions = late, [jnp.full((2, 6), float(i)) for i in (1, 2, 3)]
     for i, action in enumerate(actions):
@@ -86,7 +86,7 @@ def step_three_times(noise_std=0.0):
 
 def test_reset_fills_the_history_with_the_first_observation():
     env = HashEnv(end_every=jnp.array(0))
-    state = wrappers_shaping.reset(env, 2, history=3)
+    state = wrappers_shaping.reset(env, environment.start_keys(2), history=3)
     np.testing.assert_array_equal(state.history, np.broadcast_to([0.0, 1.0], (2, 3, 2)))
     np.testing.assert_array_equal(state.last_action, np.zeros((2, 6)))
     np.testing.assert_array_equal(state.tick, [0, 0])

@@ -19,7 +19,7 @@ from rtc import methods
 from rtc.bench.throughput import time_alternating
 from rtc.control import executor, slots
 from rtc.control.controller import Controller, ExecutionConfig, make_controller
-from rtc.control.environment import Environment, State, Transition
+from rtc.control.environment import Environment, State, Transition, start_keys
 from rtc.control.records import Records
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
@@ -49,9 +49,9 @@ class FixedLength:
     def max_timesteps(self) -> int:
         return self.ticks
 
-    def reset(self, batch: int) -> tuple[State, Float[Array, "b o"]]:
-        state, obs = self.env.reset(batch)
-        return (state, jnp.zeros(batch, jnp.int32)), obs
+    def reset(self, keys: Key[Array, " b"]) -> tuple[State, Float[Array, "b o"]]:
+        state, obs = self.env.reset(keys)
+        return (state, jnp.zeros(len(keys), jnp.int32)), obs
 
     def step(self, state: State, action: Float[Array, "b a"]) -> tuple[State, Transition]:
         inner, outcome = self.env.step(state[0], action)
@@ -69,8 +69,8 @@ class NoPhysics:
     obs_dim: int = field(metadata={"static": True})
     action_dim: int = field(metadata={"static": True})
 
-    def reset(self, batch: int) -> tuple[Float[Array, " b"], Float[Array, "b o"]]:
-        return jnp.zeros(batch), jnp.zeros((batch, self.obs_dim))
+    def reset(self, keys: Key[Array, " b"]) -> tuple[Float[Array, " b"], Float[Array, "b o"]]:
+        return jnp.zeros(len(keys)), jnp.zeros((len(keys), self.obs_dim))
 
     def step(self, state: Float[Array, " b"], action: Float[Array, "b a"]) -> tuple[State, Transition]:
         no = jnp.zeros(state.shape, bool)
@@ -162,12 +162,12 @@ def _replay(setting: Setting, observe: bool, actions: Float[Array, "1 t b a"]) -
         read = outcome.obs.sum(axis=1) if observe else jnp.zeros(())
         return state, (outcome.reward + outcome.distance + outcome.done + read).sum()
 
-    return jax.lax.scan(tick, setting.env.reset(setting.num_slots)[0], actions[0])[1][None]
+    return jax.lax.scan(tick, setting.env.reset(start_keys(setting.num_slots))[0], actions[0])[1][None]
 
 
 def _policy_alone(setting: Setting, policy: Policy, method: Any, keys: Key[Array, " 1"]) -> Array:
     """A query of every slot at every tick, on observations that change."""
-    obs = setting.env.reset(setting.num_slots)[1]
+    obs = setting.env.reset(start_keys(setting.num_slots))[1]
 
     def tick(i: Array, chunk: Array) -> Array:
         return _next_chunk(setting, policy, method, obs + 1e-3 * i, chunk, jax.random.fold_in(keys[0], i))
@@ -186,7 +186,7 @@ def _plain_loop(setting: Setting, policy: Policy, method: Any, keys: Key[Array, 
         return (state, outcome.obs, chunk), (outcome.reward + outcome.distance + outcome.done).sum()
 
     chunk = jnp.zeros((setting.num_slots, policy.action_chunk_size, policy.action_dim))
-    start = (*setting.env.reset(setting.num_slots), chunk)
+    start = (*setting.env.reset(start_keys(setting.num_slots)), chunk)
     return jax.lax.scan(tick, start, jnp.arange(setting.ticks))[1][None]
 
 

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from rtc.control.environment import Environment, Transition
+from rtc.control.environment import Environment, Transition, start_keys
 from rtc.policies.flow import FlowPolicy
 from rtc.shared import runtime
 from rtc.shared.devices import on_all_devices
@@ -165,7 +165,7 @@ def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"], rounds: int
     runtime.make_room()
     _, fast_step, restart = _programs()
     stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
-    state, _ = stock.reset(batch)
+    state, _ = stock.reset(start_keys(batch))
     start, log = state, _Log(batch, rounds)
     errors = TickErrors.none(ticks, batch)
     for tick, action in enumerate(actions):
@@ -215,7 +215,7 @@ def run_episodes(level: Level, actions: Float[np.ndarray, "t b 6"], rounds: int 
     runs with the same number of rounds can be compared.
     """
     env = levels.make_env(level)
-    state, _ = env.reset(actions.shape[1])
+    state, _ = env.reset(start_keys(actions.shape[1]))
     start, log = state, _Log(actions.shape[1], rounds)
     for action in actions:
         state, outcome = step(env, state, action)
@@ -236,7 +236,7 @@ def divergence(
     """
     stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
     batch, (stock_step, *_) = actions.shape[1], _programs()
-    state, fast_state = stock.reset(batch)[0], fast.reset(batch)[0]
+    state, fast_state = stock.reset(start_keys(batch))[0], fast.reset(start_keys(batch))[0]
     other = nudged(state)
     running, ours, theirs = np.ones(batch, bool), [], []
     for action in actions:
@@ -292,7 +292,7 @@ def policy_actions(level: Level, policy: FlowPolicy, ticks: int, batch: int, see
     """
     env, rng, key = levels.make_env(level, "fast"), np.random.default_rng(seed), jax.random.key(seed)
     chunk = jax.jit(lambda obs, tick: policy.action(jax.random.fold_in(key, tick), obs, 5))
-    state, obs = env.reset(batch)
+    state, obs = env.reset(start_keys(batch))
     actions = []
     for tick in range(ticks):
         entry = tick % policy.action_chunk_size

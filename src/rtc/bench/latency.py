@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
 
+from rtc.control.environment import start_keys
 from rtc.methods import Query
 from rtc.shared.tables import percentiles
 from rtc.study import evaluation
@@ -48,7 +49,7 @@ def query_function(config: EvalConfig, subject: Subject) -> Callable[[int], Floa
         ValueError: the method does not fit the policies.
     """
     env, policy, controller = evaluation.prepare(config, subject.level, subject.policy, weak_policy(config, subject))
-    obs = env.reset(1)[1]
+    obs = env.reset(start_keys(1))[1]
     size = policy.action_chunk_size
 
     @jax.jit

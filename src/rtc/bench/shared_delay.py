@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from rtc.control import slots
-from rtc.control.environment import Environment, noisy_action
+from rtc.control.environment import Environment, noisy_action, start_keys
 from rtc.delay import sampling
 from rtc.delay.sampling import DelayProcess
 from rtc.methods import Method, Policy, Query
@@ -87,7 +87,7 @@ def _run(
         inner, _ = jax.lax.scan(tick, (state, obs, over, won), (actions, jax.random.split(noise_key, s)))
         return (inner, slots.shift_chunk(chunk, jnp.full(episodes, s)), stream), None
 
-    state, obs = env.reset(episodes)
+    state, obs = env.reset(start_keys(episodes))
     delay_key, first_key, key = jax.random.split(key, 3)
     first = ask(make_query(first_key, obs, jnp.zeros((episodes, size, policy.action_dim)), jnp.int32(0)))
     nobody = jnp.zeros(episodes, bool)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from rtc.control.environment import Environment
+from rtc.control.environment import Environment, start_keys
 from rtc.shared import devices, runtime
 from rtc.shared.validation import require_multiple
 from rtc.worlds.kinetix import levels
@@ -18,7 +18,7 @@ from rtc.worlds.kinetix.levels import Level
 
 def simulate(env: Environment, key: jax.Array, *, envs: int, ticks: int) -> tuple:
     """Random actions for `ticks` control ticks; returns what nothing in a tick can be left out for."""
-    state, _ = env.reset(envs)
+    state, _ = env.reset(start_keys(envs))
     start = state
 
     def tick(state, key):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rtc.control.environment import Environment, State, Transition, noisy_action
+from rtc.control.environment import Environment, State, Transition, noisy_action, start_keys
 from rtc.policies.tokens import engine
 from rtc.policies.tokens.agent import NO_DEADLINE, TokenAgent
 from rtc.policies.tokens.engine import Decoded, Query
@@ -243,7 +243,7 @@ class Episode:
 
 @runtime.jit
 def _reset(env: Environment) -> tuple[State, Array]:
-    return env.reset(1)
+    return env.reset(start_keys(1))
 
 
 @runtime.jit

@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Float
 
 from rtc.bench.token_timing import Engine, Episode, run_episode_with_chunks, spread
+from rtc.control.environment import start_keys
 from rtc.policies.tokens import checkpoints
 from rtc.policies.tokens.agent import NO_DEADLINE
 from rtc.policies.tokens.policy import TokenModelConfig, TokenPolicy
@@ -142,7 +143,7 @@ def query_costs(run_path: Path, level: str, queries: int) -> dict[str, Any]:
         for name, agent in loaded.items()
         for count in range(1, len(agent.main.config.blocks) + 1)
     }
-    obs = np.asarray(rsd_arms.observed(level)[1].reset(1)[1][0])
+    obs = np.asarray(rsd_arms.observed(level)[1].reset(start_keys(1))[1][0])
     for _ in range(queries + 20):
         for engine in engines.values():
             engine(obs)

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple, Protocol, Self
 
 import jax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 State = Any
 
@@ -47,8 +47,8 @@ class Environment(Protocol):
         """Control ticks after which an episode ends."""
         ...
 
-    def reset(self, batch: int) -> tuple[State, Float[Array, "b o"]]:
-        """Start states and their observations. Deterministic: a level has one start state."""
+    def reset(self, keys: Key[Array, " b"]) -> tuple[State, Float[Array, "b o"]]:
+        """A start state per key, and its observation. A world with one start state reads of the keys their number."""
         ...
 
     def step(self, state: State, action: Float[Array, "b a"]) -> tuple[State, Transition]:
@@ -66,6 +66,11 @@ class Environment(Protocol):
     def poses(self, state: State) -> Any:
         """What a picture of every environment needs: a pytree whose arrays lead with the batch axis."""
         ...
+
+
+def start_keys(batch: int, seed: int = 0) -> Key[Array, " b"]:
+    """Keys for `Environment.reset`, for those to whom any start will do."""
+    return jax.random.split(jax.random.key(seed), batch)
 
 
 def noisy_action(key: PRNGKeyArray, action: Float[Array, "..."], std: float | Array) -> Float[Array, "..."]:

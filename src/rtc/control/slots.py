@@ -22,7 +22,7 @@ from rtc.delay.sampling import DelayStream
 from rtc.methods import Answer, Policy, Query
 
 # Independent streams of one episode's randomness.
-DELAY, POLICY, ACTION_NOISE, BOOTSTRAP = range(4)
+DELAY, POLICY, ACTION_NOISE, BOOTSTRAP, START = range(5)
 
 
 class Slots(NamedTuple):
@@ -144,10 +144,10 @@ def make_queue(
     num_steps: int,
     block: int,
 ) -> Queue:
-    """The queue with every episode's bootstrap chunk: a level has one start state, so they are known beforehand."""
-    start_obs = env.reset(block)[1]
+    """The queue with every episode's bootstrap chunk, from its own first observation."""
 
     def sample(key: Key[Array, " k"]) -> Float[Array, "k h a"]:
+        start_obs = env.reset(stream_keys(key, START))[1]
         noise = methods.initial_noise(stream_keys(key, BOOTSTRAP), policy, controller.method.noise_scale)
         return policy.action(None, start_obs, num_steps, noise=noise)
 
@@ -159,10 +159,10 @@ def make_queue(
 def new_slots(env: Environment, controller: Controller, queue: Queue, row: Int[Array, " w"]) -> Slots:
     """Slots at the start of the episodes in these rows of the queue; beyond its end, idle ones."""
     width = row.shape[0]
-    state, obs = env.reset(width)
     zeros = jnp.zeros(width, jnp.int32)
     known = jnp.minimum(row, queue.episode.shape[0] - 1)
     key, chunk = queue.key[known], queue.bootstrap[known]
+    state, obs = env.reset(stream_keys(key, START))
     history = controller.estimator.init()
     return Slots(
         row=row,

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from rtc import methods
 from rtc.control import executor, metrics
 from rtc.control.controller import Controller, ExecutionConfig, make_controller
-from rtc.control.environment import Environment
+from rtc.control.environment import Environment, start_keys
 from rtc.control.metrics import Summary
 from rtc.control.records import NEVER, Records
 from rtc.delay.estimators import EstimatorConfig
@@ -150,7 +150,7 @@ def observed(level: Level, policy: FlowPolicy, physics: str) -> tuple[Environmen
 def _varying(level: Level, physics: str) -> tuple[Environment, Int[np.ndarray, " v"], Float[np.ndarray, " o"]]:
     """The level observing only what can change, which entries these are, and the whole first observation."""
     env, entries = levels.make_env(level, physics), levels.varying_observation_entries(level)
-    start = jax.jit(lambda: env.reset(1)[1][0])()
+    start = jax.jit(lambda: env.reset(start_keys(1))[1][0])()
     return env.observing(tuple(entries.tolist())), entries, np.asarray(start)
 
 

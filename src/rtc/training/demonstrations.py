@@ -202,7 +202,7 @@ class Collector:
         return runs.with_device_axis(Stream(self._start_state(env), self._draw(key)))
 
     def _start_state(self, env: Environment) -> shaping.TrackedState:
-        return shaping.reset(env, self.local_envs, self.shape.history)
+        return shaping.reset(env, environment.start_keys(self.local_envs), self.shape.history)
 
     def _draw(self, key: PRNGKeyArray) -> Int[Array, " b"]:
         return jax.random.randint(key, (self.local_envs,), 0, self.num_experts)
@@ -276,7 +276,7 @@ def generate(env: Environment, level: str, config: DataConfig, *, resume: bool) 
         path.unlink(missing_ok=True)
         shutil.rmtree(parts, ignore_errors=True)
     if not path.exists():
-        template = np.asarray(env.reset(1)[1][0])
+        template = np.asarray(env.reset(environment.start_keys(1))[1][0])
         entries = experts[0].config.obs_entries
         _record_parts(env.observing(entries), experts, config, parts)
         _merge_parts(parts, path, template, np.asarray(entries, np.int32), facts)

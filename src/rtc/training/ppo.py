@@ -271,7 +271,9 @@ class PPO:
     # --- on every device, for its share of the environments ---
 
     def _start(self, env: Environment) -> wrappers_shaping.TrackedState:
-        return wrappers_shaping.reset(env, self.experts * self.local_envs, self.expert_config.history)
+        return wrappers_shaping.reset(
+            env, environment.start_keys(self.experts * self.local_envs), self.expert_config.history
+        )
 
     def _first_rollout(self, env: Environment) -> Rollout:
         batch = self.experts * self.local_envs

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from rtc.control.environment import Environment, State, Transition
 
@@ -81,15 +81,16 @@ def dense_reward(
     return reward - cost + progress + relief
 
 
-def reset(env: Environment, batch: int, history: int) -> TrackedState:
-    """Start of `batch` episodes; the history holds the first observation `history` times.
+def reset(env: Environment, keys: Key[Array, " b"], history: int) -> TrackedState:
+    """Start of an episode per key; the history holds the first observation `history` times.
 
     Args:
         env: the environment, observing what the expert looks at.
-        batch: number of parallel episodes.
+        keys: what their starts are drawn with.
         history: number of observations to remember.
     """
-    env_state, obs = env.reset(batch)
+    env_state, obs = env.reset(keys)
+    batch = len(keys)
     return TrackedState(
         env=env_state,
         history=jnp.repeat(obs[:, None], history, axis=1),

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Key
 
 from rtc.control.environment import Transition
 from rtc.worlds.kinetix.physics import geometry, observation, step
@@ -42,9 +42,9 @@ class FastEnv:
     def max_timesteps(self) -> int:
         return self.scene.params.max_timesteps
 
-    def reset(self, batch: int) -> tuple[PhysicsState, Float[Array, "b o"]]:
-        """The level's start state, `batch` times."""
-        state = step.start(self.scene, batch)
+    def reset(self, keys: Key[Array, " b"]) -> tuple[PhysicsState, Float[Array, "b o"]]:
+        """The level's start state, once per key."""
+        state = step.start(self.scene, len(keys))
         return state, self._observe(state)
 
     def step(self, state: PhysicsState, action: Float[Array, "b a"]) -> tuple[PhysicsState, Transition]:

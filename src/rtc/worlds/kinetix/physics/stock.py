@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Key
 from kinetix.environment import env as kinetix_env
 from kinetix.environment.env_state import EnvParams, EnvState, StaticEnvParams
 from kinetix.environment.spaces import ActionType, ObservationType
@@ -66,9 +66,9 @@ class KinetixEnv:
     def _simulator(self) -> kinetix_env.KinetixEnv:
         return simulator(self.static_params, self.env_params)
 
-    def reset(self, batch: int) -> tuple[EnvState, Float[Array, "b o"]]:
-        """The level's start state, `batch` times."""
-        state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *jnp.shape(leaf))), self.start)
+    def reset(self, keys: Key[Array, " b"]) -> tuple[EnvState, Float[Array, "b o"]]:
+        """The level's start state, once per key."""
+        state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(keys), *jnp.shape(leaf))), self.start)
         return state, self._observed(jax.vmap(self._simulator.get_obs)(state))
 
     def step(self, state: EnvState, action: Float[Array, "b a"]) -> tuple[EnvState, Transition]:
