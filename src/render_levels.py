@@ -14,7 +14,7 @@ from rtc.worlds.kinetix import levels, render
 class Arguments:
     """Draws the start states of levels into one labelled picture."""
 
-    level_paths: tuple[str, ...] = tuple(f"worlds/l/{name}.json" for name in levels.LEVEL_NAMES)
+    level_paths: tuple[str, ...] = levels.LEVEL_NAMES
     """World files, Kinetix dumps or level names."""
     output: Path = paths.ROOT / "worlds" / "levels.png"
     """Picture to write; any format that Pillow knows by its suffix."""

@@ -1,5 +1,6 @@
 """Checkpoints: what is written comes back, and everything else is refused with a message that helps."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -9,13 +10,23 @@ from functools import cache
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
 from flax import nnx
 
 from model import FlowPolicy, ModelConfig
-from rtc.policies.checkpoints import list_epochs, load_policy, policy_path, save_policy, sha256
+from rtc.policies import pickles
+from rtc.policies.checkpoints import (
+    check_level,
+    find_policy,
+    list_epochs,
+    load_policy,
+    policy_path,
+    save_policy,
+    sha256,
+)
 
 UPSTREAM = Path(__file__).parent / "goldens" / "upstream_format.pkl"
 CONFIG = ModelConfig(8, 12, 6, num_layers=2, action_chunk_size=4, simulated_delay=2)
@@ -224,6 +235,25 @@ def test_what_is_missing_is_listed(run, name, level, step, message):
         policy_path(run.with_name(name), level, step)
 
 
+def test_a_file_of_ones_own_is_found_with_and_without_its_suffix(run, saved):
+    for file in (saved, saved.with_suffix("")):
+        assert find_policy(run, "my_level", file=file) == saved
+    assert find_policy(run, "grasp_easy", 7) == policy_path(run, "grasp_easy", 7)
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*polcy"):
+        find_policy(run, "my_level", file=saved.with_name("polcy"))
+
+
+def test_a_policy_of_a_level_with_other_content_is_refused_unless_its_file_was_chosen(saved):
+    facts = {"level": "grasp_easy", "level_sha256": "a" * 64}
+    check_level(saved, facts, "grasp_easy", "a" * 64)
+    check_level(saved, {}, "grasp_easy", "b" * 64)
+    message = r"trained on level 'grasp_easy' with content aaaaaaaaaaaa….*'my_level' here has content bbbbbbbbbbbb…"
+    with pytest.raises(ValueError, match=rf"{message}.*--policy"):
+        check_level(saved, facts, "my_level", "b" * 64)
+    with pytest.warns(UserWarning, match=message):
+        check_level(saved, facts, "my_level", "b" * 64, chosen=True)
+
+
 # --- the published pickle format ---------------------------------------------------------------------------
 
 
@@ -241,24 +271,56 @@ def test_upstream_pickle_is_checked_against_the_wanted_config():
         load_policy(UPSTREAM, ModelConfig(64, 128, 32, num_layers=4, action_chunk_size=4))
 
 
-def test_numpy_pickles_load(tmp_path):
+def nested(order: str, as_lists: bool) -> dict:
+    """The policy's weights as the published nested dictionaries, layers by number or in a list."""
     tree: dict = {}
     for name, array in weights(make_policy()).items():
         *folders, leaf = [int(part) if part.isdecimal() else part for part in name.split("/")]
         node = tree
         for folder in folders:
             node = node.setdefault(folder, {})
-        node[leaf] = np.asfortranarray(array)
-    for protocol in (3, 4):
-        (tmp_path / "policy.pkl").write_bytes(pickle.dumps(tree, protocol))
-        np.testing.assert_equal(weights(load_policy(tmp_path / "policy.pkl", **DIMS)[0]), weights(make_policy()))
+        node[leaf] = np.asarray(array, order=order)
+    if as_lists:
+        tree["mlp_stack"] = [tree["mlp_stack"][k] for k in sorted(tree["mlp_stack"])]
+    return tree
 
 
-def refusal(tmp_path: Path, payload: bytes) -> str:
+@pytest.mark.parametrize("as_lists", [False, True])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("protocol", range(6))
+def test_numpy_pickles_of_every_protocol_load(tmp_path, protocol, order, as_lists):
+    (tmp_path / "policy.pkl").write_bytes(pickle.dumps(nested(order, as_lists), protocol))
+    found = pickles.read_arrays(tmp_path / "policy.pkl")
+    np.testing.assert_equal(found, weights(make_policy()))
+
+
+def test_a_pickle_of_a_list_in_fortran_order_becomes_a_policy(tmp_path):
+    (tmp_path / "policy.pkl").write_bytes(pickle.dumps(nested("F", as_lists=True), 0))
+    np.testing.assert_equal(weights(load_policy(tmp_path / "policy.pkl", **DIMS)[0]), weights(make_policy()))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_arrays_of_unusual_layout_load(tmp_path, protocol):
+    tree = {
+        "turned": np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(1, 2, 0),
+        "strided": np.arange(10, dtype=np.int64)[::3],
+        "big_endian": np.arange(3, dtype=">f4"),
+        "scalar": np.float32(2.5),
+        "empty": np.zeros((0, 3), np.float32),
+        "jax": jnp.arange(3.0),
+    }
+    (tmp_path / "policy.pkl").write_bytes(pickle.dumps(collections.OrderedDict(tree), protocol))
+    found = pickles.read_arrays(tmp_path / "policy.pkl")
+    assert found.keys() == tree.keys()
+    for name, array in tree.items():
+        np.testing.assert_array_equal(found[name], np.asarray(array))
+
+
+def refusal(tmp_path: Path, payload: bytes, verdict: str = "was refused.*do not trust this file") -> str:
     """The message with which `payload` is refused."""
     file = tmp_path / "policy.pkl"
     file.write_bytes(payload)
-    with pytest.raises(ValueError, match=r"policy\.pkl was refused") as caught:
+    with pytest.raises(ValueError, match=rf"policy\.pkl {verdict}") as caught:
         load_policy(file)
     return str(caught.value)
 
@@ -279,7 +341,8 @@ def call_payload(module: str, name: str, argument: str) -> bytes:
         ("builtins", "getattr"),
         ("numpy", "load"),
         ("numpy", "ndarray.__init__"),
-        ("jax._src.array", "ArrayImpl"),
+        ("numpy.testing._private.utils", "runstring"),
+        ("_codecs", "decode"),
         ("rtc.checkpoints", "_PickledArray"),
     ],
 )
@@ -309,14 +372,17 @@ class Reduces:
 def test_payloads_in_nested_places_are_refused(tmp_path):
     marker = tmp_path / "ran"
     payload, array = Reduces(os.system, f"touch {marker}"), np.zeros(3, np.float32)
-    for tree in (
-        {"in_proj": {"kernel": array, "bias": payload}},
-        {"in_proj": [array, (array, payload)]},
-        {"in_proj": Reduces(np.dtype, payload)},
-        {"in_proj": np.array([payload, None], dtype=object)},
-    ):
-        message = refusal(tmp_path, pickle.dumps(tree))
-        assert "posix.system" in message or "nt.system" in message or "dtype 'O8'" in message
+    for protocol in range(6):
+        for tree in (
+            {"in_proj": {"kernel": array, "bias": payload}},
+            {"in_proj": [array, (array, payload)]},
+            {"in_proj": Reduces(np.dtype, payload)},
+        ):
+            message = refusal(tmp_path, pickle.dumps(tree, protocol))
+            assert "posix.system" in message or "nt.system" in message
+            assert not marker.exists()
+        objects = np.array([payload, None], dtype=object)
+        assert "dtype 'O8'" in refusal(tmp_path, pickle.dumps({"in_proj": objects}, protocol), "is unsupported")
         assert not marker.exists()
 
 
@@ -355,12 +421,23 @@ def test_allowed_globals_cannot_be_changed(tmp_path, name, state):
     ],
 )
 def test_arrays_of_other_than_numbers_are_refused(tmp_path, array):
-    assert "dtype" in refusal(tmp_path, pickle.dumps({"in_proj": array}))
+    assert "dtype" in refusal(tmp_path, pickle.dumps({"in_proj": array}), "is unsupported")
 
 
-@pytest.mark.parametrize("tree", [{"in_proj": "text"}, [np.zeros(2)], 3, {"a": {"b": None}}])
-def test_other_than_arrays_in_dictionaries_is_refused(tmp_path, tree):
-    assert "entry" in refusal(tmp_path, pickle.dumps(tree))
+@pytest.mark.parametrize("tree", [{"in_proj": "text"}, [np.zeros(2), True], 3, {"a": {"b": None}}])
+def test_other_than_arrays_in_containers_is_unsupported(tmp_path, tree):
+    assert "entry" in refusal(tmp_path, pickle.dumps(tree), "is unsupported")
+
+
+def test_unknown_classes_of_array_libraries_are_unsupported_rather_than_suspect(tmp_path):
+    message = refusal(tmp_path, call_payload("flax.core.frozen_dict", "FrozenDict", "{}"), "is unsupported")
+    assert "flax.core.frozen_dict.FrozenDict" in message
+    assert "trust" not in message
+
+
+def test_a_pickle_that_abuses_the_encoding_of_bytes_is_refused(tmp_path):
+    payload = b"c_codecs\nencode\n(S'6869'\nS'hex'\ntR."
+    assert "encoding 'hex'" in refusal(tmp_path, payload)
 
 
 def test_pickle_of_another_network_says_what_it_lacks(tmp_path):

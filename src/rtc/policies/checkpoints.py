@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path, PurePath
@@ -28,7 +29,7 @@ from rtc.policies import pickles
 from rtc.policies.flow import FlowPolicy
 from rtc.policies.mixer import ModelConfig
 from rtc.shared.files import atomic_write
-from rtc.shared.paths import ROOT
+from rtc.shared.paths import level_name
 
 _VERSION = 1
 _WEIGHTS, _HEADER, _PICKLE = ".safetensors", ".json", ".pkl"
@@ -146,7 +147,7 @@ def policy_path(run_path: str | Path, level_path: str | Path, step: int = -1) ->
 
     Args:
         run_path: the run's directory, as in "logs-bc/small".
-        level_path: a world file, as in "worlds/l/grasp_easy.json", or the name of a benchmark level.
+        level_path: a world file, as in "worlds/l/grasp_easy.json", or a level's name; only the name counts.
         step: the epoch; a negative number counts from the last one, -1.
 
     Raises:
@@ -158,6 +159,43 @@ def policy_path(run_path: str | Path, level_path: str | Path, step: int = -1) ->
     if step not in epochs:
         raise _not_found("epoch", run / str(step), map(str, epochs))
     return _find(run / str(step) / "policies" / level_slug(level_path))
+
+
+def find_policy(run_path: str | Path, level_path: str | Path, step: int = -1, file: str | Path | None = None) -> Path:
+    """The checkpoint to evaluate: `file`, with or without its suffix, where one is given, else `policy_path(...)`.
+
+    Raises:
+        FileNotFoundError: no such file, run, epoch or level; the message lists those that are there.
+    """
+    return policy_path(run_path, level_path, step) if file is None else _find(Path(file))
+
+
+def check_level(path: Path, facts: Mapping[str, Any], name: str, level_sha256: str, *, chosen: bool = False) -> None:
+    """Compares a policy's level with the one that it is to act on. Checkpoints that do not say are taken as they are.
+
+    Args:
+        path: the checkpoint.
+        facts: its metadata, with `level_sha256`, the content hash of the level that it was trained on, if recorded.
+        name: of the level to act on.
+        level_sha256: its content hash.
+        chosen: the user named this file, which may well come from another level: warns where it would raise.
+
+    Raises:
+        ValueError: the level's content is another one.
+    """
+    trained = facts.get("level_sha256")
+    if trained is None or trained == level_sha256:
+        return
+    level = f"level {facts['level']!r}" if "level" in facts else "a level"
+    message = (
+        f"{path} was trained on {level} with content {trained[:12]}…, and level {name!r} here has content "
+        f"{level_sha256[:12]}…"
+    )
+    if not chosen:
+        raise ValueError(
+            f"{message}; train a policy on this level, or name the file with --policy to use it all the same"
+        )
+    warnings.warn(message, stacklevel=2)
 
 
 def first_policy_path(run_path: str | Path, level_path: str | Path) -> Path:
@@ -338,10 +376,5 @@ def _infer_sizes(parameters: Parameters) -> tuple[ModelConfig, int, int]:
 
 
 def level_slug(level_path: str | Path) -> str:
-    """The level's name in checkpoint files: "worlds/l/grasp_easy.json" gives "worlds_l_grasp_easy"."""
-    path = Path(level_path)
-    if path.is_absolute() and path.is_relative_to(ROOT):
-        path = path.relative_to(ROOT)
-    elif len(path.parts) == 1:
-        path = Path("worlds/l") / path
-    return path.as_posix().removesuffix(".json").replace("/", "_")
+    """The level's name in checkpoint files: "worlds_l_grasp_easy" for every spelling of that level's name or path."""
+    return f"worlds_l_{level_name(level_path)}"

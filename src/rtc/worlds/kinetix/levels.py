@@ -1,41 +1,28 @@
-"""The benchmark's levels: world files to Kinetix start states, and start states to environments.
+"""The benchmark's levels: world files to levels, and levels to environments.
 
-Kinetix (Matthews et al. 2025, arXiv 2410.23208) simulates rigid bodies with jax2d. One control tick is two
-physics steps of 1/60 s (33.3 ms); an episode lasts at most 256 ticks; the observation is Kinetix's flat
-symbolic one (679 numbers); the six actions are four motors in [-1, 1] and two thrusters in [0, 1].
+Kinetix (Matthews et al. 2025, arXiv 2410.23208) simulates rigid bodies with jax2d. In the benchmark one control tick is
+two physics steps of 1/60 s (33.3 ms) and an episode lasts at most 256 ticks; the observation is Kinetix's flat symbolic
+one (679 numbers); the six actions are four motors in [-1, 1] and two thrusters in [0, 1].
 """
 
-import dataclasses
 import functools
 import hashlib
 import json
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax2d.engine import (
-    calc_inverse_inertia_circle,
-    calc_inverse_inertia_polygon,
-    calc_inverse_mass_circle,
-    calc_inverse_mass_polygon,
-    recompute_global_joint_positions,
-)
 from jaxtyping import Array
 from kinetix.environment.env_state import EnvState
-from kinetix.environment.utils import create_empty_env
-from kinetix.util.saving import BASE_DIR, expand_env_state
 
 from rtc.control.environment import Environment
-from rtc.shared.paths import ROOT
-from rtc.shared.validation import require_choice, unknown
-from rtc.worlds.kinetix import dump as world_dump
-from rtc.worlds.kinetix import scene
-from rtc.worlds.kinetix import spec as world_spec
-from rtc.worlds.kinetix.dump import Dump
+from rtc.shared import paths
+from rtc.shared.validation import require_choice
+from rtc.worlds.kinetix.assembly import LARGE as LARGE
+from rtc.worlds.kinetix.assembly import assemble, read_sources
 from rtc.worlds.kinetix.physics import FastEnv, Scene, Unsupported, build_scene
 from rtc.worlds.kinetix.physics.stock import KinetixEnv, Params, Poses, StaticParams, simulator, start_facts
 from rtc.worlds.kinetix.shapes import shapes as shapes
@@ -54,28 +41,20 @@ LEVEL_NAMES: tuple[str, ...] = (
     "trampoline",
     "car_launch",
 )
-LARGE = StaticParams(
-    num_polygons=world_spec.NUM_POLYGONS,
-    num_circles=world_spec.NUM_CIRCLES,
-    num_joints=world_spec.NUM_JOINTS,
-    num_thrusters=world_spec.NUM_THRUSTERS,
-    num_motor_bindings=world_spec.NUM_MOTOR_BINDINGS,
-    num_thruster_bindings=world_spec.NUM_THRUSTER_BINDINGS,
-    num_static_fixated_polys=world_spec.NUM_WALLS,
-    frame_skip=2,
-)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Level:
     """A level's start state and the parameters of its simulation.
 
+    Levels of one name and one content are equal, wherever their files are.
+
     Attributes:
         name: the world file's name without ".json".
-        path: the world file.
+        path: the world file, absolute.
         sha256: of the world file's content and, where it changes a shipped level, of that level's.
         start: the one start state.
-        static_params: sizes and frame skip; the same for all levels.
+        static_params: sizes, frame skip and solver settings.
         env_params: physics constants and time limit.
         bound_actions: which of the six action dimensions drive anything in this level.
     """
@@ -83,154 +62,79 @@ class Level:
     name: str
     path: Path
     sha256: str
-    start: EnvState = field(compare=False)
+    start: EnvState
     static_params: StaticParams
     env_params: Params
-    bound_actions: np.ndarray = field(compare=False)
+    bound_actions: np.ndarray
+
+    @functools.cached_property
+    def identity(self) -> tuple[str, str, str]:
+        """Name, hash of the file's content, and hash of what is simulated: `replace` may have changed it."""
+        digest = hashlib.sha256(repr((self.static_params, self.env_params)).encode())
+        for leaf in jax.tree.leaves(self.start):
+            digest.update(np.asarray(leaf).tobytes())
+        return self.name, self.sha256, digest.hexdigest()
+
+    @property
+    def tick_s(self) -> float:
+        """Seconds per control tick."""
+        return self.static_params.frame_skip * self.env_params.dt
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Level) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
 
 
 def resolve(level: str | Path) -> Path:
-    """The world file of a level name or path; relative paths are looked up in the repository, then here.
+    """The world file that is meant, as an absolute path.
+
+    A name always means the shipped level. A path means that file; a relative one that does not exist below the current
+    folder is looked up among the shipped ones, so that the published "worlds/l/grasp_easy.json" works everywhere.
 
     Raises:
         ValueError: an unknown level name.
         FileNotFoundError: no such file.
     """
     text = str(level)
-    if "/" not in text and not text.endswith(".json"):
-        if text not in LEVEL_NAMES:
-            raise unknown("level", text, [*LEVEL_NAMES, "a path to a .json file"])
-        text = f"worlds/l/{text}.json"
-    for path in (Path(text), ROOT / text):
+    if paths.is_name(level):
+        require_choice("level", text, [*LEVEL_NAMES, "a path to a .json file"])
+        return paths.level_file(paths.shipped(f"worlds/l/{text}.json"))
+    for path in (Path(text), paths.shipped(text)):
         if path.is_file():
-            return path
-    raise FileNotFoundError(f"world file {text!r} exists neither under {ROOT} nor under {Path.cwd()}")
+            return paths.level_file(path)
+    raise FileNotFoundError(f"world file {text!r} exists neither below {Path.cwd()} nor among the levels of exp-delta")
 
 
 def load(level: str | Path) -> Level:
     """Builds a level from its name ("grasp_easy"), a world file or a full Kinetix level (an editor's export).
 
-    A full level keeps its own gravity and physics constants, but frame_skip is 2 and max_timesteps 256.
+    A full level keeps its own gravity, physics constants, frame skip, solver settings and time limit. A file that has a
+    shipped level's name and another content is warned about.
 
     Raises:
         ValueError: an unknown name or a faulty file; names file, field, value and fix.
         FileNotFoundError: no such file.
     """
     path = resolve(level)
-    data = world_spec.read_json(path)
-    sources = [data]
-    if "env_state" in data:
-        state, env_params = _dump_scene(world_dump.parse(data, path))
-    else:
-        spec = world_spec.parse(data, path)
-        if spec.base is None:
-            state, env_params = _empty_scene(), Params()
-        else:
-            shipped = _shipped(spec.base, path)
-            sources.append(world_spec.read_json(shipped))
-            state, env_params = _dump_scene(world_dump.parse(sources[-1], shipped))
-        scene.write(state, spec, _inverse_mass)
-    start = _complete(state)
+    name, world = paths.level_name(path), assemble(path)
+    sha256 = _sha256(world.sources)
+    if name in LEVEL_NAMES and path != resolve(name) and sha256 != _sha256(read_sources(resolve(name))):
+        warnings.warn(f"{path} has the name of the shipped level {name!r} and another content", stacklevel=2)
     return Level(
-        name=path.stem,
+        name=name,
         path=path,
-        sha256=hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest(),
-        start=start,
-        static_params=LARGE,
-        env_params=env_params,
-        bound_actions=_bound_actions(start),
+        sha256=sha256,
+        start=world.start,
+        static_params=world.static_params,
+        env_params=world.env_params,
+        bound_actions=_bound_actions(world.start),
     )
 
 
-def _empty_scene() -> EnvState:
-    empty = jax.tree.map(np.array, _empty_env())
-    empty.polygon.active[:] = False
-    empty.collision_matrix[:] = True
-    return empty
-
-
-def _shipped(base: str, spec_path: Path) -> Path:
-    """The file of a level that the kinetix-env package ships, such as "l/grasp_easy"."""
-    folder = Path(BASE_DIR)
-    path = folder / f"{base}.json"
-    if not path.is_file():
-        known = [f"kinetix:{p.parent.name}/{p.stem}" for p in sorted(folder.glob("*/*.json"))]
-        raise unknown(f"{spec_path}: base", f"kinetix:{base}", known)
-    return path
-
-
-def _dump_scene(dump: Dump) -> tuple[EnvState, Params]:
-    """A dump's scene, grown to the large environment, with numpy leaves.
-
-    Kinetix's own importer drops the dump's gravity and the collisions that it switches off; here both count.
-    Contact impulses start at zero, as there.
-    """
-
-    def column(kind: str, name: str, dtype: Any, default: Any = None) -> np.ndarray:
-        return np.array(dump.column(kind, name, default), dtype)
-
-    def stack(kind: str) -> Any:
-        template = getattr(empty, kind)
-        leaves = {f.name: getattr(template, f.name) for f in dataclasses.fields(template)}
-        columns = {name: column(kind, name, leaf.dtype) for name, leaf in leaves.items()}
-        # A kind without slots still has its trailing axes.
-        return type(template)(**{k: np.reshape(v, (len(v), *leaves[k].shape[1:])) for k, v in columns.items()})
-
-    empty = jax.tree.map(np.array, _empty_env())
-    small = empty.replace(
-        **{kind: stack(kind) for kind in dump.rows},
-        gravity=np.array(dump.gravity, np.float32),
-        motor_bindings=column("joint", "motor_binding", np.int32),
-        motor_auto=column("joint", "motor_auto", bool, default=False),
-        thruster_bindings=column("thruster", "thruster_binding", np.int32),
-        polygon_shape_roles=column("polygon", "role", np.int32),
-        circle_shape_roles=column("circle", "role", np.int32),
-        polygon_densities=column("polygon", "density", np.float32),
-        circle_densities=column("circle", "density", np.float32),
-        polygon_highlighted=column("polygon", "highlighted", bool, default=False),
-        circle_highlighted=column("circle", "highlighted", bool, default=False),
-    )
-    state = jax.tree.map(np.array, _expand(small))
-    state.collision_matrix[:] = True
-    if dump.collision_matrix is not None:
-        polygons, circles = len(small.polygon.active), len(small.circle.active)
-        slots = np.r_[:polygons, LARGE.num_polygons : LARGE.num_polygons + circles]
-        state.collision_matrix[np.ix_(slots, slots)] = dump.collision_matrix
-    return state, Params(**dump.env_params)
-
-
-def _inverse_mass(bodies: Any, slot: int, density: float) -> tuple[float, float]:
-    """Inverse mass (1/kg) and inertia (1/(kg m^2)) by jax2d's formulas."""
-    if bodies.n_vertices[slot] == 0:
-        circle = bodies.radius[slot], density
-        return calc_inverse_mass_circle(*circle), calc_inverse_inertia_circle(*circle)
-    return _polygon_inverse_mass(bodies.vertices[slot], bodies.n_vertices[slot], density)
-
-
-@jax.jit
-def _polygon_inverse_mass(vertices: Array, n_vertices: Array, density: Array) -> tuple[Array, Array]:
-    polygon = vertices, n_vertices, LARGE, density
-    return calc_inverse_mass_polygon(*polygon)[0], calc_inverse_inertia_polygon(*polygon)
-
-
-@jax.jit
-def _empty_env() -> EnvState:
-    return create_empty_env(LARGE)
-
-
-@jax.jit
-def _expand(state: EnvState) -> EnvState:
-    return expand_env_state(state, LARGE)
-
-
-@jax.jit
-def _complete(state: EnvState) -> EnvState:
-    """Adds what follows from the rest: collisions of jointed bodies, contact impulses, cached positions."""
-    state = jax.tree.map(jnp.asarray, state)
-    expanded = expand_env_state(state, LARGE)
-    state = expanded.replace(collision_matrix=expanded.collision_matrix & state.collision_matrix)
-    state = recompute_global_joint_positions(state, LARGE)
-    return state.replace(timestep=jnp.int32(0), last_distance=jnp.float32(-1.0))
+def _sha256(sources: list) -> str:
+    return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
 
 
 def _bound_actions(state: EnvState) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from rtc.worlds.kinetix.spec import Body, Joint, Thruster, WorldSpec
 
-InverseMass = Callable[[Any, int, float], tuple[float, float]]
+InverseMass = Callable[[Any, int, float, bool], tuple[float, float]]
 _COPIED = (
     "active",
     "radius",
@@ -26,7 +26,8 @@ def write(state: Any, spec: WorldSpec, inverse_mass: InverseMass) -> None:
     Args:
         state: the scene, with the fields of a Kinetix state and numpy leaves.
         spec: the entries.
-        inverse_mass: inverse mass (1/kg) and inertia (1/(kg m^2)) of a body from (bodies, slot, density).
+        inverse_mass: inverse mass (1/kg) and inertia (1/(kg m^2)) of a body from (bodies, slot, density,
+            whether it is a circle).
     """
     for a, b in spec.ignored_collisions:
         state.collision_matrix[a, b] = state.collision_matrix[b, a] = False
@@ -34,17 +35,17 @@ def write(state: Any, spec: WorldSpec, inverse_mass: InverseMass) -> None:
         state.gravity[:] = spec.gravity
     for body in spec.polygons:
         _put(state, body.slot, {"polygon_shape_roles": body.role, "polygon_densities": body.density})
-        _write_body(state.polygon, body, state.polygon_densities[body.slot], inverse_mass)
+        _write_body(state.polygon, body, state.polygon_densities[body.slot], False, inverse_mass)
     for body in spec.circles:
         _put(state, body.slot, {"circle_shape_roles": body.role, "circle_densities": body.density})
-        _write_body(state.circle, body, state.circle_densities[body.slot], inverse_mass)
+        _write_body(state.circle, body, state.circle_densities[body.slot], True, inverse_mass)
     for joint in spec.joints:
         _write_joint(state, joint)
     for thruster in spec.thrusters:
         _write_thruster(state, thruster)
 
 
-def _write_body(bodies: Any, body: Body, density: float, inverse_mass: InverseMass) -> None:
+def _write_body(bodies: Any, body: Body, density: float, is_circle: bool, inverse_mass: InverseMass) -> None:
     slot = body.slot
     was_fixed = bodies.inverse_mass[slot] == 0
     _put(bodies, slot, {name: getattr(body, name) for name in (*_COPIED, "collision_mode")})
@@ -56,7 +57,7 @@ def _write_body(bodies: Any, body: Body, density: float, inverse_mass: InverseMa
     if body.fixed:
         bodies.inverse_mass[slot] = bodies.inverse_inertia[slot] = 0
     elif body.fixed is False or (reshaped and not was_fixed):
-        bodies.inverse_mass[slot], bodies.inverse_inertia[slot] = inverse_mass(bodies, slot, density)
+        bodies.inverse_mass[slot], bodies.inverse_inertia[slot] = inverse_mass(bodies, slot, density, is_circle)
     _put(bodies, slot, {"inverse_mass": body.inverse_mass, "inverse_inertia": body.inverse_inertia})
 
 

@@ -135,14 +135,23 @@ def read_json(path: Path) -> dict[str, Any]:
         return dict(pairs)
 
     try:
-        data = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    try:
+        data = json.loads(text, object_pairs_hook=unique, parse_int=_whole)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: nested too deeply for a world file; export it again") from error
     if not isinstance(data, dict):
         raise ValueError(f"{path}: a world file is a JSON object {{...}}, this one holds a {type(data).__name__}")
     return data
+
+
+def _whole(digits: str) -> int | float:
+    """A number that no field takes if it has more digits than Python converts."""
+    return int(digits) if len(digits) < 1000 else float("inf")
 
 
 def parse(data: Mapping[str, Any], path: Path) -> WorldSpec:

@@ -14,7 +14,7 @@ from rtc.worlds.libero.policies import HasStats, LiberoPolicy
 RawObservation = Mapping[str, np.ndarray]
 
 
-class Environment(Protocol):
+class Simulation(Protocol):
     """What an episode needs of a simulation; LIBERO's `OffScreenRenderEnv` has it."""
 
     def reset(self) -> Any: ...
@@ -25,7 +25,7 @@ class Environment(Protocol):
 
 
 @dataclass(frozen=True)
-class Query:
+class TimedQuery:
     """One query to the policy.
 
     Attributes:
@@ -51,11 +51,11 @@ class Episode:
 
     success: bool
     steps: int
-    queries: tuple[Query, ...]
+    queries: tuple[TimedQuery, ...]
 
 
 def run_episode(
-    env: Environment, policy: LiberoPolicy, suite: Suite, instruction: str, initial_state: np.ndarray, name: str
+    env: Simulation, policy: LiberoPolicy, suite: Suite, instruction: str, initial_state: np.ndarray, name: str
 ) -> Episode:
     """Runs one episode as OpenVLA-OFT does (`run_episode` in `experiments/robot/libero/run_libero_eval.py`).
 
@@ -72,14 +72,14 @@ def run_episode(
     raw = env.set_init_state(initial_state)
     for _ in range(SETTLING_STEPS):
         raw = env.step(list(SETTLING_ACTION))[0]
-    queries: list[Query] = []
+    queries: list[TimedQuery] = []
     steps = 0
     while steps < suite.max_steps:
         start = time.perf_counter()
         chunk = policy.predict(observe(raw, instruction))
         latency_ms = 1e3 * (time.perf_counter() - start)
         stats = policy.get_stats() if isinstance(policy, HasStats) else {}
-        queries.append(Query(steps, latency_ms, stats))
+        queries.append(TimedQuery(steps, latency_ms, stats))
         for action in check_chunk(chunk, name)[: suite.max_steps - steps]:
             raw, _, done, _ = env.step(environment_action(action).tolist())
             steps += 1

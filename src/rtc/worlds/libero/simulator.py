@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from rtc.worlds.libero import setup_check
 from rtc.worlds.libero.constants import ENVIRONMENT_SEED, IMAGE_PIXELS, Suite
-from rtc.worlds.libero.episodes import Environment
+from rtc.worlds.libero.episodes import Simulation
 
 # What a result depends on besides this project: recorded, and never mixed.
 DISTRIBUTIONS = ("hf-libero", "libero", "robosuite", "mujoco", "numpy")
@@ -31,7 +31,7 @@ class TaskSource(Protocol):
     def initial_states(self, task_id: int) -> Float[np.ndarray, "n s"]: ...
 
     def environment(self, task_id: int) -> Any:
-        """A context manager that gives the task's `Environment`, seeded and not yet reset."""
+        """A context manager that gives the task's `Simulation`, seeded and not yet reset."""
         ...
 
     def versions(self) -> dict[str, str]: ...
@@ -64,7 +64,7 @@ class LiberoTasks:
         return np.asarray(self._benchmark.get_task_init_states(task_id))
 
     @contextmanager
-    def environment(self, task_id: int) -> Iterator[Environment]:
+    def environment(self, task_id: int) -> Iterator[Simulation]:
         """As `get_libero_env` in OpenVLA-OFT's `experiments/robot/libero/libero_utils.py` makes it."""
         task = self._benchmark.get_task(task_id)
         path = self._bddl_files / task.problem_folder / task.bddl_file

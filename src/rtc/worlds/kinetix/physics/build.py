@@ -129,7 +129,6 @@ def _check(start: Any, static_params: Any, bodies: Bodies) -> None:
             [b.active & (b.inverse_mass == 0) & (b.inverse_inertia != 0) for b in (polygon, circle)]
         ),
         "nothing moves": ~(bodies.row >= 0).any(),
-        "warm starting is off": not static_params.do_warm_starting,
         f"solver_batch_size exceeds {MAX_BATCH_SIZE}": static_params.solver_batch_size > MAX_BATCH_SIZE,
     }
     for problem, found in problems.items():

@@ -125,9 +125,9 @@ def tick(
 
 
 def step(scene: Scene, state: PhysicsState, action: Float[Array, "a b"]) -> tuple[PhysicsState, Outcome]:
-    """One physics step (1/60 s), in the stock engine's order.
+    """One physics step (`params.dt`), in the stock engine's order.
 
-    Gravity, contact search, motors, thrusters, warm starting, solver iterations, integration, limits.
+    Gravity, contact search, motors, thrusters, warm starting if it is on, solver iterations, integration, limits.
     """
     dt, motion = scene.params.dt, state.motion
     motion = motion._replace(vx=motion.vx + scene.gravity[0] * dt, vy=motion.vy + scene.gravity[1] * dt)
@@ -201,9 +201,10 @@ def _solve(
         contacts.gather(scene, pairs, places, m, manifolds, stored, incoming)
         for pairs, m, (places, manifolds), stored in zip(kinds, slots, found, contact_impulses, strict=True)
     ]
-    for pairs, (contact, accumulated) in zip(kinds, gathered, strict=True):
+    warm = scene.static_params.do_warm_starting
+    for pairs, (contact, accumulated) in zip(kinds, gathered, strict=True) if warm else ():
         motion = contacts.warm_start(scene, pairs, contact, accumulated, motion)
-    if scene.joints:
+    if scene.joints and warm:
         motion = joints.warm_start(scene, held, joint_impulses, motion)
 
     def iteration(carry: tuple, _: None) -> tuple:
@@ -219,6 +220,9 @@ def _solve(
     (motion, joint_impulses, accumulated), _ = lax.scan(
         iteration, carry, None, length=scene.static_params.num_solver_iterations
     )
+    if not warm:
+        # The next step's contacts start from nothing; those of joints are never read.
+        return motion, joint_impulses, contact_impulses
     released = (
         contacts.release(impulses, places, m)
         for impulses, (places, _), m in zip(accumulated, found, slots, strict=True)
