@@ -1,38 +1,10 @@
 """Draws the levels' start states into one labelled picture: `python src/render_levels.py`."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
-from PIL import Image
-
-from rtc.shared import commands, paths
-from rtc.shared.files import atomic_path
-from rtc.worlds.kinetix import levels, render
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """Draws the start states of levels into one labelled picture."""
-
-    level_paths: tuple[str, ...] = levels.LEVEL_NAMES
-    """World files, Kinetix dumps or level names."""
-    output: Path = paths.ROOT / "worlds" / "levels.png"
-    """Picture to write; any format that Pillow knows by its suffix."""
-    size: int = 360
-    """Pixels per level."""
-
-
-def render_levels(args: Arguments) -> None:
-    """Writes the picture that the arguments describe."""
-    if not args.level_paths:
-        raise ValueError("level_paths is empty; name at least one level")
-    shown = [levels.load(path) for path in args.level_paths]
-    pictures = [render.draw(levels.shapes(level, level.start), size=args.size) for level in shown]
-    picture = render.grid(pictures, [level.name for level in shown])
-    with atomic_path(args.output) as temporary:
-        Image.fromarray(picture).quantize(128, dither=Image.Dither.NONE).save(temporary)
-    print(f"wrote {args.output} ({len(shown)} levels)")
-
+from rtc.shared import entry
 
 if __name__ == "__main__":
-    commands.start(Arguments, render_levels, Arguments.__doc__)
+    entry.start("rtc.programs.render_levels")
+else:
+    from rtc.programs.render_levels import Arguments, render_levels
+
+    __all__ = ["Arguments", "render_levels"]

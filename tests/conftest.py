@@ -3,13 +3,16 @@
 import types
 from pathlib import Path
 
+from rtc.shared import runtime
+
+runtime.configure()  # before the simulator, which starts JAX, is imported
+
 import numpy as np
 import pytest
 
 import generate_data
 import train_expert
 from line_world import DEVICES, ENTRIES, ENV, LEVEL, SLUG, SMALL_PPO
-from rtc.shared import runtime
 from rtc.training.demonstrations import DataConfig
 from rtc.worlds.kinetix import levels
 

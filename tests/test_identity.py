@@ -212,6 +212,16 @@ def test_a_root_that_is_not_there_is_an_error(tmp_path):
             identity.code_digest([root], source=package)
 
 
+def test_code_that_is_edited_while_a_program_runs_does_not_count(tmp_path):
+    package = written(tmp_path, MODULES)
+    before = identity.code_digest(["pack.arithmetic"], source=package)
+    (package / "arithmetic.py").write_text("STEP = 0\n")
+    (package / "settings.py").write_text("")
+    assert identity.code_digest(["pack.arithmetic.unused", "pack.arithmetic"], source=package) == before
+    # Nor does what is looked at for the first time after the edit.
+    assert "pack.settings.Config" in identity.reached(["pack.settings"], source=package)
+
+
 def test_the_integrator_of_the_physics_counts(tmp_path):
     """The real package: what is reached from an evaluation has the integrator in it."""
     package = tmp_path / "rtc"
@@ -231,3 +241,9 @@ def test_the_integrator_of_the_physics_counts(tmp_path):
     # The step, and what names it.
     assert "rtc.worlds.kinetix.physics.step.step" in changed
     assert all("rtc.worlds." in key for key in changed)
+
+
+def test_what_an_evaluation_reaches():
+    found = set(identity.reached(["rtc.study.evaluation.evaluate"]))
+    assert {"rtc.control.executor.rollout", "rtc.policies.flow.FlowPolicy"} <= found
+    assert not {name for name in found if name.startswith(("rtc.report.", "rtc.bench.", "rtc.programs."))}

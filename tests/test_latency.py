@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-import measure_latency
 from model import FlowPolicy
 from rtc.bench import latency
 from rtc.bench.latency import Latency
 from rtc.delay import profiles, sampling
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.policies import checkpoints
+from rtc.programs import measure_latency
 from stubs import TINY
 
 

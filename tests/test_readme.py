@@ -7,10 +7,6 @@ from pathlib import Path
 import pytest
 import tyro
 
-import bench_physics
-import bench_rsd
-import bench_tail_v1
-import check_physics
 import compare_groups
 import eval_flow
 import generate_data
@@ -25,6 +21,7 @@ import summarize_tail_v1
 import train_expert
 import train_flow
 import train_rsd
+from rtc.programs import bench_physics, bench_rsd, bench_tail_v1, check_physics
 from rtc.shared import files
 from rtc.study.study import StudyArguments
 

@@ -1,9 +1,4 @@
 """exp-delta: action-chunking policies under random, long-tailed inference delay.
 
-Importing the package applies its process-wide JAX settings (`rtc.runtime`): some of them, the number of CPU devices
-first, must be made before any module of the simulator starts JAX.
+Importing the package changes no setting of the process; programs call `rtc.shared.runtime.configure`.
 """
-
-from rtc.shared import runtime
-
-runtime.configure()

@@ -2,24 +2,23 @@
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
 
 from rtc.shared import toml
+from rtc.shared.entry import plain_errors
+
+__all__ = ["from_file", "open_first", "plain_errors", "start"]
 
 Parsed = TypeVar("Parsed")
 
 
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Shows users the message of an expected error (bad input, missing file, non-finite number), no traceback."""
-    try:
-        yield
-    except (ValueError, OSError, FloatingPointError) as error:
-        raise SystemExit(f"error: {error}") from error
+def open_first(path: str | Path) -> None:
+    """Prints a program's last line: the file to look at."""
+    print(f"open first: {path}")
 
 
 def from_file(arguments: type[Parsed], argv: Sequence[str] | None = None) -> Parsed:

@@ -37,6 +37,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
 
     Raises:
         FileNotFoundError: the block did not create the file.
+        OSError: the file cannot be written (a full disk, say); it names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,8 +46,11 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        # What fails while a file is written does not say which: "No space left on device".
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     _sync(path.parent)
 

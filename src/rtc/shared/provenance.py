@@ -4,7 +4,6 @@ import dataclasses
 import enum
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
 import shlex
@@ -15,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from rtc.shared.identity import package_versions
 
 # Modules that can change a result, as patterns. Plots, tables and scripts are left out: editing them invalidates
 # nothing.
@@ -30,7 +31,7 @@ RESULT_MODULES = (
     "rtc/worlds/kinetix/*.py",
     "rtc/worlds/kinetix/physics/*.py",
 )
-_PACKAGES = ("jax", "jaxlib", "flax", "jax2d", "kinetix-env", "numpy", "scipy")
+CONSOLE = "exp-delta"
 
 
 def canonical_json(value: Any) -> str:
@@ -78,21 +79,11 @@ def sha256(content: bytes) -> str:
 
 def code_version(source: Path = _SOURCE, modules: Sequence[str] = RESULT_MODULES) -> str:
     """sha256 over what can change a result: the source files that `modules` name and the packages."""
-    digest = hashlib.sha256(canonical_json(_package_versions()).encode())
+    digest = hashlib.sha256(canonical_json(package_versions()).encode())
     for path in sorted({path for module in modules for path in source.glob(module)}):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(source)} {len(content)}\n".encode() + content)
     return digest.hexdigest()
-
-
-@functools.cache
-def running_code() -> tuple[str, str, bool | None]:
-    """(code version, commit, whether files have changed since it) of this process, read once.
-
-    A source file that is edited while a program runs has no part in what it computes, so `rtc.experiment` asks as soon
-    as it is imported.
-    """
-    return code_version(), *git_state()
 
 
 def provenance(started: float | None = None) -> dict[str, Any]:
@@ -108,7 +99,7 @@ def provenance(started: float | None = None) -> dict[str, Any]:
     return {
         **origin(),
         "python": sys.version.split()[0],
-        "packages": _package_versions(),
+        "packages": package_versions(),
         "device_kind": jax.devices()[0].device_kind,
         "device_count": jax.device_count(),
         "start_time_utc": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
@@ -142,14 +133,22 @@ def cells_origin(cells: Iterable[Any]) -> str:
 
 def origin() -> dict[str, Any]:
     """Commit and command, for the facts that go with a trained network."""
-    _, commit, dirty = running_code()
+    commit, dirty = _commit()
     return {"git_commit": commit, "git_dirty": dirty, "command": command_line()}
+
+
+@functools.cache
+def _commit() -> tuple[str, bool | None]:
+    """`git_state()`, asked for once: when a process first writes where a result comes from."""
+    return git_state()
 
 
 def command_line() -> str:
     """This process's command, with paths below the working directory made relative to it."""
     here = os.getcwd() + os.sep
-    return shlex.join(["python", *(argument.removeprefix(here) for argument in sys.argv)])
+    program, *arguments = (argument.removeprefix(here) for argument in sys.argv)
+    command = [Path(program).name] if Path(program).name == CONSOLE else ["python", program]
+    return shlex.join([*command, *arguments])
 
 
 def git_state(source: Path = _SOURCE) -> tuple[str, bool | None]:
@@ -168,14 +167,3 @@ def git_state(source: Path = _SOURCE) -> tuple[str, bool | None]:
         return commit, bool(git("status", "--porcelain", "--", ":/", *outputs))
     except (OSError, subprocess.SubprocessError):
         return "unknown", None
-
-
-def _package_versions() -> dict[str, str]:
-    return {name: _package_version(name) for name in _PACKAGES}
-
-
-def _package_version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -1,4 +1,8 @@
-"""Process-wide JAX settings, applied when the package is imported, and how this project compiles its programs."""
+"""Process-wide JAX settings of the programs, and how this project compiles what runs on devices.
+
+Importing this package changes nothing. A program calls `configure` before anything imports the simulator, which starts
+JAX; whoever calls nothing, in a notebook say, has JAX's own settings: one CPU device, no compiled programs on disk.
+"""
 
 import functools
 import logging
@@ -7,13 +11,6 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-# Read by XLA's C++ code when JAX is loaded: level 3 hides its notes on every hit of the compilation cache.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-os.environ.setdefault("WANDB_MODE", "disabled")
-
-import jax
 
 
 def configure() -> None:
@@ -24,28 +21,60 @@ def configure() -> None:
         JAX_COMPILATION_CACHE_DIR: where compiled programs are kept (default: ~/.cache/exp-delta/jax).
 
     Raises:
-        ValueError: EXP_DELTA_CPU_DEVICES is not a positive integer.
+        ValueError: an environment variable has a value that programs cannot work with.
     """
-    devices = os.environ.get("EXP_DELTA_CPU_DEVICES", str(len(os.sched_getaffinity(0))))
-    if not devices.isdigit() or int(devices) < 1:
-        raise ValueError(
-            f"EXP_DELTA_CPU_DEVICES={devices!r} must be a positive integer: the number of CPU devices; "
-            "unset it to use one per core"
-        )
+    # Read by XLA's C++ code when JAX is loaded: level 3 hides its notes on every hit of the compilation cache.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax  # here, after what it reads
+
+    _check_jax()
+    devices = _cpu_devices()
     try:
-        jax.config.update("jax_num_cpu_devices", int(devices))
+        jax.config.update("jax_num_cpu_devices", devices)
     except RuntimeError:
-        warnings.warn(
-            "JAX was started before rtc was imported, so it keeps its number of CPU devices: "
-            "import rtc first to use all cores",
-            stacklevel=3,
-        )
+        warnings.warn(f"JAX has started already and keeps its {jax.local_device_count()} devices", stacklevel=2)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "exp-delta" / "jax"
         jax.config.update("jax_compilation_cache_dir", str(cache))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # The simulator's dependencies warn about optional features that nothing here uses.
     logging.getLogger("absl").setLevel(logging.ERROR)
+    if os.environ.get("JAX_PLATFORMS"):
+        _check_platforms()
+
+
+def _cpu_devices() -> int:
+    devices = os.environ.get("EXP_DELTA_CPU_DEVICES", str(len(os.sched_getaffinity(0))))
+    if not devices.isdigit() or int(devices) < 1:
+        raise ValueError(
+            f"EXP_DELTA_CPU_DEVICES={devices!r} must be a positive integer: the number of CPU devices; "
+            "unset it to use one per core"
+        )
+    return int(devices)
+
+
+def _check_jax() -> None:
+    """Raises ValueError for settings of JAX that this project's programs do not work with."""
+    import jax
+
+    if jax.config.jax_enable_x64:
+        raise ValueError("JAX_ENABLE_X64 is on, but policies and physics are in single precision: unset it")
+    if jax.config.jax_debug_nans or jax.config.jax_debug_infs:
+        name = "JAX_DEBUG_NANS" if jax.config.jax_debug_nans else "JAX_DEBUG_INFS"
+        raise ValueError(f"{name} is on, but the physics masks such numbers where they are meant to be: unset it")
+
+
+def _check_platforms() -> None:
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter where no plugin of that name is installed
+        asked = os.environ["JAX_PLATFORMS"]
+        raise ValueError(
+            f"JAX_PLATFORMS={asked!r} cannot be used here: unset it, or set it to cpu ({error})"
+        ) from error
 
 
 def compiler_options() -> dict[str, Any]:
@@ -55,6 +84,8 @@ def compiler_options() -> dict[str, Any]:
     contact's impulse from being computed again for every number that it changes (2-3 times the run time). And it uses
     half of a 512-bit vector unit unless told otherwise. Other backends need no options.
     """
+    import jax
+
     if jax.default_backend() != "cpu":
         return {}
     return {"xla_disable_hlo_passes": "cse_barrier_expander", "xla_cpu_prefer_vector_width": 512}
@@ -70,6 +101,8 @@ def jit(function: Callable, **options: Any) -> Callable:
 
     @functools.cache
     def compiled() -> Callable:
+        import jax
+
         return jax.jit(function, compiler_options=compiler_options(), **options)
 
     @functools.wraps(function)
@@ -101,5 +134,7 @@ def make_room(limit: int | None = None) -> bool:
         return False
     full = used > (allowed // 2 if limit is None else limit)
     if full:
+        import jax
+
         jax.clear_caches()
     return full

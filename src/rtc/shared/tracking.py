@@ -1,9 +1,10 @@
 """Weights & Biases, for those who ask for it: runs, tables and figures. It is off unless a flag says so.
 
-WANDB_MODE decides where it goes: `online`, or `offline` for a folder that can be synchronised later. The project sets
-`disabled` where the variable is unset.
+WANDB_MODE decides where it goes: `online`, or `offline` for a folder that can be synchronised later; `disabled` where
+the variable is unset.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ def start(name: str, config: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: wandb is not installed.
     """
+    os.environ.setdefault("WANDB_MODE", "disabled")
     try:
         import wandb  # here: an optional dependency
     except ImportError as error:

@@ -25,7 +25,7 @@ from rtc.worlds.kinetix import levels
 from rtc.worlds.kinetix.levels import Level
 
 # Read at once: a source file that is edited while a program runs has no part in what it computes.
-CODE_VERSION = provenance.running_code()[0]
+CODE_VERSION = provenance.code_version()
 
 
 @dataclass(frozen=True)

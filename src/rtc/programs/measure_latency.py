@@ -1,0 +1,87 @@
+"""Measures how long one query takes on this device, at batch 1 and per method, and writes traces for delay profiles.
+
+    python exp/measure_latency.py
+    python src/eval_flow.py --run-path logs-bc/grasp_easy_h4 ... --config.delay-profile.mode trace \\
+        --config.delay-profile.trace-path exp_runs/latency/realtime.csv
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from rtc import methods
+from rtc.bench import latency
+from rtc.shared import commands, files, provenance, tables
+from rtc.study import runner
+from rtc.study.evaluation import EvalConfig
+
+INTRODUCTION = """\
+# Latency of one query
+
+Milliseconds from the call to the chunk in the host's memory, at batch 1, one query after the other, on an otherwise
+idle device; methods take turns. `cold start` is a method's first query, with tracing and compilation (or a look into
+its cache); it is not among the others. `<method>.csv` holds every query, for profiles of mode `trace`.
+"""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Command line of measure_latency.
+
+    Attributes:
+        run_path: run of the policies.
+        prefix_run_path: run of the policies trained with simulated delay, for the methods that need them.
+        level_path: world file or level name.
+        methods: methods to measure; all of them by default.
+        num_flow_steps: flow steps per query.
+        queries: queries that count, per method.
+        warm_up: queries before each block.
+        block: queries of a method before it is the next one's turn.
+        output_root: where traces and the table go.
+        profile_dir: also record 20 queries of each method with jax.profiler and write the trace there.
+    """
+
+    run_path: str = "logs-bc/h8"
+    prefix_run_path: str = "logs-bc/h8_prefix"
+    level_path: str = "grasp_easy"
+    methods: tuple[str, ...] = tuple(methods.METHODS)
+    num_flow_steps: int = 5
+    queries: int = 2000
+    warm_up: int = 10
+    block: int = 200
+    output_root: str = "exp_runs/latency"
+    profile_dir: str | None = None
+
+
+def query_function(args: Arguments, name: str) -> Callable[[int], object]:
+    """What answers the queries of one method."""
+    run_path = methods.run_for(name, args.run_path, args.prefix_run_path)
+    subject = runner.load_subject(run_path, args.level_path)
+    config = EvalConfig(method=name, num_flow_steps=args.num_flow_steps, model=subject.policy.config)
+    return latency.query_function(config, subject)
+
+
+def run(args: Arguments) -> None:
+    started, root = time.time(), files.require_writable(args.output_root)
+    ask = {name: query_function(args, name) for name in args.methods}
+    rows = []
+    for name, found in latency.measure(ask, args.queries, args.warm_up, args.block).items():
+        files.atomic_write(root / f"{name}.csv", files.to_csv(found.trace().round(6)))
+        rows.append({"method": name, **found.row()})
+        if args.profile_dir is not None:
+            latency.profile(ask[name], f"{args.profile_dir}/{name}")
+    table = pd.DataFrame(rows)
+    facts = {"arguments": dataclasses.asdict(args), "latency_ms": rows, **provenance.provenance(started)}
+    files.atomic_write(root / "latency.json", json.dumps(facts, indent=2) + "\n")
+    text = "\n".join([INTRODUCTION, tables.format_table(table) + "\n", provenance.footer(started)])
+    files.atomic_write(root / "summary.md", text)
+    print(f"wrote {Path(root) / 'summary.md'}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    commands.start(Arguments, run, __doc__, argv)

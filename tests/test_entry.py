@@ -1,0 +1,130 @@
+"""How programs start and end."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from rtc.shared import commands, entry, files, runtime
+
+REPOSITORY = Path(__file__).parents[1]
+WITHOUT_SIDE_EFFECTS = """
+import importlib, os, pkgutil, subprocess
+import jax
+
+def no_git(*args, **kwargs):
+    raise AssertionError(args)
+
+environment, settings, subprocess.Popen = dict(os.environ), dict(jax.config.values), no_git
+import rtc
+for module in pkgutil.walk_packages(rtc.__path__, "rtc."):
+    if not module.name.startswith("rtc.worlds.libero"):
+        importlib.import_module(module.name)
+changed = {name: jax.config.values[name] for name in settings if jax.config.values[name] != settings[name]}
+assert not changed, changed
+changed = dict(os.environ.items() - environment.items())
+assert not changed, changed
+print(jax.device_count())
+"""
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    names = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")} | environment
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=names, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+
+
+def test_importing_the_package_changes_no_setting_and_runs_no_git():
+    done = python("-c", WITHOUT_SIDE_EFFECTS)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "1"
+
+
+@pytest.mark.parametrize("program", ["exp/bench_slots.py", "src/eval_flow.py"])
+def test_a_python_without_the_packages_gets_one_line(program):
+    done = python("-S", program)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "lacks the package" in done.stderr
+    assert "setup_env.sh" in done.stderr
+
+
+def test_optimised_python_is_refused():
+    done = python("-OO", "src/eval_flow.py")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "PYTHONOPTIMIZE" in done.stderr
+
+
+def test_a_reader_that_goes_away_ends_a_program_quietly():
+    program = (
+        "from rtc.shared.entry import plain_errors\nwith plain_errors():\n    while True:\n        print('x' * 99)"
+    )
+    names = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
+    writer = subprocess.Popen(
+        [sys.executable, "-c", program], env=names, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert writer.stdout.readline()
+    writer.stdout.close()
+    assert writer.stderr.read() == ""
+    assert writer.wait(timeout=60) == entry.BROKEN_PIPE
+
+
+def test_an_interrupt_ends_with_its_own_status(capsys):
+    with pytest.raises(SystemExit) as raised, entry.plain_errors():
+        raise KeyboardInterrupt
+    assert raised.value.code == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("field=3"), OSError("field=3"), FloatingPointError("field=3")])
+def test_expected_errors_have_no_traceback(error):
+    with pytest.raises(SystemExit, match=r"^error: field=3$"), entry.plain_errors():
+        raise error
+
+
+def test_unexpected_errors_keep_theirs():
+    with pytest.raises(ModuleNotFoundError), entry.plain_errors():
+        import rtc.no_such_module  # noqa: F401
+
+
+@pytest.mark.parametrize("setting", ["enable_x64", "debug_nans", "debug_infs"])
+def test_settings_of_jax_that_programs_cannot_work_with(setting):
+    with getattr(jax, setting)(True), pytest.raises(ValueError, match=f"JAX_{setting.upper()} .*unset it"):
+        runtime.configure()
+
+
+def test_a_platform_that_is_not_there(monkeypatch):
+    def devices():
+        raise RuntimeError("no GPU found")
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr(jax, "devices", devices)
+    with pytest.raises(ValueError, match=r"JAX_PLATFORMS='cuda' .*unset it.*no GPU found"):
+        runtime.configure()
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two"])
+def test_a_number_of_devices_that_is_none(monkeypatch, value):
+    monkeypatch.setenv("EXP_DELTA_CPU_DEVICES", value)
+    with pytest.raises(ValueError, match=f"EXP_DELTA_CPU_DEVICES='{value}' must be a positive integer"):
+        runtime.configure()
+
+
+def test_a_full_disk_names_the_file(monkeypatch, tmp_path):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "_sync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*table\.csv'"):
+        files.atomic_write(tmp_path / "table.csv", "a\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_last_line_names_a_file(capsys):
+    commands.open_first(Path("exp_runs/study/summary.md"))
+    assert capsys.readouterr().out == "open first: exp_runs/study/summary.md\n"
