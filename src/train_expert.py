@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from rtc.policies import checkpoints
-from rtc.shared import commands
+from rtc.shared import commands, toml
 from rtc.shared import paths as levels_paths
-from rtc.training import ppo_training, recipe, runs
+from rtc.training import ppo_training, runs
 from rtc.training.expert import ExpertConfig
 from rtc.training.ppo_training import TrainConfig
 from rtc.worlds.kinetix import levels
@@ -47,7 +47,7 @@ def train(args: Arguments) -> dict[str, float]:
     config, preset = args.config, PRESETS[args.preset].config
     paths = runs.expand_levels(args.level_paths, levels.LEVEL_NAMES)
     loaded = {checkpoints.level_slug(path): levels.load(path) for path in paths}
-    configs = {slug: recipe.for_level(args.recipe, level.name, config, preset) for slug, level in loaded.items()}
+    configs = {slug: toml.for_table(args.recipe, level.name, config, preset) for slug, level in loaded.items()}
     for of_level in configs.values():
         of_level.check_devices(runs.device_mesh().size)
     solve_rates = {}

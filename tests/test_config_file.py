@@ -1,6 +1,8 @@
 """Configurations and studies written as TOML files."""
 
 import dataclasses
+from pathlib import Path
+from typing import Literal
 
 import pytest
 import tyro
@@ -94,9 +96,16 @@ def test_flags_win_over_the_file(written):
         ('methd = "naive"', "file: field='methd' is unknown; did you mean 'method'"),
         ("num_evals = 1.5", "file: num_evals=1.5 has the type float"),
         ("num_evals = 0", "file: num_evals=0 must be"),
-        ("num_evals = true", "num_evals=True has the type bool"),
+        ("num_evals = true", "num_evals=True has the type bool; it must be an integer"),
+        ("[delay_profile]\np_spike = 0.2\nd_spike = 4", "delay_profile: p_spike=0.2 has no effect .* 'mixture'"),
+        ('[delay_profile]\ntrace_path = "my.csv"', "trace_path='my.csv' has no effect .* set mode to 'trace'"),
+        ("[estimator]\nq = 0.9", "estimator.q=0.9 has no effect .* set estimator.kind to 'quantile'"),
+        ("[delay_profile]\nfixed_delay = 9\ndeadline = 2", "no query would ever return"),
+        ('[delay_profile]\nbase_delays = [0, "1"]', r"base_delays\[1\]='1' has the type str; it must be an integer"),
+        ("[delay_profile]\nbase_delays = 3", "it must be an array, each entry an integer"),
+        ("[delay_profile]\nmode = 3", "mode=3 has the type int; it must be one of 'fixed', 'mixture'"),
         ("delay_profile = 3", r"delay_profile=3 must be a table \[delay_profile\]"),
-        ("[delay_profile]\np_spike = 2.0", "file, delay_profile: p_spike=2.0 must be"),
+        ('[delay_profile]\nmode = "mixture"\np_spike = 2.0', "file, delay_profile: p_spike=2.0 must be"),
         ("[delay_profile]\nhedge = 2\nhegde = 2", "field='hegde' is unknown; did you mean 'hedge'"),
         ('[delay_profile]\ndeadline = "soon"', "deadline='soon' has the type str"),
         ('[estimator]\nkind = "window"', "did you mean 'window_max'"),
@@ -112,6 +121,61 @@ def test_unreadable_files_are_explained(written, tmp_path, text):
     path = tmp_path / "none.toml" if text is None else written(text)
     with pytest.raises(ValueError, match="cannot be read as TOML"):
         toml.read(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
+    path = tmp_path / "file.toml"
+    path.write_bytes(b"\xef\xbb\xbfnum_evals = 8\n")
+    assert toml.fill(EvalConfig(), toml.read(path), "file").num_evals == 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Wheel:
+    radius: float
+    spokes: int = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Cart:
+    front: Wheel | None = None
+    others: tuple[Wheel, ...] = ()
+    size: tuple[int, float] | None = None
+    load: int | str | None = None
+    log: Path | None = None
+    colour: Literal["red", "blue"] | None = None
+
+
+def test_what_is_none_may_become_anything_that_its_type_allows():
+    values = {
+        "front": {"radius": 1},
+        "others": [{"radius": 0.5, "spokes": 3}],
+        "size": [2, 3],
+        "load": "hay",
+        "log": "a/b",
+        "colour": "red",
+    }
+    assert toml.fill(Cart(), values, "file") == Cart(Wheel(1.0), (Wheel(0.5, 3),), (2, 3.0), "hay", Path("a/b"), "red")
+    assert toml.fill(Cart(Wheel(2.0)), {"front": {"spokes": 5}}, "file").front == Wheel(2.0, 5)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"front": {"spokes": 3}}, "file, front: radius is missing"),
+        ({"front": 3}, "front=3 has the type int; it must be a table"),
+        (
+            {"others": [{"radius": 1.0, "spoke": 2}]},
+            r"file, others\[0\]: field='spoke' is unknown; did you mean 'spokes'",
+        ),
+        ({"size": [1]}, "size=.* has 1 entries; it must be an array of 2: an integer, a number"),
+        ({"load": True}, "load=True has the type bool; it must be an integer or a text"),
+        ({"log": 3}, "log=3 has the type int; it must be a path"),
+        ({"colour": "rad"}, "colour='rad' is unknown; did you mean 'red'"),
+    ],
+)
+def test_faults_in_nested_fields_are_explained(values, message):
+    with pytest.raises(ValueError, match=message):
+        toml.fill(Cart(), values, "file")
 
 
 def test_a_study_file_is_profiles_times_methods(written):

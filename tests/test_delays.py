@@ -1,18 +1,26 @@
 """Delay profiles: validation, the laws they sample, and what their streams depend on."""
 
 import dataclasses
+import hashlib
+import json
+import warnings
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+import tyro
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from rtc.delay import profiles, sampling
-from rtc.delay.profiles import DelayProfileConfig
+from rtc.delay import DelayProfileConfig, EstimatorConfig, laws, profiles, read_trace, sampling
+from rtc.delay.estimators import KINDS
 
-MIXTURE = DelayProfileConfig(mode="mixture", base_delays=(0, 1, 3), base_probs=(0.7, 0.2, 0.1), p_spike=0.05, d_spike=9)
+TABLE = {"mode": "mixture", "base_delays": (0, 1, 3), "base_probs": (0.7, 0.2, 0.1), "p_spike": 0.05, "d_spike": 9}
+MIXTURE = DelayProfileConfig(**TABLE)
 
 
 @pytest.fixture
@@ -36,7 +44,8 @@ def draws(process, key, count):
 
 def draw(config, *, key=0, count=20_000):
     """The first `count` delays of one stream."""
-    return np.asarray(draws(sampling.make_process(config), jax.random.key(key), count).delay)
+    compiled = 4000 if count <= 4000 else 20_000  # few sizes, few compilations
+    return np.asarray(draws(sampling.make_process(config), jax.random.key(key), compiled).delay)[:count]
 
 
 def assert_share(occurred, probability):
@@ -47,11 +56,6 @@ def assert_share(occurred, probability):
 
 def test_fixed_is_constant():
     assert set(draw(DelayProfileConfig(fixed_delay=3), count=100)) == {3}
-
-
-def test_fixed_ignores_the_fields_of_other_modes():
-    config = DelayProfileConfig(fixed_delay=1, p_spike=1.0, d_spike=7, base_delays=(5,))
-    assert set(draw(config, count=100)) == {1}
 
 
 def test_mixture_has_its_law():
@@ -161,18 +165,18 @@ def test_dropped_spikes_are_base_delays():
 
 def test_anytime_returns_in_time_with_the_steps_there_was_time_for():
     config = dataclasses.replace(MIXTURE, anytime=2)
-    found = draws(sampling.make_process(config), jax.random.key(0), 2000)
-    np.testing.assert_array_equal(found.delay, np.minimum(draw(MIXTURE, count=2000), 2))
+    found = draws(sampling.make_process(config), jax.random.key(0), 4000)
+    np.testing.assert_array_equal(found.delay, np.minimum(draw(MIXTURE, count=4000), 2))
     steps = np.asarray(jax.vmap(lambda one: sampling.flow_steps(one, 10))(found))
     # 2 of 3 ticks are time for 6 of 10 steps, 2 of 9 for 2.
     assert {(int(c), int(s)) for c, s in zip(found.complete, steps, strict=True)} == {(0, 10), (1, 10), (3, 6), (9, 2)}
-    none = draws(sampling.make_process(dataclasses.replace(MIXTURE, anytime=0)), jax.random.key(0), 2000)
+    none = draws(sampling.make_process(dataclasses.replace(MIXTURE, anytime=0)), jax.random.key(0), 4000)
     assert set(np.asarray(jax.vmap(lambda one: sampling.flow_steps(one, 10))(none)).tolist()) == {1, 10}
 
 
 def test_a_cap_comes_before_anytime():
     config = dataclasses.replace(MIXTURE, anytime=2, tail_cap=4)
-    found = draws(sampling.make_process(config), jax.random.key(0), 2000)
+    found = draws(sampling.make_process(config), jax.random.key(0), 4000)
     assert set(found.complete.tolist()) == {0, 1, 3, 4}
 
 
@@ -216,65 +220,277 @@ def test_profiles_of_one_shape_share_their_structure():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("given", "message"),
     [
         ({"mode": "mixtur"}, "mode='mixtur' is unknown; did you mean 'mixture'"),
-        ({"base_probs": (0.7, 0.2, 0.2)}, "sum to 1.1: they must sum to 1"),
-        ({"base_probs": (1.2, -0.1, -0.1)}, "base_probs entry=1.2 must be"),
-        ({"base_probs": (0.5, 0.6, -0.1)}, "base_probs entry=-0.1 must be"),
-        ({"base_probs": (float("nan"), 0.5, 0.5)}, "base_probs entry=nan must be"),
-        ({"base_probs": (0.5, 0.5)}, "base_probs has 2 entries and base_delays 3"),
-        ({"base_delays": (), "base_probs": ()}, "base_delays=.* is empty"),
-        ({"base_delays": (0, -1, 2)}, "base_delays entry=-1"),
-        ({"base_delays": (0, 1.5, 2)}, "base_delays entry=1.5"),
-        ({"p_spike": 1.5}, "p_spike=1.5"),
-        ({"d_spike": -4}, "d_spike=-4"),
+        ({**TABLE, "base_probs": (0.7, 0.2, 0.2)}, "sum to 1.1: they must sum to 1"),
+        ({**TABLE, "base_probs": (1.2, -0.1, -0.1)}, "base_probs entry=1.2 must be"),
+        ({**TABLE, "base_probs": (0.5, 0.6, -0.1)}, "base_probs entry=-0.1 must be"),
+        ({**TABLE, "base_probs": (float("nan"), 0.5, 0.5)}, "base_probs entry=nan must be"),
+        ({**TABLE, "base_probs": (0.5, 0.5)}, "base_probs has 2 entries and base_delays 3"),
+        ({**TABLE, "base_delays": (), "base_probs": ()}, "base_delays=.* is empty"),
+        ({**TABLE, "base_delays": (0, -1, 2)}, "base_delays entry=-1"),
+        ({**TABLE, "base_delays": (0, 1.5, 2)}, "base_delays entry=1.5"),
+        ({**TABLE, "base_delays": (0, True, 2)}, "base_delays entry=True"),
+        ({**TABLE, "p_spike": 1.5}, "p_spike=1.5"),
+        ({**TABLE, "d_spike": -4}, "d_spike=-4"),
         ({"fixed_delay": -1}, "fixed_delay=-1"),
-        ({"tail_cap": -2}, "tail_cap=-2"),
-        ({"dt_ms": 0.0}, "dt_ms=0.0 must be positive"),
-        ({"dt_ms": float("inf")}, "dt_ms=inf must be positive"),
         ({"fixed_delay": 2**32}, "fixed_delay=4294967296"),
+        ({"tail_cap": -2}, "tail_cap=-2"),
         ({"tail_cap": 2**40}, "tail_cap=1099511627776"),
-        ({"dt_ms": float("nan")}, "dt_ms=nan must be positive"),
-        ({"trace_order": "resampel"}, "did you mean 'resample'"),
+        ({"mode": "pareto", "dt_ms": 0.0}, "dt_ms=0.0 must be positive"),
+        ({"mode": "lognormal", "dt_ms": float("inf")}, "dt_ms=inf must be positive"),
+        ({"mode": "trace", "trace_path": "t.csv", "dt_ms": float("nan")}, "dt_ms=nan must be positive"),
+        ({"mode": "trace", "trace_path": "t.csv", "trace_order": "resampel"}, "did you mean 'resample'"),
+        ({"mode": "trace", "trace_path": "t.csv", "trace_scale": 0.0}, "trace_scale=0.0 must be positive"),
         ({"mode": "trace"}, "trace_path=None"),
-        ({"mode": "markov", "p_burst_end": 0.0}, "needs one of them above 0"),
-        ({"p_burst_start": 2.0}, "p_burst_start=2.0"),
-        ({"sigma": -1.0}, "sigma=-1.0"),
-        ({"median_ms": 0.0}, "median_ms=0.0 must be positive"),
-        ({"scale_ms": -1.0}, "scale_ms=-1.0 must be positive"),
-        ({"alpha": 0.0}, "alpha=0.0 must be positive"),
-        ({"drop_spike_prob": 1.5}, "drop_spike_prob=1.5"),
-        ({"mode": "pareto", "drop_spike_prob": 0.5}, "only mixture and markov have spikes"),
+        ({"mode": "markov", "p_burst_start": 0.0, "p_burst_end": 0.0}, "needs one of them above 0"),
+        ({"mode": "markov", "p_burst_start": 2.0}, "p_burst_start=2.0"),
+        ({"mode": "lognormal", "sigma": -1.0}, "sigma=-1.0"),
+        ({"mode": "lognormal", "median_ms": 0.0}, "median_ms=0.0 must be positive"),
+        ({"mode": "pareto", "scale_ms": -1.0}, "scale_ms=-1.0 must be positive"),
+        ({"mode": "pareto", "alpha": 0.0}, "alpha=0.0 must be positive"),
+        ({**TABLE, "drop_spike_prob": 1.5}, "drop_spike_prob=1.5"),
         ({"hedge": 0}, "hedge=0"),
         ({"deadline": 0}, "deadline=0"),
         ({"anytime": -1}, "anytime=-1"),
-        ({"mode": "fixed", "fixed_delay": 5, "deadline": 4}, "no query would ever return"),
     ],
 )
-def test_bad_profiles_are_refused(change, message):
+def test_bad_profiles_are_refused(given, message):
     with pytest.raises(ValueError, match=message):
-        dataclasses.replace(MIXTURE, **change)
+        DelayProfileConfig(**given)
+
+
+# Of every field of a law, a value that is in order.
+IN_ORDER = {
+    "fixed_delay": 1,
+    "p_spike": 0.1,
+    "d_spike": 2,
+    "base_delays": (1,),
+    "base_probs": (1.0,),
+    "p_burst_start": 0.1,
+    "p_burst_end": 0.5,
+    "median_ms": 40.0,
+    "sigma": 0.3,
+    "scale_ms": 20.0,
+    "alpha": 2.0,
+    "trace_path": "latencies.csv",
+    "trace_scale": 2.0,
+    "trace_order": "replay",
+    "dt_ms": 20.0,
+}
+
+
+@pytest.mark.parametrize("mode", laws.LAWS)
+def test_a_field_that_the_mode_ignores_is_an_error_that_names_the_modes_that_read_it(mode):
+    law = laws.LAWS[mode]
+    own = {field.name: IN_ORDER[field.name] for field in dataclasses.fields(law)}
+    assert DelayProfileConfig(mode=mode, **own).law == law(**own)
+    for name in IN_ORDER.keys() - own.keys():
+        readers = [other for other, it in laws.LAWS.items() if name in {field.name for field in dataclasses.fields(it)}]
+        with pytest.raises(ValueError, match=f"{name}=.* has no effect with mode='{mode}'") as refused:
+            DelayProfileConfig(mode=mode, **own, **{name: IN_ORDER[name]})
+        assert all(f"'{reader}'" in str(refused.value) for reader in readers)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"p_spike": 0.2, "d_spike": 4}, "p_spike=0.2 has no effect with mode='fixed': set mode to 'mixture'"),
+        ({"trace_path": "t.csv"}, "trace_path='t.csv' has no effect with mode='fixed': set mode to 'trace'"),
+        ({"mode": "pareto", "drop_spike_prob": 0.5}, "only modes mixture and markov have spikes"),
+        ({"mode": "mixture", "d_spike": 4}, "d_spike=4 has no effect without spikes: give p_spike"),
+        ({"mode": "mixture", "drop_spike_prob": 0.5}, "drop_spike_prob=0.5 has no effect without spikes"),
+        ({"mode": "markov", "d_spike": 4, "p_burst_end": 0.5}, "without spikes: give p_burst_start"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        DelayProfileConfig(**given)
+
+
+def test_what_is_not_given_makes_no_difference():
+    assert DelayProfileConfig() == DelayProfileConfig(mode="fixed", fixed_delay=0, hedge=1, drop_spike_prob=0.0)
+    assert DelayProfileConfig(mode="mixture", p_spike=1) == DelayProfileConfig(mode="mixture", p_spike=1.0, d_spike=0)
+    assert len({DelayProfileConfig(), DelayProfileConfig(fixed_delay=0), DelayProfileConfig(fixed_delay=1)}) == 2
+    assert DelayProfileConfig() != DelayProfileConfig(tail_cap=3)
+    longer = dataclasses.replace(profiles.profile("long_tail"), d_spike=6)
+    assert (longer.law.d_spike, longer.law.p_spike, longer.law.base_delays) == (6, 0.05, (0, 1))
+
+
+def test_the_identity_holds_what_is_active():
+    assert DelayProfileConfig(hedge=1).identity() == {"mode": "fixed", "fixed_delay": 0}
+    assert DelayProfileConfig(tail_cap=2).identity() == {"mode": "fixed", "fixed_delay": 0, "tail_cap": 2}
+    spiky = {"base_delays": [0, 1, 3], "base_probs": [0.7, 0.2, 0.1], "p_spike": 0.05, "d_spike": 9}
+    assert MIXTURE.identity() == {"mode": "mixture", **spiky}
+    assert json.loads(json.dumps(MIXTURE.identity())) == MIXTURE.identity()
+
+
+def test_a_trace_is_known_by_its_content(trace, tmp_path, monkeypatch):
+    path = Path(trace([10.0, 20.0]))
+    identity = DelayProfileConfig(mode="trace", trace_path=str(path)).identity()
+    assert identity["trace_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert "trace_path" not in identity
+    monkeypatch.chdir(tmp_path)
+    assert DelayProfileConfig(mode="trace", trace_path=path.name).identity() == identity
+    other = path.with_name("other.csv")
+    other.write_text("latency_ms\n10\n30\n")
+    assert DelayProfileConfig(mode="trace", trace_path=str(other)).identity() != identity
+
+
+@pytest.mark.parametrize(
+    ("given", "smallest"),
+    [
+        ({"fixed_delay": 9}, 9),
+        ({"mode": "mixture", "p_spike": 1.0, "d_spike": 9}, 9),
+        ({"mode": "mixture", "base_delays": (1, 5), "base_probs": (0.0, 1.0)}, 5),
+        ({"mode": "markov", "p_burst_start": 0.5, "p_burst_end": 0.0, "d_spike": 7}, 7),
+        ({"mode": "lognormal", "median_ms": 900.0, "sigma": 0.1}, 17),
+        ({"mode": "lognormal", "median_ms": 50.0, "sigma": 0.0, "dt_ms": 20.0}, 3),
+        ({"mode": "pareto", "scale_ms": 95.0, "dt_ms": 20.0}, 5),
+        ({"mode": "trace", "dt_ms": 20.0}, 3),
+        ({"fixed_delay": 9, "tail_cap": 7, "anytime": 6}, 6),
+        ({"mode": "mixture", "p_spike": 0.9, "d_spike": 3, "base_delays": (8,), "drop_spike_prob": 1.0}, 8),
+        ({"mode": "mixture", "p_spike": 1.0, "d_spike": 9, "base_delays": (6,), "drop_spike_prob": 0.5}, 6),
+        ({"mode": "mixture", "p_spike": 0.5, "d_spike": 9, "base_delays": (8,), "hedge": 3}, 8),
+    ],
+)
+def test_a_deadline_that_no_query_meets_is_refused(trace, given, smallest):
+    if given.get("mode") == "trace":
+        given = {**given, "trace_path": trace([90.0, 50.0])}
+    with pytest.raises(ValueError, match="no query would ever return") as refused:
+        DelayProfileConfig(**given, deadline=smallest - 1)
+    assert f"deadline={smallest - 1} is below" in str(refused.value)
+    assert f"set deadline to at least {smallest}," in str(refused.value)
+    config = DelayProfileConfig(**given, deadline=smallest)
+    assert smallest <= draw(config, count=500).min()
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "cannot be read"),
-        ("", "cannot be read"),
+        ("", "cannot be read as CSV: it is empty"),
+        (b"latency_ms\n\xff\n", "cannot be read"),
+        ('latency_ms\n"3\n', "cannot be read"),
         ("ms\n3\n", r"has columns \['ms'\]: it needs a column latency_ms"),
+        ("query;latency_ms\n0;3\n", "separated by commas"),
         ("latency_ms\n", "holds no latencies"),
-        ("latency_ms\n3\n-1\n", "data row 2"),
-        ("latency_ms\n3\nfast\n", "data row 2"),
+        ("latency_ms\n3\n-1\n", r"data row 2 \(line 3\): latency_ms='-1' must be a number of at least 0"),
+        ("latency_ms\n3\nfast\n", "data row 2 .*latency_ms='fast'"),
+        ("latency_ms\n3\n\nnan\n", r"data row 2 \(line 4\).*latency_ms='nan'"),
+        ("latency_ms\ninf\n", "latency_ms='inf'"),
+        ("latency_ms\n1_0\n", "latency_ms='1_0'"),
+        ("latency_ms\nTrue\nFalse\n", "data row 1 .*latency_ms='True' must be a number"),
+        ("latency_ms,step\n,1\n", "latency_ms='' must be a number"),
+        ("latency_ms,latency_ms\n10,90\n", "has the column latency_ms 2 times"),
+        ("latency_ms,step,step\n10,0,0\n", "has the column step 2 times"),
+        ("latency_ms,step\n140,0,\n150,1,\n", "data row 1 .* has 3 cells and the header 2"),
+        ("latency_ms,step\n140,0,ok\n", "data row 1 .* has 3 cells and the header 2"),
+        ("latency_ms,step\n140,0\n150\n", r"data row 2 \(line 3\) has 1 cells and the header 2"),
         ("latency_ms\n1e12\n", "more than 1000000 ticks"),
     ],
 )
 def test_bad_traces_are_refused(tmp_path, content, message):
     path = tmp_path / "trace.csv"
     if content is not None:
-        path.write_text(content)
-    with pytest.raises(ValueError, match=message):
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=message) as refused:
         sampling.make_process(DelayProfileConfig(mode="trace", trace_path=str(path)))
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_traces_are_read_as_spreadsheets_write_them(tmp_path, start, end):
+    path = tmp_path / "trace.csv"
+    path.write_bytes(f"{start} latency_ms ,step{end}140,0{end}{end}1.5e2,{end}".encode())
+    np.testing.assert_array_equal(read_trace(path), [140.0, 150.0])
+
+
+def test_a_trace_that_may_be_in_seconds_is_warned_of(trace):
+    path = trace([0.034, 0.0484])
+    with pytest.warns(UserWarning, match="largest latency is 0.0484 ms; if the file is in seconds, give trace_scale"):
+        sampling.make_process(DelayProfileConfig(mode="trace", trace_path=path))
+    with warnings.catch_warnings(action="error"):
+        sampling.make_process(DelayProfileConfig(mode="trace", trace_path=path, trace_scale=1000.0))
+        sampling.make_process(DelayProfileConfig(mode="trace", trace_path=trace([0.0, 0.0])))
+
+
+PROBABILITIES = st.floats(0, 1)
+SPIKING = st.fixed_dictionaries(
+    {"d_spike": st.integers(0, 20), "base_delays": st.lists(st.integers(0, 20), min_size=1, max_size=4).map(tuple)}
+)
+
+
+@st.composite
+def some_law(draw_from):
+    """A law of any mode but trace."""
+    mode = draw_from(st.sampled_from(("fixed", "mixture", "markov", "lognormal", "pareto")))
+    if mode == "fixed":
+        return laws.Fixed(draw_from(st.integers(0, 20)))
+    if mode in laws.SPIKING_MODES:
+        given = draw_from(SPIKING)
+        given["base_probs"] = (1 / len(given["base_delays"]),) * len(given["base_delays"])
+        if mode == "mixture":
+            return laws.Mixture(**given, p_spike=draw_from(PROBABILITIES))
+        return laws.Markov(**given, p_burst_start=draw_from(PROBABILITIES), p_burst_end=draw_from(st.floats(0.01, 1)))
+    positive = st.floats(1, 200)
+    if mode == "lognormal":
+        return laws.LogNormal(draw_from(positive), draw_from(st.floats(0, 2)), draw_from(st.floats(5, 50)))
+    return laws.Pareto(draw_from(positive), draw_from(st.floats(0.5, 5)), draw_from(st.floats(5, 50)))
+
+
+@given(law=some_law())
+@settings(deadline=None, max_examples=60)
+def test_every_law_is_a_distribution_whose_smallest_delay_occurs(law):
+    delays, cumulative = law.base()
+    assert (delays >= 0).all()
+    assert (np.diff(cumulative) >= 0).all()
+    assert cumulative[-1] == 1.0
+    spikes = law.spikes()
+    assert all(0 <= share <= 1 for share in (spikes.first, spikes.after_base, spikes.after_spike))
+    # In the long run spikes are as frequent as at first.
+    np.testing.assert_allclose(
+        spikes.first, spikes.first * spikes.after_spike + (1 - spikes.first) * spikes.after_base, atol=1e-12
+    )
+    assert law.smallest() in {*delays.tolist(), spikes.ticks}
+    flat = {name: value for name, value in dataclasses.asdict(law).items() if name != "mode"}
+    assert type(law)(**flat) == law
+
+
+@given(law=some_law(), key=st.integers(0, 99))
+@settings(deadline=None, max_examples=25)
+def test_no_sampled_delay_is_below_the_smallest(law, key):
+    process = sampling.make_process(DelayProfileConfig(mode=law.mode, **dataclasses.asdict(law)))
+    assert np.asarray(draws(process, jax.random.key(key), 4000).delay).min() >= law.smallest()
+
+
+def test_flags_of_a_profile_and_their_help(capsys):
+    argv = ["--mode", "mixture", "--p-spike", "0.1", "--d-spike", "3", "--tail-cap", "2"]
+    argv += ["--base-delays", "0", "1", "--base-probs", "0.5", "0.5"]
+    assert tyro.cli(DelayProfileConfig, args=argv) == DelayProfileConfig(
+        mode="mixture", p_spike=0.1, d_spike=3, base_delays=(0, 1), base_probs=(0.5, 0.5), tail_cap=2
+    )
+    with pytest.raises(SystemExit):
+        tyro.cli(DelayProfileConfig, args=["--help"])
+    assert "Default 30.0." in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("config", [*laws.LAWS.values(), laws.TailControl, *KINDS.values()])
+def test_the_documented_defaults_are_those_of_the_variants(config):
+    described = DelayProfileConfig.__doc__ + EstimatorConfig.__doc__
+    defaults = getattr(config, "DEFAULTS", None)
+    if defaults is None:
+        defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    for name, default in defaults.items():
+        text = described[described.index(f"        {name}: ") :].partition("Default")[2].partition("\n")[0]
+        if name == "trace_path":
+            continue
+        value = default[0] if isinstance(default, tuple) else default
+        shown = {"dt_ms": "1000 / 30"}.get(name, str(value))
+        assert text.startswith(": " if value is None else f" {shown}."), name
 
 
 def test_unknown_profile_suggests_a_name():

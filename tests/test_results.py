@@ -182,7 +182,7 @@ def test_fingerprint_is_canonical():
 
 def test_a_cell_depends_on_the_contents_of_its_trace_and_of_the_weak_policy(tmp_path):
     trace, weak = tmp_path / "trace.csv", tmp_path / "weak.safetensors"
-    trace.write_text("ms\n10\n20\n")
+    trace.write_text("latency_ms\n10\n20\n")
     weak.write_bytes(b"first")
     level = levels.load("grasp_easy")
     subject = runner.Subject(level, "grasp_easy", None, tmp_path / "policy.safetensors", "c", {}, weak)
@@ -198,7 +198,7 @@ def test_a_cell_depends_on_the_contents_of_its_trace_and_of_the_weak_policy(tmp_
     assert key("bid_contrast") != before["bid_contrast"]
     weak.write_bytes(b"first")
     assert key("bid_contrast") == before["bid_contrast"]
-    trace.write_text("ms\n10\n30\n")
+    trace.write_text("latency_ms\n10\n30\n")
     assert key("naive") != before["naive"]
 
 

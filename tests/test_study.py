@@ -72,7 +72,7 @@ def test_what_the_command_line_leaves_open_is_the_studys():
 
 
 def test_estimators_start_from_the_median_delay():
-    deadline = dataclasses.replace(delays_profiles.profile("heavy"), scale_ms=200.0, deadline=5)
+    deadline = dataclasses.replace(delays_profiles.profile("heavy"), scale_ms=150.0, deadline=5)
     starts = {name: arm(name, "naive").config.estimator.initial for name in delays_profiles.PROFILES}
     assert starts == {"no_delay": 0, "long_tail": 0, "tail_controlled": 0, "burst": 0, "heavy": 1}
     assert arm("late", "naive", delay=deadline).config.estimator == EstimatorConfig(initial=5)
@@ -312,7 +312,7 @@ def test_bursts_and_single_spikes_are_equally_many():
     for name, profile in profiles.items():
         if name != "no_delay":
             spike = int(name.split("_")[1][0])
-            share = profile.p_burst if profile.mode == "markov" else profile.p_spike
+            share = profile.law.p_burst if profile.mode == "markov" else profile.p_spike
             assert (profile.d_spike, share) == (spike, pytest.approx(0.05))
             if profile.mode == "markov":
                 assert 1 / profile.p_burst_end == pytest.approx(int(name.split("x")[1]))

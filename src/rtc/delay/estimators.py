@@ -2,17 +2,21 @@
 
 An estimator is a registered pytree with pure functions for one environment: `init` makes its state, `estimate`
 reads it, `update` adds the delay of a query that has returned, or the deadline of one that was abandoned. Its numbers
-are traced.
+are traced; `DEFAULTS` names the settings that they are made of.
 """
 
+import dataclasses
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, get_args
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from rtc.shared.validation import require_choice, require_float, require_int
+from rtc.shared.validation import require_choice, require_float, require_int, require_read
 
 Kind = Literal["oracle", "fixed", "window_max", "quantile", "ewma"]
 MAX_WINDOW = 64
@@ -34,6 +38,8 @@ class Estimator(Protocol):
 class Oracle:
     """The true delay of the query, known in advance: the assumption of the published simulation."""
 
+    DEFAULTS: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+
     def init(self) -> History:
         return jnp.zeros((0,), jnp.int32)
 
@@ -51,6 +57,8 @@ class Fixed:
 
     delay: Int[Array, ""]
 
+    DEFAULTS: ClassVar[Mapping[str, Any]] = MappingProxyType({"delay": 0})
+
     def init(self) -> History:
         return jnp.zeros((0,), jnp.int32)
 
@@ -63,26 +71,26 @@ class Fixed:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Quantile:
-    """The q-quantile of the last `window` delays, `initial` being the first of them: one that occurred, rounded up.
+class WindowMax:
+    """The largest of the last `window` delays, `initial` being the first of them.
 
-    With q = 1 the largest: Real-Time Chunking (arXiv 2506.07339), Algorithm 1: d = max(Q), Q a queue of length b that
-    starts as [d_init].
+    Real-Time Chunking (arXiv 2506.07339), Algorithm 1: d = max(Q), Q a queue of length b that starts as [d_init].
     """
 
     window: Int[Array, ""]
     initial: Int[Array, ""]
-    q: Float[Array, ""]
+
+    DEFAULTS: ClassVar[Mapping[str, Any]] = MappingProxyType({"window": 10, "initial": 1})
 
     def init(self) -> History:
         return jnp.full((MAX_WINDOW,), NONE_YET, jnp.int32).at[0].set(self.initial)
 
+    def known(self, history: History) -> History:
+        """The delays in the window, and `NONE_YET`."""
+        return jnp.where(jnp.arange(MAX_WINDOW) < self.window, history, NONE_YET)
+
     def estimate(self, history: History, true_delay: Int[Array, ""]) -> Int[Array, ""]:
-        known = jnp.where(jnp.arange(MAX_WINDOW) < self.window, history, NONE_YET)
-        count = (known != NONE_YET).sum()
-        # The small offset keeps a rank that is whole but for rounding from moving up.
-        rank = jnp.clip(jnp.ceil(self.q * count - 1e-4).astype(jnp.int32), 1, count)
-        return jnp.sort(known)[MAX_WINDOW - count + rank - 1]
+        return jnp.max(self.known(history))
 
     def update(self, history: History, observed_delay: Int[Array, ""]) -> History:
         return jnp.roll(history, 1).at[0].set(observed_delay)
@@ -90,11 +98,19 @@ class Quantile:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class WindowMax(Quantile):
-    """The largest of the last `window` delays; `Quantile` with q = 1, without sorting."""
+class Quantile(WindowMax):
+    """The q-quantile of these delays: one that occurred, rounded up. With q = 1 the largest, by sorting."""
+
+    q: Float[Array, ""]
+
+    DEFAULTS: ClassVar[Mapping[str, Any]] = MappingProxyType({**WindowMax.DEFAULTS, "q": 0.95})
 
     def estimate(self, history: History, true_delay: Int[Array, ""]) -> Int[Array, ""]:
-        return jnp.max(jnp.where(jnp.arange(MAX_WINDOW) < self.window, history, NONE_YET))
+        known = self.known(history)
+        count = (known != NONE_YET).sum()
+        # The small offset keeps a rank that is whole but for rounding from moving up.
+        rank = jnp.clip(jnp.ceil(self.q * count - 1e-4).astype(jnp.int32), 1, count)
+        return jnp.sort(known)[MAX_WINDOW - count + rank - 1]
 
 
 @jax.tree_util.register_dataclass
@@ -109,6 +125,7 @@ class Ewma:
     initial: Int[Array, ""]
     k: Float[Array, ""]
 
+    DEFAULTS: ClassVar[Mapping[str, Any]] = MappingProxyType({"initial": 1, "k": 4.0})
     MEAN_GAIN: ClassVar[float] = 1 / 8
     DEVIATION_GAIN: ClassVar[float] = 1 / 4
 
@@ -127,43 +144,82 @@ class Ewma:
         return jnp.stack([mean + self.MEAN_GAIN * error, deviation])
 
 
-@dataclass(frozen=True)
+KINDS: Mapping[str, type[Oracle | Fixed | WindowMax | Ewma]] = MappingProxyType(
+    {"oracle": Oracle, "fixed": Fixed, "window_max": WindowMax, "quantile": Quantile, "ewma": Ewma}
+)
+
+
+@dataclass(frozen=True, eq=False)
 class EstimatorConfig:
     """Choice of delay estimator.
+
+    What is not given is None and takes the default that is said here. A field that the kind does not read must not be
+    given. Choices are equal if their kinds and what these read are.
 
     Attributes:
         kind: `oracle` (the true delay), `fixed` (`delay`), `window_max` (largest of the last `window` delays),
             `quantile` (their `q`-quantile) or `ewma` (smoothed delay plus `k` smoothed deviations).
-        delay: planned delay of `fixed`, in ticks.
-        window: length of the window of `window_max` and `quantile`, in queries.
-        initial: delay assumed before any has been seen, in ticks.
-        q: the quantile of `quantile`, between 0 and 1.
-        k: deviations that `ewma` adds to the mean.
+        delay: planned delay of `fixed`, in ticks. Default 0.
+        window: length of the window of `window_max` and `quantile`, in queries. Default 10.
+        initial: delay that `window_max`, `quantile` and `ewma` assume before any has been seen, in ticks. Default 1.
+        q: the quantile of `quantile`, between 0 and 1. Default 0.95.
+        k: deviations that `ewma` adds to the mean. Default 4.0.
+
+    Raises:
+        ValueError: a field is out of range or has no effect with this kind.
     """
 
     kind: Kind = "window_max"
-    delay: int = 0
-    window: int = 10
-    initial: int = 1
-    q: float = 0.95
-    k: float = 4.0
+    delay: int | None = None
+    window: int | None = None
+    initial: int | None = None
+    q: float | None = None
+    k: float | None = None
 
     def __post_init__(self):
-        require_choice("estimator.kind", self.kind, get_args(Kind))
-        require_int("estimator.delay", self.delay, low=0)
-        require_int("estimator.window", self.window, low=1, high=MAX_WINDOW)
-        require_int("estimator.initial", self.initial, low=0)
-        require_float("estimator.q", self.q, low=0.0, high=1.0)
-        require_float("estimator.k", self.k, low=0.0)
+        require_choice("estimator.kind", self.kind, KINDS)
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        reads = {kind: ("kind", *estimator.DEFAULTS) for kind, estimator in KINDS.items()}
+        require_read("kind", self.kind, given, reads, prefix="estimator.")
+        for name, check in (
+            ("delay", functools.partial(require_int, low=0)),
+            ("window", functools.partial(require_int, low=1, high=MAX_WINDOW)),
+            ("initial", functools.partial(require_int, low=0)),
+            ("q", functools.partial(require_float, low=0.0, high=1.0)),
+            ("k", functools.partial(require_float, low=0.0)),
+        ):
+            if name in given:
+                check(f"estimator.{name}", given[name])
+
+    def settings(self) -> dict[str, Any]:
+        """What this kind reads, by name."""
+        found = {}
+        for name, default in KINDS[self.kind].DEFAULTS.items():
+            given = getattr(self, name)
+            found[name] = default if given is None else type(default)(given)
+        return found
+
+    def identity(self) -> dict[str, Any]:
+        """What determines the estimates, as plain data."""
+        return {"kind": self.kind, **self.settings()}
+
+    def code_root(self) -> str:
+        """Dotted name of the class that does it, for the digest of the code behind a result."""
+        return f"{__name__}.{KINDS[self.kind].__name__}"
+
+    def starting_at(self, ticks: int) -> "EstimatorConfig":
+        """The same, assuming this delay before any has been seen; as it is where the kind assumes none."""
+        return dataclasses.replace(self, initial=ticks) if "initial" in KINDS[self.kind].DEFAULTS else self
 
     def make(self) -> Estimator:
         """The estimator as a pytree."""
-        delay, window, initial = (jnp.int32(n) for n in (self.delay, self.window, self.initial))
-        makers = {
-            "oracle": Oracle,
-            "fixed": lambda: Fixed(delay),
-            "window_max": lambda: WindowMax(window, initial, jnp.float32(1)),
-            "quantile": lambda: Quantile(window, initial, jnp.float32(self.q)),
-            "ewma": lambda: Ewma(initial, jnp.float32(self.k)),
-        }
-        return makers[self.kind]()
+        settings = self.settings().items()
+        return KINDS[self.kind](**{k: jnp.float32(v) if isinstance(v, float) else jnp.int32(v) for k, v in settings})
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, EstimatorConfig):
+            return NotImplemented
+        return self.identity() == other.identity()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.identity().items()))

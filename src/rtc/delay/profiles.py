@@ -1,144 +1,138 @@
-"""Delay profiles: how long inference takes and what is done about its tail, as users configure it.
+"""Delay profiles: how long inference takes and what is done about its tail, as users configure it."""
 
-The order of tail control: `drop_spike_prob` acts on single draws, `hedge` takes the fastest of several, `tail_cap` and
-`anytime` bound what comes out, and `deadline` gives up what is still too late.
-"""
-
+import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
+from rtc.delay.laws import DT_MS, LAWS, Law, Mixture, TailControl, TraceOrder
+from rtc.delay.traces import read_trace
+from rtc.shared.validation import require_choice, require_read
 
-from rtc.shared.validation import require_choice, require_float, require_int, require_positive
+__all__ = ["PROFILES", "DelayProfileConfig", "law", "mean_delay", "profile", "read_trace", "thinned"]
 
 Mode = Literal["fixed", "mixture", "markov", "lognormal", "pareto", "trace"]
-TraceOrder = Literal["resample", "replay"]
 
-MAX_TICKS = 1_000_000  # far beyond any episode, and far from overflow
-MAX_HEDGE = 64
-PROBABILITY_TOLERANCE = 1e-6
-SPIKING_MODES = ("mixture", "markov")
+_CONTROLS = tuple(field.name for field in dataclasses.fields(TailControl))
+_READS = {mode: ("mode", *(field.name for field in dataclasses.fields(law))) for mode, law in LAWS.items()}
+# The probability without which a law has no spikes.
+_SPIKES_BY = {"mixture": "p_spike", "markov": "p_burst_start"}
+_NEED_SPIKES = ("d_spike", "p_burst_end", "drop_spike_prob")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DelayProfileConfig:
     """A distribution of inference delay, in control ticks, and the tail control applied to it.
+
+    What is not given is None and takes the default that is said here. A field that the mode does not read must not be
+    given. Profiles are equal if their laws and tail controls are.
 
     Attributes:
         mode: `fixed` always takes `fixed_delay`; `mixture` draws from `base_delays`, or with probability `p_spike`
             takes `d_spike`; `markov` does so in bursts (Gilbert-Elliott): every query of a burst is a spike;
             `lognormal` and `pareto` draw latencies in ms; `trace` takes measured ones. A latency takes
             ceil(latency_ms / dt_ms) ticks.
-        fixed_delay: delay of mode `fixed`.
-        p_spike: probability of a spike (mode `mixture`).
-        d_spike: delay of a spike (modes `mixture` and `markov`).
-        base_delays: delays of the base distribution (modes `mixture` and `markov`).
-        base_probs: their probabilities; they must sum to 1.
-        p_burst_start: probability that a burst starts at a query outside one (mode `markov`).
-        p_burst_end: probability that a query after one in a burst is outside it (mode `markov`).
-        median_ms: median of mode `lognormal`.
-        sigma: standard deviation of the latency's logarithm (mode `lognormal`).
-        scale_ms: least latency of mode `pareto`.
-        alpha: tail index of mode `pareto`: P(latency > x) = (scale_ms / x)^alpha.
-        trace_path: CSV file with a column `latency_ms` (mode `trace`).
-        trace_scale: factor on the measured latencies: a slower network or machine (mode `trace`).
+        fixed_delay: delay of mode `fixed`. Default 0.
+        p_spike: probability of a spike (mode `mixture`). Default 0.0.
+        d_spike: delay of a spike (modes `mixture` and `markov`). Default 0.
+        base_delays: delays of the base distribution (modes `mixture` and `markov`). Default 0.
+        base_probs: their probabilities; they must sum to 1. Default 1.0.
+        p_burst_start: probability that a burst starts at a query outside one (mode `markov`). Default 0.0.
+        p_burst_end: probability that a query after one in a burst is outside it (mode `markov`). Default 1.0.
+        median_ms: median of mode `lognormal`. Default 30.0.
+        sigma: standard deviation of the latency's logarithm (mode `lognormal`). Default 0.5.
+        scale_ms: least latency of mode `pareto`. Default 15.0.
+        alpha: tail index of mode `pareto`: P(latency > x) = (scale_ms / x)^alpha. Default 1.5.
+        trace_path: CSV file with a column `latency_ms` (mode `trace`, which needs it).
+        trace_scale: factor on the measured latencies: a slower network or machine (mode `trace`). Default 1.0.
         trace_order: `resample` draws rows independently; `replay` keeps their order, so bursts stay bursts, from a
-            start that is random per episode.
-        dt_ms: length of a control tick in milliseconds.
-        tail_cap: upper bound put on every delay (ideal tail control, at no cost); None leaves the tail alone.
-        drop_spike_prob: probability that a spike is replaced by a draw from the base distribution.
+            start that is random per episode (mode `trace`). Default resample.
+        dt_ms: length of a control tick in milliseconds (modes `lognormal`, `pareto` and `trace`). Default 1000 / 30.
+        tail_cap: upper bound put on every delay (ideal tail control, at no cost). Default: the tail is left alone.
+        drop_spike_prob: probability that a spike is replaced by a draw from the base distribution. Default 0.0.
         hedge: every query is sent that many times and the first answer counts; costs as many times the inference.
+            Default 1.
         deadline: a query that has not returned after this many ticks is abandoned and launched anew on the current
-            observation; an abandoned query costs as much as any other. None waits.
+            observation; an abandoned query costs as much as any other. Default: it is waited for.
         anytime: a query returns after this many ticks at the latest, with as many flow steps as there was time for.
+            Default: it returns when it is done.
+
+    Raises:
+        ValueError: a field is out of range or has no effect with this mode, or no query would ever return.
     """
 
     mode: Mode = "fixed"
-    fixed_delay: int = 0
-    p_spike: float = 0.0
-    d_spike: int = 0
-    base_delays: tuple[int, ...] = (0,)
-    base_probs: tuple[float, ...] = (1.0,)
-    p_burst_start: float = 0.0
-    p_burst_end: float = 1.0
-    median_ms: float = 30.0
-    sigma: float = 0.5
-    scale_ms: float = 15.0
-    alpha: float = 1.5
+    fixed_delay: int | None = None
+    p_spike: float | None = None
+    d_spike: int | None = None
+    base_delays: tuple[int, ...] | None = None
+    base_probs: tuple[float, ...] | None = None
+    p_burst_start: float | None = None
+    p_burst_end: float | None = None
+    median_ms: float | None = None
+    sigma: float | None = None
+    scale_ms: float | None = None
+    alpha: float | None = None
     trace_path: str | None = None
-    trace_scale: float = 1.0
-    trace_order: TraceOrder = "resample"
-    dt_ms: float = 1000 / 30
+    trace_scale: float | None = None
+    trace_order: TraceOrder | None = None
+    dt_ms: float | None = None
     tail_cap: int | None = None
-    drop_spike_prob: float = 0.0
-    hedge: int = 1
+    drop_spike_prob: float | None = None
+    hedge: int | None = None
     deadline: int | None = None
     anytime: int | None = None
 
     def __post_init__(self):
-        require_choice("mode", self.mode, get_args(Mode))
-        require_choice("trace_order", self.trace_order, get_args(TraceOrder))
-        for name in ("fixed_delay", "d_spike"):
-            require_int(name, getattr(self, name), low=0, high=MAX_TICKS)
-        for name in ("p_spike", "p_burst_start", "p_burst_end", "drop_spike_prob"):
-            require_float(name, getattr(self, name), low=0.0, high=1.0)
-        require_float("sigma", self.sigma, low=0.0)
-        for name, meaning in (
-            ("dt_ms", "the control tick in milliseconds"),
-            ("median_ms", "a latency in milliseconds"),
-            ("scale_ms", "a latency in milliseconds"),
-            ("alpha", "the tail index"),
-            ("trace_scale", "a factor"),
-        ):
-            require_positive(name, getattr(self, name), meaning)
-        for name in ("base_delays", "base_probs"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list would make the profile unhashable
-        self._check_base()
-        self._check_tail_control()
+        require_choice("mode", self.mode, LAWS)
+        given = self._given()
+        reads = {mode: (*names, *_CONTROLS) for mode, names in _READS.items()}
+        require_read("mode", self.mode, given, reads)
         if self.mode == "trace" and self.trace_path is None:
             raise ValueError("trace_path=None: mode 'trace' needs a CSV file with a column latency_ms")
-        if self.mode == "markov" and self.p_burst_start == 0 and self.p_burst_end == 0:
-            raise ValueError("p_burst_start=0.0 and p_burst_end=0.0: mode 'markov' needs one of them above 0")
+        self.tail.check(self.law)
+        cause = _SPIKES_BY.get(self.mode)
+        for name in _NEED_SPIKES:
+            if cause is not None and given.get(name) and cause not in given:
+                raise ValueError(f"{name}={given[name]!r} has no effect without spikes: give {cause} too")
 
-    def _check_base(self) -> None:
-        if len(self.base_delays) == 0:
-            raise ValueError("base_delays=() is empty: give at least one delay, for example (0,)")
-        if len(self.base_delays) != len(self.base_probs):
-            raise ValueError(
-                f"base_probs has {len(self.base_probs)} entries and base_delays {len(self.base_delays)}: "
-                "give one probability per delay"
-            )
-        for delay in self.base_delays:
-            require_int("base_delays entry", delay, low=0, high=MAX_TICKS)
-        for probability in self.base_probs:
-            require_float("base_probs entry", probability, low=0.0, high=1.0)
-        if abs(sum(self.base_probs) - 1) > PROBABILITY_TOLERANCE:
-            raise ValueError(f"base_probs={self.base_probs} sum to {sum(self.base_probs):g}: they must sum to 1")
+    def _given(self) -> dict[str, Any]:
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in found.items() if value is not None}
 
-    def _check_tail_control(self) -> None:
-        for name, low in (("tail_cap", 0), ("anytime", 0), ("deadline", 1)):
-            if getattr(self, name) is not None:
-                require_int(name, getattr(self, name), low=low, high=MAX_TICKS)
-        require_int("hedge", self.hedge, low=1, high=MAX_HEDGE)
-        if self.drop_spike_prob > 0 and self.mode not in SPIKING_MODES:
-            raise ValueError(
-                f"drop_spike_prob={self.drop_spike_prob} with mode={self.mode!r}: only "
-                f"{' and '.join(SPIKING_MODES)} have spikes, so leave it at 0"
-            )
-        bounds = [bound for bound in (self.tail_cap, self.anytime) if bound is not None]
-        if self.mode == "fixed" and self.deadline is not None and min([self.fixed_delay, *bounds]) > self.deadline:
-            raise ValueError(
-                f"deadline={self.deadline} is below fixed_delay={self.fixed_delay}: no query would ever return"
-            )
+    @functools.cached_property
+    def law(self) -> Law:
+        """The distribution of the delay."""
+        given = self._given()
+        return LAWS[self.mode](**{name: given[name] for name in _READS[self.mode] if name in given and name != "mode"})
+
+    @functools.cached_property
+    def tail(self) -> TailControl:
+        """What is done about its tail."""
+        return TailControl(**{name: value for name, value in self._given().items() if name in _CONTROLS})
 
     @property
-    def p_burst(self) -> float:
-        """Long-run share of queries in a burst (mode `markov`)."""
-        return self.p_burst_start / (self.p_burst_start + self.p_burst_end)
+    def tick_ms(self) -> float:
+        """Length of a control tick in milliseconds."""
+        return DT_MS if self.dt_ms is None else self.dt_ms
+
+    def identity(self) -> dict[str, Any]:
+        """What determines the delays, as plain data: the law's fields, contents for paths, controls that are on."""
+        return self.law.identity() | self.tail.identity()
+
+    def code_root(self) -> str:
+        """Dotted name of the law's class, for the digest of the code behind a result."""
+        return f"{type(self.law).__module__}.{type(self.law).__name__}"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DelayProfileConfig):
+            return NotImplemented
+        return (self.law, self.tail) == (other.law, other.tail)
+
+    def __hash__(self) -> int:
+        return hash((self.law, self.tail))
 
 
 _LONG_TAIL = {
@@ -157,7 +151,7 @@ PROFILES: Mapping[str, DelayProfileConfig] = MappingProxyType(
         "tail_controlled": DelayProfileConfig(**_LONG_TAIL, tail_cap=2),
         # The same delays as long_tail, equally often, but spikes come five in a row on average.
         "burst": DelayProfileConfig(
-            **{**_LONG_TAIL, "mode": "markov", "p_spike": 0.0},
+            **{name: value for name, value in _LONG_TAIL.items() if name != "p_spike"} | {"mode": "markov"},
             p_burst_start=0.05 / 0.95 / _BURST_LENGTH,
             p_burst_end=1 / _BURST_LENGTH,
         ),
@@ -173,46 +167,25 @@ def profile(name: str) -> DelayProfileConfig:
     return PROFILES[name]
 
 
-def read_trace(path: str | Path) -> np.ndarray:
-    """Latencies in milliseconds from the column `latency_ms` of a CSV file.
-
-    Raises:
-        ValueError: the file cannot be read, has no such column, is empty, or holds a negative or non-finite value.
-    """
-    try:
-        frame = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"trace_path={str(path)!r} cannot be read as CSV: {error}") from error
-    if "latency_ms" not in frame.columns:
-        raise ValueError(f"trace_path={str(path)!r} has columns {list(frame.columns)}: it needs a column latency_ms")
-    latency = pd.to_numeric(frame["latency_ms"], errors="coerce").to_numpy(np.float64)
-    if latency.size == 0:
-        raise ValueError(f"trace_path={str(path)!r} holds no latencies")
-    bad = np.flatnonzero(~np.isfinite(latency) | (latency < 0))
-    if bad.size:
-        raise ValueError(f"trace_path={str(path)!r}, data row {bad[0] + 1}: latency_ms must be a number of at least 0")
-    return latency
-
-
 def law(config: DelayProfileConfig) -> dict[int, float]:
     """Probability of each delay of mode `mixture`, after dropping, hedging, cap and anytime, before the deadline.
 
     Raises:
         ValueError: another mode.
     """
-    if config.mode != "mixture":
+    mixture, tail = config.law, config.tail
+    if not isinstance(mixture, Mixture):
         raise ValueError(f"mode={config.mode!r}: the law is computed for mode 'mixture' only")
-    p_spike = config.p_spike * (1 - config.drop_spike_prob)
-    single = dict.fromkeys(sorted({*config.base_delays, config.d_spike}), 0.0)
-    for delay, probability in zip(config.base_delays, config.base_probs, strict=True):
+    p_spike = mixture.p_spike * (1 - tail.drop_spike_prob)
+    single = dict.fromkeys(sorted({*mixture.base_delays, mixture.d_spike}), 0.0)
+    for delay, probability in zip(mixture.base_delays, mixture.base_probs, strict=True):
         single[delay] += (1 - p_spike) * probability
-    single[config.d_spike] += p_spike
-    bounds = [bound for bound in (config.tail_cap, config.anytime) if bound is not None]
+    single[mixture.d_spike] += p_spike
     found: dict[int, float] = {}
     for delay in single:
         later, now_or_later = (sum(p for d, p in single.items() if d > t) for t in (delay, delay - 1))
-        at = min([delay, *bounds])
-        found[at] = found.get(at, 0.0) + now_or_later**config.hedge - later**config.hedge
+        at = tail.bounded(delay)
+        found[at] = found.get(at, 0.0) + now_or_later**tail.hedge - later**tail.hedge
     return {delay: probability for delay, probability in found.items() if probability > 0}
 
 
@@ -222,15 +195,13 @@ def mean_delay(config: DelayProfileConfig) -> float:
     With a deadline that includes the abandoned queries before it: E[T] = (E[d; d <= m] + m P(d > m)) / P(d <= m).
 
     Raises:
-        ValueError: another mode, or a deadline that no query meets.
+        ValueError: another mode.
     """
     found = law(config)
     if config.deadline is None:
         return sum(delay * probability for delay, probability in found.items())
     in_time = {delay: probability for delay, probability in found.items() if delay <= config.deadline}
     share = sum(in_time.values())
-    if share == 0:
-        raise ValueError(f"deadline={config.deadline}: no query would ever return")
     return (sum(d * p for d, p in in_time.items()) + config.deadline * (1 - share)) / share
 
 

@@ -10,30 +10,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from rtc.delay.profiles import MAX_TICKS, PROFILES, DelayProfileConfig, profile, read_trace
-
-__all__ = [
-    "PROFILES",
-    "DelayProcess",
-    "DelayProfileConfig",
-    "DelayStream",
-    "Draw",
-    "flow_steps",
-    "init",
-    "make_process",
-    "profile",
-    "read_trace",
-    "sample",
-]
+from rtc.delay.laws import LONGEST, Markov, Trace
+from rtc.delay.profiles import DelayProfileConfig
 
 UNBOUNDED = np.iinfo(np.int32).max  # a bound that no delay reaches
 START = np.iinfo(np.int32).max  # folded into a stream's key for the start of a replayed trace; no index gets there
-MIN_TABLE = 256
-# Latency distributions without an upper end are cut here: a delay that long fills an episode.
-LONGEST = MIN_TABLE - 1
+MIN_TABLE = LONGEST + 1
 
 
 @jax.tree_util.register_dataclass
@@ -100,11 +84,12 @@ class Draw(NamedTuple):
 
 
 def make_process(config: DelayProfileConfig) -> DelayProcess:
-    """Turns a profile into arrays; reads the trace where there is one."""
-    delays, cumulative = _base_distribution(config)
+    """Turns a profile into arrays. Raises ValueError where its trace cannot be read."""
+    law, tail = config.law, config.tail
+    delays, cumulative = law.base()
     capacity = max(MIN_TABLE, 1 << (len(delays) - 1).bit_length())
     padding = capacity - len(delays)
-    first, after_base, after_spike = (jnp.float32(p) for p in _spike_probabilities(config))
+    spikes = law.spikes()
 
     def bound(ticks: int | None) -> Int[Array, ""]:
         return jnp.int32(UNBOUNDED if ticks is None else ticks)
@@ -113,51 +98,18 @@ def make_process(config: DelayProfileConfig) -> DelayProcess:
         table=jnp.asarray(np.pad(delays, (0, padding), mode="edge"), jnp.int32),
         cumulative=jnp.asarray(np.pad(cumulative, (0, padding), constant_values=1.0), jnp.float32),
         size=jnp.int32(len(delays)),
-        replay=jnp.asarray(config.mode == "trace" and config.trace_order == "replay"),
-        p_spike=first,
-        p_spike_after_base=after_base,
-        p_spike_after_spike=after_spike,
-        d_spike=jnp.int32(config.d_spike),
-        burst=jnp.asarray(config.mode == "markov"),
-        drop_spike=jnp.float32(config.drop_spike_prob),
-        hedge=jnp.int32(config.hedge),
-        cap=bound(config.tail_cap),
-        anytime=bound(config.anytime),
-        deadline=bound(config.deadline),
+        replay=jnp.asarray(isinstance(law, Trace) and law.trace_order == "replay"),
+        p_spike=jnp.float32(spikes.first),
+        p_spike_after_base=jnp.float32(spikes.after_base),
+        p_spike_after_spike=jnp.float32(spikes.after_spike),
+        d_spike=jnp.int32(spikes.ticks),
+        burst=jnp.asarray(isinstance(law, Markov)),
+        drop_spike=jnp.float32(tail.drop_spike_prob),
+        hedge=jnp.int32(tail.hedge),
+        cap=bound(tail.tail_cap),
+        anytime=bound(tail.anytime),
+        deadline=bound(tail.deadline),
     )
-
-
-def _base_distribution(config: DelayProfileConfig) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    """Delays in ticks and their cumulative probabilities."""
-    if config.mode in ("lognormal", "pareto"):
-        law = {
-            "lognormal": scipy.stats.lognorm(max(config.sigma, 1e-9), scale=config.median_ms),
-            "pareto": scipy.stats.pareto(config.alpha, scale=config.scale_ms),
-        }[config.mode]
-        delays = np.arange(LONGEST + 1)
-        cumulative = law.cdf(delays * config.dt_ms)
-        cumulative[-1] = 1.0
-        return delays, cumulative
-    if config.mode == "fixed":
-        delays, probs = np.array([config.fixed_delay]), np.ones(1)
-    elif config.mode == "trace":
-        # The small offset keeps a latency of exactly k ticks at k despite rounding in the division.
-        delays = np.ceil(read_trace(config.trace_path) * config.trace_scale / config.dt_ms - 1e-9)
-        if delays.max() > MAX_TICKS:
-            raise ValueError(f"trace_path={config.trace_path!r} holds a latency of more than {MAX_TICKS} ticks")
-        probs = np.full(len(delays), 1 / len(delays))
-    else:
-        delays, probs = np.array(config.base_delays), np.array(config.base_probs, np.float64)
-    cumulative = np.cumsum(probs)
-    cumulative[np.flatnonzero(probs)[-1] :] = 1.0
-    return delays, cumulative
-
-
-def _spike_probabilities(config: DelayProfileConfig) -> tuple[float, float, float]:
-    """Probability of a spike at the first query, after a base delay and after a spike."""
-    if config.mode == "markov":
-        return config.p_burst, config.p_burst_start, 1 - config.p_burst_end
-    return (config.p_spike if config.mode == "mixture" else 0.0,) * 3
 
 
 def init(key: Key[Array, ""]) -> DelayStream:

@@ -37,7 +37,7 @@ def write(path: Path, subject: Subject, config: EvalConfig, trace_path: Path) ->
         return
     trace = timeline.load_trace(trace_path)
     records = play(subject, config, trace)
-    render.write_video(path, frames(subject, records), fps=1000 / config.delay_profile.dt_ms)
+    render.write_video(path, frames(subject, records), fps=1000 / config.delay_profile.tick_ms)
     files.atomic_write(note, json.dumps({"episode": trace.description, "trace_sha256": source}, indent=2) + "\n")
 
 

@@ -1,7 +1,7 @@
 """Error messages that name the field, the value and the fix."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 
 def unknown(field: str, value: object, options: Iterable[str]) -> ValueError:
@@ -17,6 +17,27 @@ def require_choice(field: str, value: str, options: Iterable[str]) -> None:
     options = list(options)
     if value not in options:
         raise unknown(field, value, options)
+
+
+def require_read(
+    chooser: str, chosen: str, given: Mapping[str, object], reads: Mapping[str, Collection[str]], prefix: str = ""
+) -> None:
+    """Raises ValueError if a setting was given that would have no effect; the message names the variants that use it.
+
+    Args:
+        chooser: the field that chooses the variant.
+        chosen: its value.
+        given: the settings that were given.
+        reads: by variant, the settings that it uses.
+        prefix: stands before all names in the message.
+    """
+    for name, value in given.items():
+        if name not in reads[chosen]:
+            readers = " or ".join(repr(variant) for variant, names in reads.items() if name in names)
+            raise ValueError(
+                f"{prefix}{name}={value!r} has no effect with {prefix}{chooser}={chosen!r}: "
+                f"set {prefix}{chooser} to {readers}, or leave {prefix}{name} out"
+            )
 
 
 def require_int(field: str, value: object, *, low: int, high: int | None = None) -> None:

@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 import jax
@@ -25,7 +24,7 @@ from rtc.delay.sampling import make_process
 from rtc.methods import MethodOptions
 from rtc.policies.flow import FlowPolicy
 from rtc.policies.mixer import ModelConfig
-from rtc.shared import provenance, runtime
+from rtc.shared import runtime
 from rtc.shared.validation import require_choice, require_int
 from rtc.worlds.kinetix import levels
 from rtc.worlds.kinetix.levels import Level
@@ -77,8 +76,7 @@ class EvalConfig:
     def identity(self) -> dict:
         """Everything that determines the results, as plain data; the checkpoint is identified by its hash."""
         settings = dataclasses.asdict(self)
-        if self.delay_profile.mode == "trace":
-            settings["trace_sha256"] = provenance.sha256(Path(self.delay_profile.trace_path).read_bytes())
+        settings |= {"delay_profile": self.delay_profile.identity(), "estimator": self.estimator.identity()}
         return {name: value for name, value in settings.items() if name not in ("num_slots", "step")}
 
 
@@ -203,7 +201,7 @@ def evaluate(
         episodes,
         chunk_size=policy.action_chunk_size,
         bound_actions=level.bound_actions,
-        evaluations=lambda steps: controller.method.network_evaluations(steps) * config.delay_profile.hedge,
+        evaluations=lambda steps: controller.method.network_evaluations(steps) * config.delay_profile.tail.hedge,
         bootstrap_evaluations=config.num_flow_steps,
     )
     devices = len(jax.local_devices())

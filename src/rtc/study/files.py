@@ -27,16 +27,18 @@
 A method may also name the run of its policies (`run_path`).
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rtc import methods
 from rtc.delay import profiles as delays
+from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.shared import toml
 from rtc.shared.validation import require_choice, unknown
-from rtc.study.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Study, arm
+from rtc.study.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Study, arm, starting_at_median
 from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 _ELSEWHERE = {
@@ -102,12 +104,14 @@ def _arm(
     changes = dict(table)
     run_path, method = changes.pop("run_path", None), changes.pop("method", label)
     require_choice(f"{path}, methods.{label}: method", method, methods.METHODS)
-    config = arm(profile, method, delay=delay).config
+    config = arm(profile, method, delay=delay, estimator=EstimatorConfig()).config
     for where, values in ((f"{path}, defaults", defaults), (f"{path}, methods.{label}", changes)):
         for name, place in _ELSEWHERE.items():
             if name in values:
                 raise ValueError(f"{where}: {name} {place}")
         config = toml.fill(config, values, where)
+    if config.estimator.initial is None:
+        config = dataclasses.replace(config, estimator=starting_at_median(delay, config.estimator))
     return Arm(profile, label, config, run_path)
 
 

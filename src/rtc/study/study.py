@@ -71,7 +71,7 @@ def starting_at_median(delay: DelayProfileConfig, estimator: EstimatorConfig | N
 
     An estimator that starts from more is wrong for as long as its window: for ten queries, often half of an episode.
     """
-    return dataclasses.replace(estimator or EstimatorConfig(), initial=_median_delay(delay))
+    return (estimator or EstimatorConfig()).starting_at(_median_delay(delay))
 
 
 @functools.cache
