@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rtc.bench import throughput
+from rtc.bench import alternation, throughput
 from rtc.shared import commands, files, provenance, tables
 from rtc.worlds.kinetix import levels
 
@@ -29,6 +29,8 @@ class Arguments:
         ticks: control ticks per run of the specialised step.
         repeats: runs of each program, after one that is not counted.
         output: the table.
+        against: root of another checkout; both are measured in turn and only the comparison is written.
+        rounds: runs of each checkout.
     """
 
     levels: tuple[str, ...] = levels.LEVEL_NAMES
@@ -38,9 +40,14 @@ class Arguments:
     ticks: int = 256
     repeats: int = 5
     output: Path = Path("exp_runs/bench_physics.md")
+    against: Path | None = None
+    rounds: int = 2
 
 
 def run(args: Arguments) -> None:
+    if args.against is not None:
+        alternation.write("exp/bench_physics.py", args, "Simulation speed")
+        return
     started, rows = time.time(), []
     stock = throughput.StockPrograms(args.stock_envs, args.stock_ticks)
     for name in args.levels:
@@ -52,7 +59,8 @@ def run(args: Arguments) -> None:
     summary = ", ".join(f"{column} {value:.0f}" for column, value in medians.items())
     text = f"# Simulation speed\n\n{__doc__}\n{tables.format_table(table)}\n\nMedian over levels: {summary}.\n\n"
     files.atomic_write(args.output, text + provenance.footer(started))
-    print(f"{tables.format_table(table)}\n{summary}\nwrote {args.output}")
+    print(f"{tables.format_table(table)}\n{summary}")
+    commands.open_first(args.output)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -16,15 +16,15 @@ from typing import Any
 
 import pandas as pd
 
-from rtc.bench import closed_loop
+from rtc.bench import alternation, closed_loop
 from rtc.bench.closed_loop import Setting
 from rtc.control import executor
-from rtc.shared import commands, files, provenance, tables
+from rtc.shared import commands, files, paths, provenance, tables
 from rtc.study import cells as results_cells
 from rtc.study import evaluation, runner
 from rtc.study.protocols.tail_arguments import TailArguments
 
-STEP_D = Path(__file__).with_name("run_stepD_tail_v1.py")
+STEP_D = paths.ROOT / "exp" / "run_stepD_tail_v1.py"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Arguments:
         run_path: directory of the policy's run.
         level_path: world file or level name.
         output: the tables.
+        against: root of another checkout; both are measured in turn and only the comparison is written.
+        rounds: runs of each checkout.
     """
 
     physics: str = "fast"
@@ -56,6 +58,8 @@ class Arguments:
     run_path: str = TailArguments.run_path
     level_path: str = TailArguments.level_path
     output: Path = Path("exp_runs/bench_tail_v1.md")
+    against: Path | None = None
+    rounds: int = 2
 
 
 def tick_table(args: Arguments) -> pd.DataFrame:
@@ -104,6 +108,9 @@ def run_process(command: list[str], environment: Mapping[str, str]) -> tuple[flo
 
 
 def run(args: Arguments) -> None:
+    if args.against is not None:
+        alternation.write("exp/bench_tail_v1.py", args, "Speed of tail_v1")
+        return
     started = time.time()
     sections = []
     if args.matrix:
@@ -116,7 +123,8 @@ def run(args: Arguments) -> None:
     settings = f"Physics: {args.physics}; {args.num_slots} slots per device, queries in blocks of {args.query_block}."
     text = f"# Speed of tail_v1\n\n{__doc__}\n{settings}\n\n{text}\n\n{provenance.footer(started)}"
     files.atomic_write(args.output, text)
-    print(f"{text}\nwrote {args.output}")
+    print(text)
+    commands.open_first(args.output)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -56,6 +56,11 @@ def plain_errors() -> Iterator[None]:
         raise SystemExit(f"error: {str(error) or type(error).__name__}") from error
 
 
+def how_to_install(package: str) -> str:
+    """The command that adds a package to this Python, whose environment has no pip of its own."""
+    return f"python3 -m pip --python {sys.executable} install {package}"
+
+
 def _check_python() -> None:
     if not (3, 11) <= sys.version_info < (3, 13):
         version = ".".join(map(str, sys.version_info[:3]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
+from rtc.shared.entry import how_to_install
 from rtc.shared.validation import require_choice, require_int
 
 Kind = Literal["local", "submitit"]
@@ -85,7 +86,7 @@ def _submit(tasks: Sequence[Task], config: LauncherConfig) -> list[tuple[str, st
     try:
         import submitit  # here: an optional dependency
     except ImportError as error:
-        raise ValueError("launcher.kind='submitit' needs the package: pip install 'exp-delta[slurm]'") from error
+        raise ValueError(f"launcher.kind='submitit' needs it: {how_to_install('submitit')}") from error
     executor = submitit.AutoExecutor(folder=f"{config.log_dir}/%j", cluster=config.cluster)
     executor.update_parameters(
         name="exp-delta",

@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from rtc.shared.entry import how_to_install
+
 
 def start(name: str, config: Mapping[str, Any]) -> Any:
     """A run of the project exp-delta.
@@ -22,7 +24,7 @@ def start(name: str, config: Mapping[str, Any]) -> Any:
     try:
         import wandb  # here: an optional dependency
     except ImportError as error:
-        raise ValueError("wandb=True needs the wandb package: pip install wandb, or leave wandb off") from error
+        raise ValueError(f"wandb=True needs it: {how_to_install('wandb')}, or leave wandb off") from error
     return wandb.init(project="exp-delta", name=name, config=dict(config))
 
 
