@@ -20,7 +20,8 @@ from kinetix.environment.env_state import EnvState
 
 from rtc.control.environment import Environment
 from rtc.shared import paths
-from rtc.shared.validation import require_choice
+from rtc.shared.validation import require_choice, require_float
+from rtc.worlds.kinetix import starts
 from rtc.worlds.kinetix.assembly import LARGE as LARGE
 from rtc.worlds.kinetix.assembly import assemble, read_sources
 from rtc.worlds.kinetix.physics import FastEnv, Scene, Unsupported, build_scene
@@ -193,26 +194,32 @@ def at_poses(level: Level, poses: Poses) -> EnvState:
 PHYSICS = ("fast", "stock")
 
 
-def make_env(level: Level, physics: str = "fast") -> Environment:
+def make_env(level: Level, physics: str = "fast", start_noise: float = 0.0) -> Environment:
     """The level as a batched environment.
 
     Args:
         level: from `load`.
         physics: "fast" for the step specialised to this level (`.physics`), "stock" for Kinetix's own one. A level
             that cannot be specialised runs on the stock engine, with a warning that says why.
+        start_noise: how far an episode's key perturbs its start state (`.starts` has the units); 0 for the level's
+            one start state, the published benchmark.
 
     Raises:
-        ValueError: unknown physics.
+        ValueError: unknown physics, or a start noise below 0 or above 10.
     """
     require_choice("physics", physics, PHYSICS)
+    require_float("start_noise", start_noise, low=0, high=10)
+    noise = {}
+    if start_noise:
+        noise = {"starts": starts.prepare(level.start, level.identity), "start_noise": float(start_noise)}
     # Made here and not on first use: inside a sharded program its tables would belong to that program's devices.
     simulator(level.static_params, level.env_params)
     if physics == "fast":
         try:
-            return FastEnv(_scene(level))
+            return FastEnv(_scene(level), **noise)
         except Unsupported as problem:
             warnings.warn(f"level {level.name} runs on the stock engine, which is slower: {problem}", stacklevel=2)
-    return KinetixEnv(level.start, level.static_params, level.env_params)
+    return KinetixEnv(level.start, level.static_params, level.env_params, **noise)
 
 
 def _scene(level: Level) -> Scene:

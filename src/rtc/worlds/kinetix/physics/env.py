@@ -14,9 +14,12 @@ from rtc.control.environment import Transition
 from rtc.worlds.kinetix.physics import geometry, observation, step
 from rtc.worlds.kinetix.physics.scene import Scene
 from rtc.worlds.kinetix.physics.step import PhysicsState
+from rtc.worlds.kinetix.starts import Starts, perturbed
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["scene", "entries"])
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["start_noise"], meta_fields=["scene", "entries", "starts"]
+)
 @dataclass(frozen=True)
 class FastEnv:
     """A batch of one level. Everything about the level is a constant of the compiled program.
@@ -24,10 +27,14 @@ class FastEnv:
     Attributes:
         scene: the level.
         entries: entries of the full observation to observe; None for all of them.
+        starts: what perturbed start states are made from; None for the level's one start state.
+        start_noise: scale of the perturbation (`rtc.worlds.kinetix.starts`); None without `starts`.
     """
 
     scene: Scene
     entries: tuple[int, ...] | None = None
+    starts: Starts | None = None
+    start_noise: float | Float[Array, ""] | None = None
 
     @property
     def obs_dim(self) -> int:
@@ -43,8 +50,10 @@ class FastEnv:
         return self.scene.params.max_timesteps
 
     def reset(self, keys: Key[Array, " b"]) -> tuple[PhysicsState, Float[Array, "b o"]]:
-        """The level's start state, once per key."""
+        """The level's start state, once per key, perturbed by it where there is start noise."""
         state = step.start(self.scene, len(keys))
+        if self.starts is not None:
+            state = step.moved_to(self.scene, state, perturbed(self.starts, self.start_noise, keys))
         return state, self._observe(state)
 
     def step(self, state: PhysicsState, action: Float[Array, "b a"]) -> tuple[PhysicsState, Transition]:

@@ -14,6 +14,7 @@ from rtc.worlds.kinetix.physics import contacts, geometry, joints, ordering
 from rtc.worlds.kinetix.physics.motion import Motion
 from rtc.worlds.kinetix.physics.ordering import Places
 from rtc.worlds.kinetix.physics.scene import Pairs, Scene
+from rtc.worlds.kinetix.starts import Bodies
 
 # Slots per batch of contacts. A step takes the first that holds every environment's contacts; the last one, a whole
 # batch, always does.
@@ -67,6 +68,14 @@ def start(scene: Scene, batch: int) -> PhysicsState:
         ),
         tick=jnp.zeros(batch, jnp.int32),
         distance=jnp.full(batch, -1.0, jnp.float32),
+    )
+
+
+def moved_to(scene: Scene, state: PhysicsState, bodies: Bodies) -> PhysicsState:
+    """A state with all bodies at other places, with other velocities; arrays of `bodies` lead with the batch axis."""
+    position, angle, velocity, spin = (jnp.moveaxis(leaf[:, scene.moving], 0, -1) for leaf in bodies)
+    return state._replace(
+        motion=Motion(position[:, 0], position[:, 1], velocity[:, 0], velocity[:, 1], spin), angle=angle
     )
 
 

@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax2d.engine import recompute_global_joint_positions
 from jaxtyping import Array, Bool, Float, Key
 from kinetix.environment import env as kinetix_env
 from kinetix.environment.env_state import EnvParams, EnvState, StaticEnvParams
 from kinetix.environment.spaces import ActionType, ObservationType
 
 from rtc.control.environment import Transition
+from rtc.worlds.kinetix.starts import Bodies, Starts, perturbed
 
 # Position and rotation of the polygons, then of the circles.
 Poses = tuple[tuple[Array, Array], tuple[Array, Array]]
@@ -34,20 +36,30 @@ class Params(EnvParams):
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["start"],
-    meta_fields=["static_params", "env_params", "entries"],
+    data_fields=["start", "start_noise"],
+    meta_fields=["static_params", "env_params", "entries", "starts"],
 )
 @dataclass(frozen=True)
 class KinetixEnv:
     """A batch of one level under Kinetix's own physics.
 
-    Levels differ only in the leaves of `start`, so that they share compiled programs.
+    Levels differ only in the leaves of `start`, so that they share compiled programs; those with start noise do not.
+
+    Attributes:
+        start: the start state.
+        static_params: sizes, frame skip and solver settings.
+        env_params: physics constants and time limit.
+        entries: entries of the full observation to observe; None for all of them.
+        starts: what perturbed start states are made from; None for the one start state.
+        start_noise: scale of the perturbation (`rtc.worlds.kinetix.starts`); None without `starts`.
     """
 
     start: EnvState
     static_params: StaticParams
     env_params: Params
     entries: tuple[int, ...] | None = None
+    starts: Starts | None = None
+    start_noise: float | Float[Array, ""] | None = None
 
     @property
     def obs_dim(self) -> int:
@@ -67,8 +79,10 @@ class KinetixEnv:
         return simulator(self.static_params, self.env_params)
 
     def reset(self, keys: Key[Array, " b"]) -> tuple[EnvState, Float[Array, "b o"]]:
-        """The level's start state, once per key."""
+        """The level's start state, once per key, perturbed by it where there is start noise."""
         state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(keys), *jnp.shape(leaf))), self.start)
+        if self.starts is not None:
+            state = self.moved_to(state, perturbed(self.starts, self.start_noise, keys))
         return state, self._observed(jax.vmap(self._simulator.get_obs)(state))
 
     def step(self, state: EnvState, action: Float[Array, "b a"]) -> tuple[EnvState, Transition]:
@@ -87,6 +101,16 @@ class KinetixEnv:
 
     def _observed(self, obs: Float[Array, "b full"]) -> Float[Array, "b o"]:
         return obs if self.entries is None else obs[:, np.asarray(self.entries)]
+
+    def moved_to(self, state: EnvState, bodies: Bodies) -> EnvState:
+        """The batch with all bodies at other places, with other velocities."""
+        names = ("position", "rotation", "velocity", "angular_velocity")
+        polygons = self.static_params.num_polygons
+        state = state.replace(
+            polygon=state.polygon.replace(**{n: leaf[:, :polygons] for n, leaf in zip(names, bodies, strict=True)}),
+            circle=state.circle.replace(**{n: leaf[:, polygons:] for n, leaf in zip(names, bodies, strict=True)}),
+        )
+        return jax.vmap(lambda one: recompute_global_joint_positions(one, self.static_params))(state)
 
     def poses(self, state: EnvState) -> Poses:
         """Where the bodies are."""
