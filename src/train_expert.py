@@ -1,75 +1,8 @@
 """Trains experts with PPO: `python src/train_expert.py --level-paths worlds/l/grasp_easy.json`."""
 
-import dataclasses
-from pathlib import Path
-from typing import Literal
+from rtc.programs.train_expert import PRESETS, Arguments, main, train
 
-from rtc.policies import checkpoints
-from rtc.shared import commands, toml
-from rtc.shared import paths as levels_paths
-from rtc.training import ppo_training, runs
-from rtc.training.expert import ExpertConfig
-from rtc.training.ppo_training import TrainConfig
-from rtc.worlds.kinetix import levels
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Trains one PPO expert per level and seed.
-
-    Writes experts to <run-path>/<update>/policies/, statistics to <run-path>/stats/ and the state to resume
-    from to <run-path>/resume/. A killed run continues where it was when the same command is given again.
-    """
-
-    config: TrainConfig = dataclasses.field(default_factory=TrainConfig)
-    level_paths: tuple[str, ...] = ("worlds/l/grasp_easy.json",)
-    """Levels to train on, one after the other: paths, names, or "all" for the benchmark's 12."""
-    run_path: Path = Path("logs-expert/default")
-    """Folder of the run."""
-    recipe: Path | None = levels_paths.ROOT / "worlds/training.toml"
-    """What single levels need that differs from the defaults; flags win over it. None trains all levels alike."""
-    resume: bool = True
-    """Continue a run found in the folder; --no-resume starts afresh."""
-    preset: Literal["cpu", "published"] = "cpu"
-    """Defaults of all other flags: sized for a CPU, or as published (12 levels, 256x256x1000, 8 seeds)."""
-
-
-PRESETS = {
-    "cpu": Arguments(),
-    "published": Arguments(
-        ppo_training.PUBLISHED, ("all",), Path("logs-expert/published"), recipe=None, preset="published"
-    ),
-}
-
-
-def train(args: Arguments) -> dict[str, float]:
-    """Trains what the arguments ask for; returns the solve rate by expert name."""
-    config, preset = args.config, PRESETS[args.preset].config
-    paths = runs.expand_levels(args.level_paths, levels.LEVEL_NAMES)
-    loaded = {checkpoints.level_slug(path): levels.load(path) for path in paths}
-    configs = {slug: toml.for_table(args.recipe, level.name, config, preset) for slug, level in loaded.items()}
-    for of_level in configs.values():
-        of_level.check_devices(runs.device_mesh().size)
-    solve_rates = {}
-    with runs.claim(args.run_path, runs.as_dict(config), args.resume, ppo_training.FREE_FIELDS):
-        for slug, level in loaded.items():
-            config, facts_path = configs[slug], args.run_path / "levels" / f"{slug}.json"
-            runs.keep_facts(facts_path, runs.as_dict(config), args.resume, ppo_training.FREE_FIELDS)
-            env = levels.make_env(level, config.physics)
-            entries = tuple(levels.varying_observation_entries(level).tolist())
-            sizes = {"history": config.history, "width": config.width, "initial_std": config.initial_std}
-            shape = ExpertConfig(entries, env.action_dim, **sizes)
-            options = {"level": slug, "run_path": args.run_path, "resume": args.resume}
-            for seed, rate in ppo_training.train_seeds(env, shape, config, **options):
-                solve_rates[ppo_training.expert_name(slug, seed)] = rate
-                print(f"{slug}, seed {seed}: {rate:.1%} solved over the last {config.window} updates")
-    return solve_rates
-
-
-def main() -> None:
-    with commands.plain_errors():
-        train(runs.cli(Arguments, PRESETS))
-
+__all__ = ["PRESETS", "Arguments", "train"]
 
 if __name__ == "__main__":
     main()

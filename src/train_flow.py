@@ -1,66 +1,8 @@
 """Trains flow policies on demonstrations: `python src/train_flow.py --config.run-path logs-expert/<run>`."""
 
-import dataclasses
-from pathlib import Path
-from typing import Literal
+from rtc.programs.train_flow import PRESETS, Arguments, main, train
 
-from rtc.policies import checkpoints
-from rtc.shared import commands
-from rtc.training import cloning, demonstrations, runs
-from rtc.training.cloning import CloningConfig
-from rtc.worlds.kinetix import levels
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Behaviour-clones one flow policy per level from the demonstrations in <run-path>/data/.
-
-    Writes policies to <output-path>/<epoch>/policies/, statistics to <output-path>/stats/ and the state to
-    resume from to <output-path>/resume/. A killed run continues where it was when the same command is given
-    again.
-    """
-
-    config: CloningConfig = dataclasses.field(default_factory=CloningConfig)
-    level_paths: tuple[str, ...] = ("worlds/l/grasp_easy.json",)
-    """Levels to train on, one after the other: paths, names, or "all" for the benchmark's 12."""
-    output_path: Path = Path("logs-bc/default")
-    """Folder of the run."""
-    resume: bool = True
-    """Continue a run found in the folder; --no-resume starts afresh."""
-    preset: Literal["cpu", "published"] = "cpu"
-    """Defaults of all other flags: sized for a CPU, or as published (12 levels, 32 epochs, chunks of 8)."""
-
-
-PRESETS = {
-    "cpu": Arguments(),
-    "published": Arguments(cloning.PUBLISHED, ("all",), Path("logs-bc/published"), preset="published"),
-}
-
-
-def train(args: Arguments) -> list[Path]:
-    """Trains what the arguments ask for; returns the last checkpoint of each level, without suffix."""
-    config = args.config
-    paths = runs.expand_levels(args.level_paths, levels.LEVEL_NAMES)
-    data_paths = {slug: config.run_path / "data" / f"{slug}.npz" for slug in map(checkpoints.level_slug, paths)}
-    demonstrations.require(data_paths.values())
-    policies = []
-    with runs.claim(args.output_path, runs.as_dict(config), args.resume, cloning.FREE_FIELDS):
-        for slug, data_path in data_paths.items():
-            data = demonstrations.load(data_path)
-            print(f"{data_path}: {data.summary()}")
-            facts = cloning.data_facts(data_path, data)
-            policy = cloning.train(
-                data, config, level=slug, output_path=args.output_path, facts=facts, resume=args.resume
-            )
-            policies.append(policy)
-            print(f"{policy}.safetensors: {slug}, chunks of {config.model.action_chunk_size}")
-    return policies
-
-
-def main() -> None:
-    with commands.plain_errors():
-        train(runs.cli(Arguments, PRESETS))
-
+__all__ = ["PRESETS", "Arguments", "train"]
 
 if __name__ == "__main__":
     main()

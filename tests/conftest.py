@@ -1,6 +1,8 @@
 """What every test module shares."""
 
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rtc.shared import runtime
@@ -16,6 +18,8 @@ from line_world import DEVICES, ENTRIES, ENV, LEVEL, SLUG, SMALL_PPO
 from rtc.training.demonstrations import DataConfig
 from rtc.worlds.kinetix import levels
 
+SHA256 = "0" * 64  # of the line world's file
+
 
 @pytest.fixture(autouse=True)
 def room_for_programs() -> None:
@@ -28,29 +32,39 @@ def grasp() -> levels.Level:
     return levels.load("grasp_easy")
 
 
-@pytest.fixture(scope="module")
-def line_world():
+@contextmanager
+def in_line_world() -> Iterator[None]:
     """Every level is the line world."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(levels, "load", lambda path: types.SimpleNamespace(name=Path(path).stem))
+        patch.setattr(levels, "load", lambda path: types.SimpleNamespace(name=Path(path).stem, sha256=SHA256))
         patch.setattr(levels, "make_env", lambda level, physics: ENV)
         patch.setattr(levels, "varying_observation_entries", lambda level: np.array(ENTRIES))
         yield
 
 
 @pytest.fixture(scope="module")
-def expert_run(line_world, tmp_path_factory):
+def line_world():
+    """Every level is the line world."""
+    with in_line_world():
+        yield
+
+
+@pytest.fixture(scope="session")
+def expert_run(tmp_path_factory):
     """A run with one good expert."""
     run_path = tmp_path_factory.mktemp("experts") / "run"
-    rates = train_expert.train(train_expert.Arguments(SMALL_PPO, (LEVEL,), run_path, recipe=None))
+    with in_line_world():
+        rates = train_expert.train(train_expert.Arguments(SMALL_PPO, (LEVEL,), run_path, recipe=None))
     return run_path, rates[f"{SLUG}_seed_0"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(expert_run):
+    """Demonstrations of that expert."""
     sizes = {"num_transitions": 2000, "num_envs": 4 * DEVICES, "ticks_per_part": 64}
     config = DataConfig(run_path=expert_run[0], record_mode=False, **sizes)
-    (path,) = generate_data.generate(generate_data.Arguments(config, (LEVEL,)))
+    with in_line_world():
+        (path,) = generate_data.generate(generate_data.Arguments(config, (LEVEL,), recipe=None))
     return path
 
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import hashlib
+import types
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from flax import nnx
 from hypothesis import given, settings
@@ -17,10 +17,10 @@ import generate_data
 import train_flow
 from line_world import DEVICES, ENTRIES, LEVEL, SLUG, SMALL_CLONING, SMALL_PPO, Killed, assert_same, dies_at_call
 from rtc.policies import checkpoints, weights
-from rtc.training import cloning, demonstrations, runs
-from rtc.training.cloning import Trainer
+from rtc.training import cloning, demonstrations, progress, runs
 from rtc.training.demonstrations import DataConfig
 from rtc.training.expert import Expert, ExpertConfig, save_expert
+from rtc.worlds.kinetix import levels
 
 pytestmark = pytest.mark.usefixtures("line_world")
 
@@ -153,10 +153,11 @@ def cloned(data, tmp_path_factory):
 
 def test_cloning_learns_and_notes_where_its_data_came_from(cloned, data):
     run = cloned.parents[2]
-    rows = runs.read_rows(run / "stats" / f"{SLUG}.csv")
+    rows = progress.read_rows(run / "stats" / f"{SLUG}.csv")
     assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
     assert checkpoints.list_epochs(run) == [2, 4]
     _, facts = load_policy(cloned)
+    assert (facts["level"], facts["level_sha256"]) == ("grasp_easy", "0" * 64)
     assert facts["data_sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()
     assert facts["data_transitions"] == len(demonstrations.load(data).done)
     assert next(iter(facts["data_experts"].values()))["solve_rate"] >= 0.95
@@ -165,7 +166,7 @@ def test_cloning_learns_and_notes_where_its_data_came_from(cloned, data):
 
 def test_killed_cloning_ends_as_an_uninterrupted_one(cloned, data, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        dies_at_call(patch, runs, "require_finite", 3)
+        dies_at_call(patch, progress, "require_finite", 3)
         with pytest.raises(Killed):
             clone(data, tmp_path)
     resumed, whole = load_policy(clone(data, tmp_path))[0], load_policy(cloned)[0]
@@ -195,18 +196,14 @@ def test_fine_tuning_starts_from_the_given_run(cloned, data, tmp_path):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), after, before)
 
 
-def test_the_moving_average_lags_behind_the_weights(data):
-    dataset = cloning.make_dataset(demonstrations.load(data))
-    kept = {}
-    for decay in (0.0, 0.5):
-        config = dataclasses.replace(SMALL_CLONING, ema_decay=decay, warmup_steps=0)
-        trainer = Trainer(config, len(dataset.template), dataset.action.shape[1])
-        learner, _ = trainer.epoch(dataset, trainer.init(jax.random.key(0)), jax.random.key(1))
-        kept[decay] = nnx.state(trainer.policy(learner)), learner.params
-    assert_same(*kept[0.0])
-    assert_same(kept[0.0][1], kept[0.5][1])  # the average takes no part in learning
-    distance = optax.tree.norm(jax.tree.map(jnp.subtract, *kept[0.5]))
-    assert 0 < distance < optax.tree.norm(kept[0.5][1])
+def test_data_of_another_level_of_the_same_name_are_refused(data, tmp_path, monkeypatch):
+    level = types.SimpleNamespace(name="grasp_easy", sha256="1" * 64)
+    monkeypatch.setattr(levels, "load", lambda path: level)
+    with pytest.raises(ValueError, match=r"is from another level of this name \(sha256 000000000000"):
+        clone(data, tmp_path)
+    config = DataConfig(run_path=data.parents[1])
+    with pytest.raises(ValueError, match=r"seed_0 is from another level of this name"):
+        generate_data.generate(generate_data.Arguments(config, (LEVEL,), recipe=None, resume=False))
 
 
 def test_cloning_names_where_it_diverged(data, tmp_path):

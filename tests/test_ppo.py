@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 import train_expert
 from line_world import LEVEL, SLUG, SMALL_PPO, Killed, assert_same, dies_at_call
-from rtc.training import ppo_training, runs
+from rtc.training import ppo_training, progress
 from rtc.training.expert import Expert, ExpertConfig, load_expert, squash
 from rtc.training.ppo import Minibatch, PPOConfig, correlated_noise, generalised_advantages, loss
 
@@ -84,7 +84,7 @@ def test_loss_is_the_clipped_surrogate_with_a_perturbed_mean():
 def test_ppo_learns_and_stops_at_the_target(expert_run):
     run_path, rate = expert_run
     assert rate >= 0.95
-    rows = runs.read_rows(run_path / "stats" / f"{SLUG}_seed_0.csv")
+    rows = progress.read_rows(run_path / "stats" / f"{SLUG}_seed_0.csv")
     assert rows[0]["solve_rate"] < 0.5
     assert len(rows) < SMALL_PPO.num_updates
     _, facts = load_expert(run_path / str(len(rows)) / "policies" / f"{SLUG}_seed_0")
@@ -101,11 +101,11 @@ def test_killed_ppo_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
 
     whole = expert_of("whole")
     with monkeypatch.context() as patch:
-        dies_at_call(patch, runs, "require_finite", 4)
+        dies_at_call(patch, progress, "require_finite", 4)
         with pytest.raises(Killed):
             expert_of("killed")
     assert_same(nnx.state(expert_of("killed")), nnx.state(whole))
-    rows = [runs.read_rows(tmp_path / f / "stats" / f"{SLUG}_seed_0.csv") for f in ("killed", "whole")]
+    rows = [progress.read_rows(tmp_path / f / "stats" / f"{SLUG}_seed_0.csv") for f in ("killed", "whole")]
     assert [{**row, "seconds": 0} for row in rows[0]] == [{**row, "seconds": 0} for row in rows[1]]
 
 
@@ -142,7 +142,7 @@ def test_a_finished_expert_waits_for_the_others_and_is_not_changed(tmp_path, mon
     config = dataclasses.replace(SMALL_PPO, num_updates=5, num_seeds=2, seeds_at_a_time=2, checkpoint_every=99)
     found = train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path, recipe=None))
     assert found == {f"{SLUG}_seed_0": 1.0, f"{SLUG}_seed_1": 0.5}
-    rows = [len(runs.read_rows(tmp_path / "stats" / f"{SLUG}_seed_{seed}.csv")) for seed in (0, 1)]
+    rows = [len(progress.read_rows(tmp_path / "stats" / f"{SLUG}_seed_{seed}.csv")) for seed in (0, 1)]
     assert rows == [3, 5]
 
 
@@ -157,7 +157,7 @@ def test_an_expert_that_solves_nothing_is_given_up(tmp_path, monkeypatch):
     rates = train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path))
     assert rates == {f"{SLUG}_seed_0": 0.0, f"{SLUG}_seed_1": 0.0}
     for name in rates:
-        assert len(runs.read_rows(tmp_path / "stats" / f"{name}.csv")) == 2
+        assert len(progress.read_rows(tmp_path / "stats" / f"{name}.csv")) == 2
 
 
 def test_one_lucky_episode_does_not_keep_an_expert_for_ever():

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-import train_rsd
 from line_world import Killed, assert_same, dies_at_call
+from rtc.policies import weights
 from rtc.policies.tokens import checkpoints
 from rtc.policies.tokens.rfsq import Tokenizer
+from rtc.programs import train_rsd
 from rtc.study.protocols import rsd_arms
-from rtc.training import token_data, token_quality, tokens
-from rtc.training.tokens import FitConfig
+from rtc.training import cloning, token_data, token_quality, tokens
+from rtc.training.trainer import FitConfig
 from token_world import MODELS, SMALL, demonstrations_of, small_policy
 
 TINY = FitConfig(num_epochs=2, batch_size=16, warmup_steps=2)
@@ -52,11 +53,9 @@ def test_a_share_of_the_episodes_is_checked():
 
 def fit_tokenizer(folder, chunks, epochs):
     config = FitConfig(num_epochs=epochs, batch_size=16, warmup_steps=2)
-
-    def objective(model, start, key):
-        return model.loss(key, chunks.at(start, 4)), {}
-
-    return tokens.fit(Tokenizer(SMALL, nnx.Rngs(0)), objective, chunks.training, config, "tokenizer", folder)
+    place = folder / "policies" / "tokenizer"
+    model, objective = Tokenizer(SMALL, nnx.Rngs(0)), tokens.tokenizer_objective
+    return tokens.fit(model, objective, chunks.without_split(), chunks, config, place)
 
 
 def test_training_lowers_the_loss_and_its_statistics_are_kept(two_bound, tmp_path):
@@ -80,7 +79,7 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(two_bound, tmp_path, mon
     chunks = token_data.of_level(demonstrations_of(), "reach")
     expected, _ = fit_tokenizer(tmp_path / "whole", chunks, 4)
     with monkeypatch.context() as patch:
-        dies_at_call(patch, tokens.training, "save_tree", 3)
+        dies_at_call(patch, weights, "save_tree", 3)
         with pytest.raises(Killed):
             fit_tokenizer(tmp_path / "killed", chunks, 4)
     found, _ = fit_tokenizer(tmp_path / "killed", chunks, 4)
@@ -125,16 +124,16 @@ def test_the_training_script_makes_everything_once(two_bound, tmp_path, monkeypa
     monkeypatch.setattr(rsd_arms, "MODELS", models)
     monkeypatch.setattr(train_rsd, "TokenizerConfig", lambda: SMALL)
     monkeypatch.setattr(token_data, "load", lambda run_path, names: {name: demonstrations_of() for name in names})
-    monkeypatch.setattr(train_rsd.cloning, "data_facts", lambda path, demos: {})
+    monkeypatch.setattr(cloning, "data_facts", lambda path, demos, *level: {})
     args = train_rsd.Arguments(("reach",), ("reach", "other"), tmp_path, tmp_path / "run", TINY, TINY)
     train_rsd.train(args)
     text = (tmp_path / "run" / "README.md").read_text()
     assert "| commonest token | accuracy" in text
     assert re.search(r"\| +4 \|", text)
-    weights = {path: path.read_bytes() for path in (tmp_path / "run").glob("*/policies/*.safetensors")}
-    assert len(weights) == 1 + len(models)
+    found = {path: path.read_bytes() for path in (tmp_path / "run").glob("*/policies/*.safetensors")}
+    assert len(found) == 1 + len(models)
     train_rsd.train(args)
-    assert weights == {path: path.read_bytes() for path in (tmp_path / "run").glob("*/policies/*.safetensors")}
+    assert found == {path: path.read_bytes() for path in (tmp_path / "run").glob("*/policies/*.safetensors")}
     with pytest.raises(ValueError, match="another run"):
         train_rsd.train(dataclasses.replace(args, policy=FitConfig(num_epochs=3)))
     header = json.loads(rsd_arms.policy_path(tmp_path / "run", "blocks", "reach").with_suffix(".json").read_text())

@@ -12,7 +12,8 @@ import train_flow
 from line_world import assert_same
 from model import ModelConfig
 from rtc.policies import weights
-from rtc.training import runs
+from rtc.programs import presets
+from rtc.training import progress, runs
 from rtc.training.cloning import CloningConfig
 from rtc.training.demonstrations import DataConfig
 from rtc.training.ppo import PPOConfig
@@ -55,13 +56,13 @@ def test_a_folder_belongs_to_one_run_at_a_time(tmp_path):
 
 def test_a_resumed_record_drops_what_will_be_done_again(tmp_path):
     path = tmp_path / "stats.csv"
-    with runs.Recorder(path, "update", 0, 5, "test") as recorder:
+    with progress.Recorder(path, "update", 0, 5, "test") as recorder:
         for update in range(4):
             recorder.log({"update": update, "loss": update / 2}, {})
     path.write_text(path.read_text() + "4,1.")
-    with runs.Recorder(path, "update", 2, 5, "test") as recorder:
+    with progress.Recorder(path, "update", 2, 5, "test") as recorder:
         recorder.log({"update": 2, "loss": 9.0}, {})
-    assert [(row["update"], row["loss"]) for row in runs.read_rows(path)] == [
+    assert [(row["update"], row["loss"]) for row in progress.read_rows(path)] == [
         (0, 0.0),
         (1, 0.5),
         (2, 9.0),
@@ -71,7 +72,7 @@ def test_a_resumed_record_drops_what_will_be_done_again(tmp_path):
 @pytest.mark.parametrize("script", [train_expert, generate_data, train_flow])
 def test_flags_override_a_preset(script, capsys):
     def parse(*argv):
-        return runs.cli(script.Arguments, script.PRESETS, argv)
+        return presets.parse(script.Arguments, script.PRESETS, argv)
 
     assert parse() == script.PRESETS["cpu"]
     changed = parse("--preset", "published", "--config.seed", "5", "--no-resume")

@@ -17,8 +17,7 @@ from rtc.study import cells, runner, statistics
 from rtc.study.cells import Cell
 from rtc.study.evaluation import EvalConfig
 from rtc.study.runner import PlannedCell
-from rtc.training import cloning
-from rtc.training import runs as training
+from rtc.training import cloning, progress
 
 ZERO_DELAY = "no_delay"
 
@@ -95,7 +94,7 @@ def expert_curves(run: Path, levels: Sequence[str]) -> Figure:
         figure = Figure(figsize=(10, height), layout="constrained")
         for ax, level in figures.solve_rate_panels(figure, levels):
             for path in sorted((run / "stats").glob(f"{level_slug(level)}_seed_*.csv")):
-                table = pd.DataFrame(training.read_rows(path))
+                table = pd.DataFrame(progress.read_rows(path))
                 smooth = table["solve_rate"].rolling(8, min_periods=1).mean()
                 kept = any(run.glob(f"[0-9]*/policies/{path.stem}.safetensors"))
                 color = figures.BLUE if kept else figures.LIGHT
@@ -111,7 +110,7 @@ def cloning_curves(runs: Sequence[Path], levels: Sequence[str]) -> Figure:
         figure, axes = figures.subplots(1, len(runs), (1 + 3.2 * len(runs), 3.2))
         for ax, run in zip(axes[0], runs, strict=True):
             for number, level in enumerate(levels):
-                rows = training.read_rows(run / "stats" / f"{level_slug(level)}.csv")
+                rows = progress.read_rows(run / "stats" / f"{level_slug(level)}.csv")
                 if rows:
                     shade = matplotlib.colormaps["viridis"](number / max(1, len(levels) - 1))
                     epochs = np.arange(1, len(rows) + 1)

@@ -19,7 +19,6 @@ import json
 import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,14 +26,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from tqdm import tqdm
 
 from rtc.control import environment
 from rtc.control.environment import Environment
 from rtc.policies import weights
-from rtc.shared import runtime
+from rtc.shared import devices, runtime
+from rtc.shared.devices import AXIS, DIVIDED, EVERYWHERE
 from rtc.shared.files import atomic_path
 from rtc.shared.validation import require_float, require_int
 from rtc.training import runs, shaping
@@ -177,17 +176,15 @@ class Collector:
     """
 
     def __init__(self, experts: Sequence[Expert], config: DataConfig):
-        mesh = runs.device_mesh()
-        config.check_devices(mesh.size)
+        config.check_devices(devices.count())
         self.config, self.shape = config, experts[0].config
-        self.local_envs = config.num_envs // mesh.size
+        self.local_envs = config.num_envs // devices.count()
         self.graphdef, _ = nnx.split(experts[0])
         self.params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[nnx.state(e) for e in experts])
         self.num_experts = len(experts)
-        shared, split = PartitionSpec(), PartitionSpec(runs.AXIS)
-        on_devices = partial(jax.shard_map, mesh=mesh, check_vma=False)
-        self._start = runtime.jit(on_devices(self._first_stream, in_specs=(shared, shared), out_specs=split))
-        self._collect = runtime.jit(on_devices(self._part, in_specs=(shared, shared, split, shared), out_specs=split))
+        self._start = runtime.jit(devices.sharded(self._first_stream, EVERYWHERE, DIVIDED))
+        ins = (EVERYWHERE, EVERYWHERE, DIVIDED, EVERYWHERE)
+        self._collect = runtime.jit(devices.sharded(self._part, ins, DIVIDED))
 
     def start(self, env: Environment, key: PRNGKeyArray) -> Stream:
         """Fresh episodes; leaves have a leading device axis."""
@@ -198,8 +195,8 @@ class Collector:
         return self._collect(env, self.params, stream, key)
 
     def _first_stream(self, env: Environment, key: PRNGKeyArray) -> Stream:
-        key = jax.random.fold_in(key, jax.lax.axis_index(runs.AXIS))
-        return runs.with_device_axis(Stream(self._start_state(env), self._draw(key)))
+        key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
+        return devices.with_axis(Stream(self._start_state(env), self._draw(key)))
 
     def _start_state(self, env: Environment) -> shaping.TrackedState:
         return shaping.reset(env, environment.start_keys(self.local_envs), self.shape.history)
@@ -234,16 +231,16 @@ class Collector:
             )
             return Stream(state, jnp.where(moved.done, self._draw(draw_key), stream.expert)), recorded
 
-        key = jax.random.fold_in(key, jax.lax.axis_index(runs.AXIS))
+        key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
         keys = jax.random.split(key, self.config.ticks_per_part)
-        stream, recorded = jax.lax.scan(tick, runs.without_device_axis(stream), keys)
-        return runs.with_device_axis(stream), jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), recorded)
+        stream, recorded = jax.lax.scan(tick, devices.without_axis(stream), keys)
+        return devices.with_axis(stream), jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), recorded)
 
 
 # --- a whole recording --------------------------------------------------------------------------------------
 
 
-def generate(env: Environment, level: str, config: DataConfig, *, resume: bool) -> Path:
+def generate(env: Environment, level: str, config: DataConfig, *, resume: bool, level_sha256: str) -> Path:
     """Records demonstrations to `<run_path>/data/<level>.npz`, unless they are there already.
 
     Parts are kept in `<level>.parts/` until the recording is complete. All random numbers derive from (seed,
@@ -254,13 +251,15 @@ def generate(env: Environment, level: str, config: DataConfig, *, resume: bool) 
         level: slug of the level.
         config: what to record.
         resume: continue from the parts found, or keep a complete file; False starts afresh.
+        level_sha256: hash of the level's content.
 
     Returns:
         The path of the file.
 
     Raises:
         FileNotFoundError: if there is no expert for the level.
-        ValueError: if no expert is good enough, or what is there was recorded by other experts.
+        ValueError: if no expert is good enough, one was trained in another level of this name, or what is there was
+            recorded by other experts or in such a level.
     """
     folder = config.run_path / "data"
     path, parts = folder / f"{level}.npz", folder / f"{level}.parts"
@@ -270,8 +269,11 @@ def generate(env: Environment, level: str, config: DataConfig, *, resume: bool) 
         {name: {fact: about.get(fact) for fact in _EXPERT_FACTS} for name, (_, about) in group.items()}
         for group in found
     )
+    for name, (_, about) in found.used.items():
+        require_level(name, about, level_sha256)
     facts = {"level": level, "experts": used, "masked_experts": masked, **runs.as_dict(config)}
-    runs.keep_facts(folder / f"{level}.json", facts, resume)
+    facts["level_sha256"] = level_sha256
+    runs.keep_facts(folder / f"{level}.json", facts, resume, may_be_new=("level_sha256",))
     if not resume:
         path.unlink(missing_ok=True)
         shutil.rmtree(parts, ignore_errors=True)
@@ -340,6 +342,15 @@ def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 def _read_part(parts: Path, number: int) -> Mapping[str, np.ndarray]:
     return np.load(parts / f"{number}.npz", allow_pickle=False)
+
+
+def require_level(name: str | Path, facts: Mapping[str, Any], sha256: str) -> None:
+    """Raises ValueError if the facts of an expert or of data name another content of the level."""
+    if facts.get("level_sha256", sha256) != sha256:
+        raise ValueError(
+            f"{name} is from another level of this name (sha256 {facts['level_sha256'][:12]}, this one has "
+            f"{sha256[:12]}); give the level a name of its own, or start afresh in another run folder"
+        )
 
 
 def require(paths: Iterable[Path]) -> None:

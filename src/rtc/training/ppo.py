@@ -12,7 +12,6 @@ their networks are stacked along a leading axis. Each learns what it would learn
 """
 
 import dataclasses
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -24,12 +23,11 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from rtc.control import environment
 from rtc.control.environment import Environment
-from rtc.shared import runtime
+from rtc.shared import devices, runtime
+from rtc.shared.devices import AXIS, DIVIDED, EVERYWHERE
 from rtc.shared.validation import require_float, require_int
-from rtc.training import runs
-from rtc.training import shaping as wrappers_shaping
+from rtc.training import shaping
 from rtc.training.expert import Expert, ExpertConfig, gaussian, squash
-from rtc.training.runs import AXIS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +66,7 @@ class PPOConfig:
     noise_correlation: float = 0.0
     max_grad_norm: float = 1.0
     learning_rate: float = 3e-4
-    action_noise_std: float = wrappers_shaping.ACTION_NOISE_STD
+    action_noise_std: float = shaping.ACTION_NOISE_STD
     distance_cost: float = 1.0
     progress_reward: float = 0.0
     failure_relief: float = 0.0
@@ -78,13 +76,13 @@ class PPOConfig:
             require_int(name, getattr(self, name), low=1)
         for name in ("gamma", "gae_lambda", "noise_correlation"):
             require_float(name, getattr(self, name), low=0.0, high=1.0)
-        shaping = ("distance_cost", "progress_reward", "failure_relief")
-        for name in ("clip", "value_coef", "rpo_alpha", "max_grad_norm", "learning_rate", "action_noise_std", *shaping):
+        rewards = ("distance_cost", "progress_reward", "failure_relief")
+        for name in ("clip", "value_coef", "rpo_alpha", "max_grad_norm", "learning_rate", "action_noise_std", *rewards):
             require_float(name, getattr(self, name), low=0.0)
 
     @property
-    def shaping(self) -> wrappers_shaping.Shaping:
-        return wrappers_shaping.Shaping(self.distance_cost, self.progress_reward, self.failure_relief)
+    def shaping(self) -> shaping.Shaping:
+        return shaping.Shaping(self.distance_cost, self.progress_reward, self.failure_relief)
 
     def check_devices(self, devices: int) -> None:
         """Raises ValueError unless environments and minibatches come out even."""
@@ -116,7 +114,7 @@ class Rollout(NamedTuple):
         episode_return: return of the running episodes so far, with the dense penalty.
     """
 
-    state: wrappers_shaping.TrackedState
+    state: shaping.TrackedState
     noise: Float[Array, "n a"]
     episode_return: Float[Array, " n"]
 
@@ -211,7 +209,7 @@ class PPO:
     """
 
     def __init__(self, expert_config: ExpertConfig, config: PPOConfig, experts: int = 1):
-        mesh = runs.device_mesh()
+        mesh = devices.mesh()
         config.check_devices(mesh.size)
         self.expert_config, self.config, self.experts = expert_config, config, experts
         self.local_envs = config.num_envs // mesh.size
@@ -219,14 +217,12 @@ class PPO:
             optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate, eps=1e-5)
         )
         self.graphdef, _ = nnx.split(Expert(expert_config, rngs=nnx.Rngs(0)))
-        everywhere, split, split_samples = PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(None, None, AXIS)
         self._first_device = mesh.devices[0]
-        self._everywhere, self._split = NamedSharding(mesh, everywhere), NamedSharding(mesh, split)
-        on_devices = partial(jax.shard_map, mesh=mesh, check_vma=False)
-        self._reset = runtime.jit(on_devices(self._first_rollout, in_specs=everywhere, out_specs=split))
-        ins = (everywhere, everywhere, split, everywhere, everywhere)
-        outs = (split, split_samples, PartitionSpec(None, AXIS), split)
-        self._collect = runtime.jit(on_devices(self._roll_out, in_specs=ins, out_specs=outs), donate_argnums=2)
+        self._everywhere, self._divided = NamedSharding(mesh, EVERYWHERE), NamedSharding(mesh, DIVIDED)
+        self._reset = runtime.jit(devices.sharded(self._first_rollout, EVERYWHERE, DIVIDED))
+        ins = (EVERYWHERE, EVERYWHERE, DIVIDED, EVERYWHERE, EVERYWHERE)
+        outs = (DIVIDED, PartitionSpec(None, None, AXIS), PartitionSpec(None, AXIS), DIVIDED)
+        self._collect = runtime.jit(devices.sharded(self._roll_out, ins, outs), donate_argnums=2)
         self._optimise = jax.jit(jax.vmap(self._gradient_steps, in_axes=(0, 0, 1, 0, 0)))
 
     def init(self, env: Environment, keys: PRNGKeyArray) -> Learner:
@@ -236,9 +232,9 @@ class PPO:
         return self.place(Learner(params, jax.vmap(self.optimizer.init)(params), self._reset(env)))
 
     def place(self, learner: Learner) -> Learner:
-        """Puts a learner where `update` expects it: the rollout split over the devices, the rest on the first."""
+        """Puts a learner where `update` expects it: the rollout divided over the devices, the rest on the first."""
         params, optimizer = jax.device_put((learner.params, learner.optimizer), self._first_device)
-        return Learner(params, optimizer, jax.device_put(learner.rollout, self._split))
+        return Learner(params, optimizer, jax.device_put(learner.rollout, self._divided))
 
     def update(
         self, env: Environment, learner: Learner, keys: PRNGKeyArray, correlation: Float[Array, " s"]
@@ -270,15 +266,14 @@ class PPO:
 
     # --- on every device, for its share of the environments ---
 
-    def _start(self, env: Environment) -> wrappers_shaping.TrackedState:
-        return wrappers_shaping.reset(
-            env, environment.start_keys(self.experts * self.local_envs), self.expert_config.history
-        )
+    def _start(self, env: Environment) -> shaping.TrackedState:
+        keys = environment.start_keys(self.experts * self.local_envs)
+        return shaping.reset(env, keys, self.expert_config.history)
 
     def _first_rollout(self, env: Environment) -> Rollout:
         batch = self.experts * self.local_envs
         noise = jnp.zeros((batch, self.expert_config.action_dim))
-        return runs.with_device_axis(Rollout(self._start(env), noise, jnp.zeros(batch)))
+        return devices.with_axis(Rollout(self._start(env), noise, jnp.zeros(batch)))
 
     def _per_expert(self, batch: Array) -> Array:
         """Divides the environments of a batch [n, ...] among the experts: [s, b, ...]."""
@@ -297,12 +292,12 @@ class PPO:
 
         def tick(rollout: Rollout, keys: PRNGKeyArray):
             explore_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-            features, before = (self._per_expert(x) for x in (wrappers_shaping.features(rollout.state), rollout.noise))
+            features, before = (self._per_expert(x) for x in (shaping.features(rollout.state), rollout.noise))
             noise = jax.vmap(correlated_noise)(explore_keys, before, correlation)
             raw_action, log_prob, value = jax.vmap(self._act)(params, features, noise)
             action = squash(raw_action, self.expert_config.num_motors)
             noisy = jax.vmap(environment.noisy_action, (0, 0, None))(noise_keys, action, self.config.action_noise_std)
-            state, moved = wrappers_shaping.step_and_reset(
+            state, moved = shaping.step_and_reset(
                 env, rollout.state, start, _joined(action), _joined(noisy), self.config.shaping
             )
             reward, done = self._per_expert(moved.reward), self._per_expert(moved.done)
@@ -320,10 +315,10 @@ class PPO:
 
         keys = jax.vmap(jax.random.fold_in, (0, None))(keys, jax.lax.axis_index(AXIS))
         keys = jax.vmap(lambda key: jax.random.split(key, self.config.num_steps), out_axes=1)(keys)
-        rollout, (samples, sums) = jax.lax.scan(tick, runs.without_device_axis(rollout), keys)
-        sums = runs.with_device_axis({name: x.sum(axis=0) for name, x in sums.items()})
-        last_features = self._per_expert(wrappers_shaping.features(rollout.state))
-        return runs.with_device_axis(rollout), samples, last_features, sums
+        rollout, (samples, sums) = jax.lax.scan(tick, devices.without_axis(rollout), keys)
+        sums = devices.with_axis({name: x.sum(axis=0) for name, x in sums.items()})
+        last_features = self._per_expert(shaping.features(rollout.state))
+        return devices.with_axis(rollout), samples, last_features, sums
 
     def _act(
         self, params: Any, features: Float[Array, "b f"], noise: Float[Array, "b a"]

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ from rtc.control.environment import Environment
 from rtc.policies import weights
 from rtc.shared import provenance, runtime
 from rtc.shared.validation import require_float, require_int
-from rtc.training import runs as training_runs
+from rtc.training import progress, runs
 from rtc.training.expert import Expert, ExpertConfig, save_expert
 from rtc.training.ppo import PPO, PPOConfig
 
@@ -109,14 +111,17 @@ class _Run:
         level: slug of the level.
         run_path: folder of the run.
         first: update that the run starts with.
+        facts: what to note in its checkpoints besides the training itself.
     """
 
-    def __init__(self, config: TrainConfig, seed: int, level: str, run_path: Path, first: int):
-        self.config, self.seed, self.level, self.run_path = config, seed, level, run_path
+    def __init__(
+        self, config: TrainConfig, seed: int, level: str, run_path: Path, first: int, facts: Mapping[str, Any]
+    ):
+        self.config, self.seed, self.level, self.run_path, self.facts = config, seed, level, run_path, facts
         self.name = expert_name(level, seed)
-        wandb_config = training_runs.as_dict(config) if config.wandb else None
+        wandb_config = runs.as_dict(config) if config.wandb else None
         stats_path = run_path / "stats" / f"{self.name}.csv"
-        self.recorder = training_runs.Recorder(stats_path, "update", first, config.num_updates, self.name, wandb_config)
+        self.recorder = progress.Recorder(stats_path, "update", first, config.num_updates, self.name, wandb_config)
         self.origin = provenance.origin()
 
     @property
@@ -132,14 +137,14 @@ class _Run:
         """Records an update and, where one is due, writes a checkpoint."""
         row = _row(update, self.config, stats)
         where = f"PPO update {update}, level {self.level}, seed {self.seed}"
-        training_runs.require_finite(row, where, self.recorder.rows)
+        progress.require_finite(row, where, self.recorder.rows)
         rate = recent_solve_rate([*self.recorder.rows, row], self.config.window)
         self.recorder.log(row, {"solved": f"{rate:.3f}", "env_steps": row["env_steps"]})
         done = update + 1
         reached = rate >= self.config.target_solve_rate
         if reached or done == self.config.num_updates or done % self.config.checkpoint_every == 0:
-            facts = {"level": self.level, "seed": self.seed, "solve_rate": rate}
-            facts |= {"training": training_runs.as_dict(self.config), "update": done, "env_steps": row["env_steps"]}
+            facts = {"level": self.level, **self.facts, "seed": self.seed, "solve_rate": rate}
+            facts |= {"training": runs.as_dict(self.config), "update": done, "env_steps": row["env_steps"]}
             facts |= {"seconds": self.recorder.seconds} | self.origin
             save_expert(self.run_path / str(done) / "policies" / self.name, expert(), facts)
 
@@ -163,6 +168,7 @@ def train(
     level: str,
     run_path: Path,
     resume: bool,
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[int, float]:
     """Trains experts side by side; writes `<run_path>/<update>/policies/<level>_seed_<seed>.safetensors` and `.json`.
 
@@ -178,6 +184,7 @@ def train(
         level: slug of the level, for file names.
         run_path: folder of the run.
         resume: continue from the saved state if there is one.
+        facts: what to note in each checkpoint besides the training itself.
 
     Returns:
         By seed, the solve rate over the last `window` updates (sampled actions, with action noise); 0 if it was
@@ -191,35 +198,42 @@ def train(
     state_path = _state_path(run_path, level, seeds)
     if not resume:
         for seed in seeds:
-            training_runs.discard(run_path, expert_name(level, seed))
+            runs.discard(run_path, expert_name(level, seed))
     ppo, env = PPO(expert_config, config, len(seeds)), env.observing(expert_config.obs_entries)
     init_keys, update_keys = jax.vmap(jax.random.split, out_axes=1)(jnp.stack([jax.random.key(s) for s in seeds]))
-    saved = training_runs.restore(state_path, {"learner": ppo.init(env, init_keys), "update": 0}, resume)
+    saved = runs.restore(state_path, {"learner": ppo.init(env, init_keys), "update": 0}, resume)
     learner, first = ppo.place(saved["learner"]), int(saved["update"])
 
     with ExitStack() as stack:
-        runs = [_Run(config, seed, level, run_path, first) for seed in seeds]
-        for run in runs:
+        experts = [_Run(config, seed, level, run_path, first, facts) for seed in seeds]
+        for run in experts:
             stack.enter_context(run.recorder)
         for update in range(first, config.num_updates):
-            if all(run.finished for run in runs):
+            if all(run.finished for run in experts):
                 break
-            correlation = jnp.array([config.noise_correlation * (1.0 - run.rate) for run in runs])
+            correlation = jnp.array([config.noise_correlation * (1.0 - run.rate) for run in experts])
             keys = jax.vmap(jax.random.fold_in, (0, None))(update_keys, update)
             learner, stats = ppo.update(env, learner, keys, correlation)
             stats = jax.tree.map(np.asarray, stats)
-            for number, run in enumerate(runs):
+            for number, run in enumerate(experts):
                 if not run.finished:
                     of_run = {name: float(values[number]) for name, values in stats.items()}
                     run.add(update, of_run, partial(ppo.expert, learner, number))
             # Last, so that a run killed in between writes its checkpoints again.
-            if all(run.finished for run in runs) or (update + 1) % config.save_every == 0:
+            if all(run.finished for run in experts) or (update + 1) % config.save_every == 0:
                 weights.save_tree(state_path, {"learner": learner, "update": update + 1})
-    return {run.seed: run.rate for run in runs}
+    return {run.seed: run.rate for run in experts}
 
 
 def train_seeds(
-    env: Environment, expert_config: ExpertConfig, config: TrainConfig, *, level: str, run_path: Path, resume: bool
+    env: Environment,
+    expert_config: ExpertConfig,
+    config: TrainConfig,
+    *,
+    level: str,
+    run_path: Path,
+    resume: bool,
+    facts: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[tuple[int, float]]:
     """Trains `num_seeds` experts, trying up to `max_attempts` seeds for each; yields every seed and its solve rate.
 
@@ -230,7 +244,7 @@ def train_seeds(
     while trained < config.num_seeds and tried < limit:
         first, size = config.seed + tried, min(at_a_time, config.num_seeds - trained, limit - tried)
         seeds = range(first, first + size)
-        options = {"level": level, "run_path": run_path, "resume": resume}
+        options = {"level": level, "run_path": run_path, "resume": resume, "facts": facts}
         rates = train(env, expert_config, config, seeds=seeds, **options)
         yield from rates.items()
         tried += size

@@ -1,17 +1,18 @@
 """Chunks of demonstrations for RSD: split by episode, with the actions that drive nothing set to 0."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rtc.policies import checkpoints
 from rtc.shared.validation import require_float
-from rtc.training import cloning, demonstrations
+from rtc.training import cloning, demonstrations, trainer
 from rtc.training.demonstrations import Demonstrations
 from rtc.worlds.kinetix import levels
 
@@ -35,6 +36,10 @@ class Chunks(NamedTuple):
         index = start[:, None] + jnp.arange(chunk_size)
         last = self.last[start][:, None]
         return jnp.where((index <= last)[..., None], self.action[jnp.minimum(index, last)], 0.0)
+
+    def without_split(self) -> "Chunks":
+        """What compiled programs can take: without the split, whose sizes differ."""
+        return self._replace(training=np.zeros(1, int), held_out=np.zeros(1, int))
 
 
 def held_out_episodes(done: Bool[np.ndarray, " n"], share: float, seed: int) -> Bool[np.ndarray, " n"]:
@@ -90,10 +95,34 @@ def load(run_path: Path, names: Sequence[str]) -> Mapping[str, Demonstrations]:
     return {name: demonstrations.load(path) for name, path in paths.items()}
 
 
-def batches(start: Int[np.ndarray, " n"], size: int, seed: Sequence[int]) -> Int[jax.Array, "u b"]:
-    """One epoch: the transitions shuffled into full batches."""
-    count = len(start) // size
-    if count == 0:
-        raise ValueError(f"batch_size={size} exceeds the {len(start)} transitions; record more or lower it")
-    order = np.random.default_rng(seed).permutation(start)[: count * size]
-    return jnp.asarray(order.reshape(count, size), jnp.int32)
+@dataclasses.dataclass(frozen=True)
+class ShuffledChunks:
+    """Every training chunk once per epoch, in full batches (`rtc.training.trainer.Order`).
+
+    Args:
+        start: first transitions of the chunks.
+        batch_size: chunks per update.
+        seed: of the whole run.
+
+    Raises:
+        ValueError: the chunks are fewer than one batch.
+    """
+
+    start: Int[np.ndarray, " n"]
+    batch_size: int
+    seed: int
+
+    def __post_init__(self):
+        trainer.require_batch(len(self.start), self.batch_size)
+
+    @property
+    def updates(self) -> int:
+        return len(self.start) // self.batch_size
+
+    def calls(self, epoch: int) -> Iterator[tuple[Int[Array, "u b"], PRNGKeyArray]]:
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.start)
+        batches = order[: self.updates * self.batch_size].reshape(self.updates, self.batch_size)
+        key = jax.random.fold_in(jax.random.key(self.seed), epoch)
+        for first in range(0, self.updates, trainer.UPDATES_PER_CALL):
+            of_call = batches[first : first + trainer.UPDATES_PER_CALL]
+            yield jnp.asarray(of_call, jnp.int32), jax.random.fold_in(key, first)

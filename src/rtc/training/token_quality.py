@@ -57,11 +57,6 @@ def mean_majority(values: Int[np.ndarray, "n ..."]) -> float:
     return float(np.mean([np.bincount(column).max() / len(column) for column in columns.T]))
 
 
-def without_split(chunks: Chunks) -> Chunks:
-    """What compiled programs can take: without the split, whose sizes differ."""
-    return chunks._replace(training=np.zeros(1, int), held_out=np.zeros(1, int))
-
-
 def tokenizer_table(
     tokenizer: Tokenizer, parts: Mapping[str, Chunks], bound: Mapping[str, Bool[np.ndarray, " a"]]
 ) -> pd.DataFrame:
@@ -77,7 +72,7 @@ def tokenizer_table(
     """
     tokens, errors, size = [], [], tokenizer.config.action_chunk_size
     for level, chunks in parts.items():
-        start, small = held_out(chunks), without_split(chunks)
+        start, small = held_out(chunks), chunks.without_split()
         mask = jnp.asarray(bound[level])
         found, error = in_batches(lambda s, c=small, m=mask: _errors(tokenizer, _chunks_at(c, s, size), m), start)
         errors.append(error.mean(0))
@@ -107,7 +102,7 @@ def _predictions(
 
 def baseline_row(tokenizer: Tokenizer, chunks: Chunks) -> dict[str, str]:
     """Accuracy per layer of always guessing the commonest token of a place."""
-    small, size = without_split(chunks), tokenizer.config.action_chunk_size
+    small, size = chunks.without_split(), tokenizer.config.action_chunk_size
     encode = jax.jit(lambda s: (tokenizer.encode(_chunks_at(small, s, size)),))
     (tokens,) = in_batches(encode, held_out(chunks))
     layers = {f"L{layer}": f"{mean_majority(tokens[:, layer]):.3f}" for layer in range(tokens.shape[1])}
@@ -118,7 +113,7 @@ def policy_rows(
     name: str, policy: TokenPolicy, tokenizer: Tokenizer, chunks: Chunks, obs: Float[Array, "n o"]
 ) -> list[dict[str, str]]:
     """Accuracy and nats per token in every layer, no action committed."""
-    start, small, size = held_out(chunks), without_split(chunks), tokenizer.config.action_chunk_size
+    start, small, size = held_out(chunks), chunks.without_split(), tokenizer.config.action_chunk_size
     right, nats = in_batches(lambda s: _predictions(policy, tokenizer, _chunks_at(small, s, size), obs[s]), start)
     kinds = {"accuracy": right.mean((0, 2)), "nats": nats.mean((0, 2))}
     return [

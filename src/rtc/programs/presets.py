@@ -1,0 +1,77 @@
+"""What the training programs' command lines share: presets, and the levels that they name."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+
+from rtc.policies.checkpoints import level_slug
+from rtc.shared import commands
+from rtc.shared.validation import unknown
+from rtc.worlds.kinetix import levels
+from rtc.worlds.kinetix.levels import Level
+
+T = TypeVar("T")
+
+
+def parse(arguments: type[T], presets: Mapping[str, T], argv: Sequence[str] | None = None) -> T:
+    """Parses the command line over the defaults of the preset it names (`--preset`, first preset if absent).
+
+    Args:
+        arguments: a dataclass with a field `preset`.
+        presets: default values by preset name; flags override them one by one.
+        argv: arguments without the program's name; `sys.argv` if None.
+
+    Raises:
+        ValueError: there is no preset of this name.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    name = next(iter(presets))
+    for i, word in enumerate(argv):
+        if word == "--preset" and i + 1 < len(argv):
+            name = argv[i + 1]
+        elif word.startswith("--preset="):
+            name = word.partition("=")[2]
+    if name not in presets:
+        raise unknown("preset", name, presets)
+    return tyro.cli(arguments, default=presets[name], args=argv)
+
+
+def start(
+    arguments: type[T], presets: Mapping[str, T], run: Callable[[T], Any], argv: Sequence[str] | None = None
+) -> None:
+    """Parses the command line and runs it; users see the message of an expected error, no traceback."""
+    with commands.plain_errors():
+        run(parse(arguments, presets, argv))
+
+
+def expand(level_paths: Sequence[str]) -> tuple[str, ...]:
+    """Level paths with "all" replaced by the benchmark's levels."""
+    everything = [f"worlds/l/{name}.json" for name in levels.LEVEL_NAMES]
+    return tuple(path for given in level_paths for path in (everything if given == "all" else [given]))
+
+
+def load_levels(level_paths: Sequence[str]) -> dict[str, Level]:
+    """The levels by the name of their files, "all" standing for the benchmark's.
+
+    Raises:
+        ValueError: two levels have one name, so that one's files would overwrite the other's; or a file is faulty.
+        FileNotFoundError: no such level.
+    """
+    loaded: dict[str, Level] = {}
+    for path in expand(level_paths):
+        slug, level = level_slug(path), levels.load(path)
+        if slug in loaded and loaded[slug].sha256 != level.sha256:
+            raise ValueError(
+                f"level_paths has two levels named {level.name}, whose files would overwrite each other: "
+                "rename one of them, or give them run folders of their own"
+            )
+        loaded[slug] = level
+    return loaded
+
+
+def open_first(path: Path) -> None:
+    """The last line of a program: the one file to look at."""
+    print(f"open first: {path}")
