@@ -62,11 +62,6 @@ class TokenizerConfig:
         """Values that a token can take."""
         return self.cells ** (self.latent_dim // self.tokens_per_layer)
 
-    @property
-    def num_tokens(self) -> int:
-        """Tokens per chunk."""
-        return self.num_layers * self.tokens_per_layer
-
 
 # --- latent scalars and codes -------------------------------------------------------------------------------
 

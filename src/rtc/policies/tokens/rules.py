@@ -21,11 +21,9 @@ class Rule(Protocol):
     """A registered pytree; shapes: k layers of j tokens with v values.
 
     Attributes:
-        lossless: tokens have the law of the main model, or are its most probable ones.
         deterministic: no randomness is used.
     """
 
-    lossless: bool
     deterministic: bool
 
     def choose(self, key: Key[Array, " b"], logits: Logits) -> Tokens:
@@ -65,7 +63,7 @@ class Exact:
     tokens of a block are independent given the blocks before it, in both models, so each is verified by itself.
     """
 
-    lossless, deterministic = True, False
+    deterministic = False
 
     def choose(self, key: Key[Array, " b"], logits: Logits) -> Tokens:
         return draw(key, logits)
@@ -90,7 +88,7 @@ class Exact:
 class Greedy:
     """The most probable token everywhere: the same tokens as greedy autoregression."""
 
-    lossless, deterministic = True, True
+    deterministic = True
 
     def choose(self, key: Key[Array, " b"], logits: Logits) -> Tokens:
         return logits.argmax(-1)
@@ -114,7 +112,6 @@ class IndexDistance(Greedy):
 
     radius: Int[Array, ""]
     config: TokenizerConfig = field(metadata={"static": True})
-    lossless = False
 
     def verify(
         self, key: Key[Array, " b"], main: Logits, draft: Logits, tokens: Int[Array, "b l j"], first: int
@@ -137,7 +134,6 @@ class ActionDistance(Greedy):
 
     tolerance: Float[Array, ""]
     tokenizer: Tokenizer
-    lossless = False
 
     def verify(
         self, key: Key[Array, " b"], main: Logits, draft: Logits, tokens: Int[Array, "b l j"], first: int
