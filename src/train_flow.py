@@ -1,8 +1,10 @@
 """Trains flow policies on demonstrations: `python src/train_flow.py --config.run-path logs-expert/<run>`."""
 
-from rtc.programs.train_flow import PRESETS, Arguments, main, train
-
-__all__ = ["PRESETS", "Arguments", "train"]
+from rtc.shared import entry
 
 if __name__ == "__main__":
-    main()
+    entry.start("rtc.programs.train_flow")
+else:
+    from rtc.programs.train_flow import PRESETS, Arguments, train
+
+    __all__ = ["PRESETS", "Arguments", "train"]

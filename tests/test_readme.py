@@ -11,7 +11,6 @@ import compare_groups
 import eval_flow
 import generate_data
 import render_levels
-import report_training
 import run_delay_sweep
 import run_rsd
 import run_rsd_libero
@@ -20,8 +19,7 @@ import run_stepD_tail_v1
 import summarize_tail_v1
 import train_expert
 import train_flow
-import train_rsd
-from rtc.programs import bench_physics, bench_rsd, bench_tail_v1, check_physics
+from rtc.programs import bench_physics, bench_rsd, bench_tail_v1, check_physics, report_training, train_rsd
 from rtc.shared import files
 from rtc.study.study import StudyArguments
 

@@ -3,9 +3,9 @@
 import pytest
 from flax import nnx
 
-import report_training
 from model import FlowPolicy
 from rtc.policies import checkpoints, weights
+from rtc.programs import report_training
 from rtc.report import training as training_report
 from rtc.report.training import Shipped
 from rtc.study.statistics import wilson

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from rtc.programs import presets
-from rtc.shared import devices, paths
+from rtc.shared import commands, devices, paths
 from rtc.training import demonstrations, recipe, runs
 from rtc.training.demonstrations import DataConfig
 from rtc.worlds.kinetix import levels
@@ -23,7 +23,7 @@ class Arguments:
     config: DataConfig = dataclasses.field(default_factory=DataConfig)
     level_paths: tuple[str, ...] = ("worlds/l/grasp_easy.json",)
     """Levels to record: paths, names, or "all" for the benchmark's 12."""
-    recipe: Path | None = paths.ROOT / "worlds/demonstrations.toml"
+    recipe: Path | None = paths.shipped("worlds/demonstrations.toml")
     """What single levels need that differs from the defaults; flags win over it. None records all levels alike."""
     resume: bool = True
     """Continue a recording found in the folder; --no-resume starts afresh."""
@@ -56,7 +56,7 @@ def generate(args: Arguments) -> list[Path]:
             path = demonstrations.generate(env, slug, configs[slug], resume=args.resume, level_sha256=level.sha256)
             files.append(path)
             print(f"{path}: {demonstrations.load(path).summary()}")
-    presets.open_first(files[0].with_suffix(".json"))
+    commands.open_first(files[0].with_suffix(".json"))
     return files
 
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -42,7 +41,7 @@ def parse(arguments: type[T], presets: Mapping[str, T], argv: Sequence[str] | No
 def start(
     arguments: type[T], presets: Mapping[str, T], run: Callable[[T], Any], argv: Sequence[str] | None = None
 ) -> None:
-    """Parses the command line and runs it; users see the message of an expected error, no traceback."""
+    """Parses the command line over the presets and runs it."""
     with commands.plain_errors():
         run(parse(arguments, presets, argv))
 
@@ -70,8 +69,3 @@ def load_levels(level_paths: Sequence[str]) -> dict[str, Level]:
             )
         loaded[slug] = level
     return loaded
-
-
-def open_first(path: Path) -> None:
-    """The last line of a program: the one file to look at."""
-    print(f"open first: {path}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from rtc.programs import presets
-from rtc.shared import devices, paths
+from rtc.shared import commands, devices, paths
 from rtc.training import ppo_training, recipe, runs
 from rtc.training.expert import ExpertConfig
 from rtc.training.ppo_training import TrainConfig
@@ -26,7 +26,7 @@ class Arguments:
     """Levels to train on, one after the other: paths, names, or "all" for the benchmark's 12."""
     run_path: Path = Path("logs-expert/default")
     """Folder of the run."""
-    recipe: Path | None = paths.ROOT / "worlds/training.toml"
+    recipe: Path | None = paths.shipped("worlds/training.toml")
     """What single levels need that differs from the defaults; flags win over it. None trains all levels alike."""
     resume: bool = True
     """Continue a run found in the folder; --no-resume starts afresh."""
@@ -63,7 +63,7 @@ def train(args: Arguments) -> dict[str, float]:
             for seed, rate in ppo_training.train_seeds(env, shape, config, **options, facts=facts):
                 solve_rates[ppo_training.expert_name(slug, seed)] = rate
                 print(f"{slug}, seed {seed}: {rate:.1%} solved over the last {config.window} updates")
-    presets.open_first(args.run_path / "stats" / f"{next(iter(solve_rates))}.csv")
+    commands.open_first(args.run_path / "stats" / f"{next(iter(solve_rates))}.csv")
     return solve_rates
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from rtc.programs import presets
+from rtc.shared import commands
 from rtc.training import cloning, demonstrations, runs
 from rtc.training.cloning import CloningConfig
 
@@ -53,7 +54,7 @@ def train(args: Arguments) -> list[Path]:
             )
             policies.append(policy)
             print(f"{policy}.safetensors: {slug}, chunks of {config.model.action_chunk_size}")
-    presets.open_first(args.output_path / "stats" / f"{policies[0].name}.csv")
+    commands.open_first(args.output_path / "stats" / f"{policies[0].name}.csv")
     return policies
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from rtc.policies.checkpoints import level_slug
 from rtc.policies.tokens.rfsq import TokenizerConfig
-from rtc.programs import presets
 from rtc.report import rsd
 from rtc.shared import commands, runtime
 from rtc.study.protocols import rsd_arms
@@ -56,7 +55,7 @@ def train(args: Arguments) -> None:
     with claim(args.run_path, as_dict(args), True, may_differ=("levels",)):
         sections = train_all(args, demos, parts, facts)
     rsd.write_training(args.run_path, sections, started)
-    presets.open_first(args.run_path / "README.md")
+    commands.open_first(args.run_path / "README.md")
 
 
 def _facts(path: Path, data: Demonstrations, name: str) -> dict[str, Any]:
