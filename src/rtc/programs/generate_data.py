@@ -11,6 +11,8 @@ from rtc.training import demonstrations, recipe, runs
 from rtc.training.demonstrations import DataConfig
 from rtc.worlds.kinetix import levels
 
+RECIPE = paths.shipped("worlds/demonstrations.toml")
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
@@ -23,7 +25,7 @@ class Arguments:
     config: DataConfig = dataclasses.field(default_factory=DataConfig)
     level_paths: tuple[str, ...] = ("worlds/l/grasp_easy.json",)
     """Levels to record: paths, names, or "all" for the benchmark's 12."""
-    recipe: Path | None = paths.shipped("worlds/demonstrations.toml")
+    recipe: Path | None = RECIPE
     """What single levels need that differs from the defaults; flags win over it. None records all levels alike."""
     resume: bool = True
     """Continue a recording found in the folder; --no-resume starts afresh."""

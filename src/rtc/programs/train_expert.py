@@ -12,6 +12,8 @@ from rtc.training.expert import ExpertConfig
 from rtc.training.ppo_training import TrainConfig
 from rtc.worlds.kinetix import levels
 
+RECIPE = paths.shipped("worlds/training.toml")
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
@@ -26,7 +28,7 @@ class Arguments:
     """Levels to train on, one after the other: paths, names, or "all" for the benchmark's 12."""
     run_path: Path = Path("logs-expert/default")
     """Folder of the run."""
-    recipe: Path | None = paths.shipped("worlds/training.toml")
+    recipe: Path | None = RECIPE
     """What single levels need that differs from the defaults; flags win over it. None trains all levels alike."""
     resume: bool = True
     """Continue a run found in the folder; --no-resume starts afresh."""
