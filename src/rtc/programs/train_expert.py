@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from rtc.programs import presets
-from rtc.shared import commands, devices, paths
-from rtc.training import ppo_training, recipe, runs
+from rtc.shared import commands, devices, paths, toml
+from rtc.training import ppo_training, runs
 from rtc.training.expert import ExpertConfig
 from rtc.training.ppo_training import TrainConfig
 from rtc.worlds.kinetix import levels
@@ -48,7 +48,7 @@ def train(args: Arguments) -> dict[str, float]:
     """Trains what the arguments ask for; returns the solve rate by expert name."""
     config, preset = args.config, PRESETS[args.preset].config
     loaded = presets.load_levels(args.level_paths)
-    configs = {slug: recipe.for_level(args.recipe, level.name, config, preset) for slug, level in loaded.items()}
+    configs = {slug: toml.for_table(args.recipe, level.name, config, preset) for slug, level in loaded.items()}
     for of_level in configs.values():
         of_level.check_devices(devices.count())
     solve_rates = {}
