@@ -11,7 +11,7 @@ import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -59,6 +59,8 @@ class Level:
         env_params: physics constants and time limit.
         bound_actions: which of the six action dimensions drive anything in this level.
     """
+
+    kind: ClassVar[str] = "kinetix"
 
     name: str
     path: Path

@@ -9,6 +9,7 @@ from LIBERO's `libero/libero/benchmark/libero_suite_task_map.py`.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 from rtc.shared.validation import require_choice
 
@@ -33,6 +34,8 @@ class Suite:
         num_tasks: tasks in the suite.
         max_steps: steps after which an episode counts as failed, without the settling steps.
     """
+
+    kind: ClassVar[str] = "libero"
 
     name: str
     num_tasks: int

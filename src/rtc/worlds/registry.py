@@ -1,0 +1,124 @@
+"""Kinds of worlds by name. A kind is a module, imported when one of its worlds is first named.
+
+A world is written `kind:name`, as in "kinetix:grasp_easy"; without a kind it is a level of Kinetix, by name or by the
+path of its file. Another simulator is one module with the functions of `Kind` and one line: `register`.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from rtc.control.environment import Environment
+from rtc.shared.validation import unknown
+
+DEFAULT = "kinetix"
+_MODULES = {"kinetix": "rtc.worlds.kinetix.levels", "libero": "rtc.worlds.libero.worlds"}
+
+
+class World(Protocol):
+    """A place to act in. Worlds of one kind, name and content are equal.
+
+    Attributes:
+        kind: name of its kind.
+        name: what tables and checkpoints call it.
+    """
+
+    kind: str
+    name: str
+
+
+class BatchedWorld(World, Protocol):
+    """A world with an `Environment`.
+
+    Attributes:
+        sha256: hash of its content, however it was found.
+        bound_actions: which action dimensions drive anything.
+    """
+
+    sha256: str
+    bound_actions: Bool[np.ndarray, " a"]
+
+
+class Kind(Protocol):
+    """What a kind's module offers."""
+
+    def load(self, level: str | Path) -> World:
+        """The world of a name or a file. Raises ValueError or FileNotFoundError, with the fix."""
+        ...
+
+    def make_env(self, level: Any, physics: str, start_noise: float) -> Environment:
+        """It as a batch of environments. Raises ValueError where there is none with these settings."""
+        ...
+
+    def varying_observation_entries(self, level: Any) -> Int[np.ndarray, " v"]:
+        """Sorted indices of the observation entries that can change."""
+        ...
+
+
+def register(kind: str, module: str) -> None:
+    """Adds a kind of worlds.
+
+    Args:
+        kind: its name, the part before the colon.
+        module: dotted name of the module with the functions of `Kind`.
+
+    Raises:
+        ValueError: the name is taken by another module.
+    """
+    if _MODULES.setdefault(kind, module) != module:
+        raise ValueError(f"kind={kind!r} of worlds is {_MODULES[kind]} already; choose another name")
+
+
+def kinds() -> tuple[str, ...]:
+    """Names of the kinds."""
+    return tuple(_MODULES)
+
+
+def module_of(kind: str) -> str:
+    """Dotted name of a kind's module. Raises ValueError, with the closest name, for an unknown one."""
+    if kind not in _MODULES:
+        raise unknown("kind of world", kind, _MODULES)
+    return _MODULES[kind]
+
+
+def load(world: str | Path) -> World:
+    """The world that is meant: "grasp_easy", "kinetix:grasp_easy", "my/level.json", "libero:libero_goal".
+
+    Raises:
+        ValueError: an unknown kind or name, or a faulty file; names the fix.
+        FileNotFoundError: no such file.
+    """
+    kind, colon, name = str(world).partition(":")
+    if not colon or "/" in kind or Path(world).exists():
+        kind, name = DEFAULT, world
+    return _kind(kind).load(name)
+
+
+def make_env(world: BatchedWorld, physics: str = "fast", start_noise: float = 0.0) -> Environment:
+    """A world as a batch of environments.
+
+    Args:
+        world: from `load`.
+        physics: which of the kind's simulators; Kinetix has "fast" and "stock".
+        start_noise: how far an episode's key perturbs its start state; 0 for the published one.
+
+    Raises:
+        ValueError: the kind has no environment with these settings.
+    """
+    return _kind(_kind_of(world)).make_env(world, physics, start_noise)
+
+
+def varying_observation_entries(world: BatchedWorld) -> Int[np.ndarray, " v"]:
+    """Sorted indices of the observation entries that can change in this world; the others are constant."""
+    return _kind(_kind_of(world)).varying_observation_entries(world)
+
+
+def _kind_of(world: World) -> str:
+    return getattr(world, "kind", DEFAULT)
+
+
+def _kind(kind: str) -> Kind:
+    return importlib.import_module(module_of(kind))
