@@ -9,7 +9,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from rtc.shared import commands, entry, files, runtime
+from rtc.shared import commands, entry, files, launchers, runtime
+from rtc.shared.launchers import LauncherConfig, Task
 
 REPOSITORY = Path(__file__).parents[1]
 WITHOUT_SIDE_EFFECTS = """
@@ -128,3 +129,24 @@ def test_a_full_disk_names_the_file(monkeypatch, tmp_path):
 def test_the_last_line_names_a_file(capsys):
     commands.open_first(Path("exp_runs/study/summary.md"))
     assert capsys.readouterr().out == "open first: exp_runs/study/summary.md\n"
+
+
+def failing(error: BaseException) -> None:
+    raise error
+
+
+def test_a_task_that_fails_says_so_in_a_line_and_the_others_run(capsys):
+    done = []
+    tasks = [Task("first", failing, (ValueError("field=3 is too large"),)), Task("second", done.append, (2,))]
+    with pytest.raises(ChildProcessError, match=r"1 of 2 tasks failed.*\nfirst: field=3 is too large"):
+        launchers.run_all(tasks, LauncherConfig())
+    assert done == [2]
+    assert capsys.readouterr().err == "error: field=3 is too large\n"
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), KeyboardInterrupt()])
+def test_what_ends_the_program_ends_its_tasks(error):
+    done = []
+    with pytest.raises(type(error)):
+        launchers.run_all([Task("first", failing, (error,)), Task("second", done.append, (2,))], LauncherConfig())
+    assert done == []

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
+# Bad input, files that are not there or cannot be written, numbers that are not finite, a machine that is too small.
+EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError)
 _SETUP = "set up the environment with `. exp/setup_env.sh` in the repository's root, which also puts it on PATH"
 
 
@@ -52,7 +54,7 @@ def plain_errors() -> Iterator[None]:
         if (error.name or "").partition(".")[0] == "rtc":
             raise
         raise SystemExit(f"error: {sys.executable} lacks the package {error.name!r}: {_SETUP}") from error
-    except (ValueError, OSError, FloatingPointError, MemoryError) as error:
+    except EXPECTED as error:
         raise SystemExit(f"error: {str(error) or type(error).__name__}") from error
 
 

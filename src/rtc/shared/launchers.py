@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
-from rtc.shared.entry import how_to_install
+from rtc.shared.entry import EXPECTED, how_to_install
 from rtc.shared.validation import require_choice, require_int
 
 Kind = Literal["local", "submitit"]
@@ -76,6 +76,11 @@ def _run_here(tasks: Sequence[Task], config: LauncherConfig) -> list[tuple[str, 
         print(f"== {task.name} (task {number + 1} of {len(tasks)})")
         try:
             task.function(*task.arguments)
+        except BrokenPipeError:  # nobody reads what is printed: no failure of the task
+            raise
+        except EXPECTED as error:
+            print(f"error: {error}", file=sys.stderr)
+            failures.append((task.name, str(error)))
         except Exception as error:
             traceback.print_exc()
             failures.append((task.name, f"{type(error).__name__}: {error}"))
