@@ -50,17 +50,16 @@ def test_help_names_every_command(capsys):
     assert all(f"exp-delta {command}" in shown for command in console.COMMANDS)
 
 
-def test_a_wheel_holds_levels_studies_and_the_policy_of_tail_v1():
-    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
-    places = wheel["force-include"]
-    assert wheel["packages"] == ["src/rtc"]
-    assert {target for source, target in places.items() if source.startswith("src/")} == {"eval_flow.py", "model.py"}
+def test_a_wheel_holds_levels_and_the_policy_of_tail_v1_and_no_generic_modules():
+    targets = PROJECT["tool"]["hatch"]["build"]["targets"]
+    held, places = targets["wheel"]["only-include"], targets["wheel"]["sources"]
+    assert {path for path in held if path.startswith("src/")} == {"src/rtc", "src/eval_flow.py", "src/model.py"}
+    assert places["src"] == ""
     for folder in ("worlds", "logs-bc/grasp_easy_h4"):
-        # As rtc.shared.paths.shipped looks for it.
-        assert places[folder] == f"rtc/data/{folder}"
+        assert folder in held
+        assert places[folder] == f"rtc/data/{folder}"  # as rtc.shared.paths.shipped looks for it
         assert any((REPOSITORY / folder).iterdir())
-    source = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
-    assert all(any(f"/{place}".startswith(kept) for kept in source) for place in places)
+    assert all(any(f"/{path}".startswith(kept) for kept in targets["sdist"]["include"]) for path in held)
 
 
 def test_the_console_command_is_declared():
