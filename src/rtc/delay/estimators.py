@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,10 @@ NONE_YET = -1
 History = Int[Array, " m"]
 
 
+@runtime_checkable
 class Estimator(Protocol):
+    """What the controller asks of an estimator; see the module."""
+
     def init(self) -> PyTree: ...
 
     def estimate(self, history: PyTree, true_delay: Int[Array, ""]) -> Int[Array, ""]: ...
@@ -153,17 +156,17 @@ KINDS: Mapping[str, type[Oracle | Fixed | WindowMax | Ewma]] = MappingProxyType(
 class EstimatorConfig:
     """Choice of delay estimator.
 
-    What is not given is None and takes the default that is said here. A field that the kind does not read must not be
-    given. Choices are equal if their kinds and what these read are.
+    None stands for what was not given; each entry says what holds then. A field that the kind does not read must not
+    be given. Choices are equal if their kinds and what these read are.
 
     Attributes:
         kind: `oracle` (the true delay), `fixed` (`delay`), `window_max` (largest of the last `window` delays),
             `quantile` (their `q`-quantile) or `ewma` (smoothed delay plus `k` smoothed deviations).
-        delay: planned delay of `fixed`, in ticks. Default 0.
-        window: length of the window of `window_max` and `quantile`, in queries. Default 10.
-        initial: delay that `window_max`, `quantile` and `ewma` assume before any has been seen, in ticks. Default 1.
-        q: the quantile of `quantile`, between 0 and 1. Default 0.95.
-        k: deviations that `ewma` adds to the mean. Default 4.0.
+        delay: planned delay of `fixed`, in ticks. None is 0.
+        window: length of the window of `window_max` and `quantile`, in queries. None is 10.
+        initial: delay that `window_max`, `quantile` and `ewma` assume before any has been seen, in ticks. None is 1.
+        q: the quantile of `quantile`, between 0 and 1. None is 0.95.
+        k: deviations that `ewma` adds to the mean. None is 4.0.
 
     Raises:
         ValueError: a field is out of range or has no effect with this kind.

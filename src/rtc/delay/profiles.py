@@ -26,38 +26,38 @@ _NEED_SPIKES = ("d_spike", "p_burst_end", "drop_spike_prob")
 class DelayProfileConfig:
     """A distribution of inference delay, in control ticks, and the tail control applied to it.
 
-    What is not given is None and takes the default that is said here. A field that the mode does not read must not be
-    given. Profiles are equal if their laws and tail controls are.
+    None stands for what was not given; each entry says what holds then. A field that the mode does not read must not
+    be given. Profiles are equal if their laws and tail controls are.
 
     Attributes:
         mode: `fixed` always takes `fixed_delay`; `mixture` draws from `base_delays`, or with probability `p_spike`
             takes `d_spike`; `markov` does so in bursts (Gilbert-Elliott): every query of a burst is a spike;
             `lognormal` and `pareto` draw latencies in ms; `trace` takes measured ones. A latency takes
             ceil(latency_ms / dt_ms) ticks.
-        fixed_delay: delay of mode `fixed`. Default 0.
-        p_spike: probability of a spike (mode `mixture`). Default 0.0.
-        d_spike: delay of a spike (modes `mixture` and `markov`). Default 0.
-        base_delays: delays of the base distribution (modes `mixture` and `markov`). Default 0.
-        base_probs: their probabilities; they must sum to 1. Default 1.0.
-        p_burst_start: probability that a burst starts at a query outside one (mode `markov`). Default 0.0.
-        p_burst_end: probability that a query after one in a burst is outside it (mode `markov`). Default 1.0.
-        median_ms: median of mode `lognormal`. Default 30.0.
-        sigma: standard deviation of the latency's logarithm (mode `lognormal`). Default 0.5.
-        scale_ms: least latency of mode `pareto`. Default 15.0.
-        alpha: tail index of mode `pareto`: P(latency > x) = (scale_ms / x)^alpha. Default 1.5.
+        fixed_delay: delay of mode `fixed`. None is 0.
+        p_spike: probability of a spike (mode `mixture`). None is 0.0.
+        d_spike: delay of a spike (modes `mixture` and `markov`). None is 0.
+        base_delays: delays of the base distribution (modes `mixture` and `markov`). None is 0.
+        base_probs: their probabilities; they must sum to 1. None is 1.0.
+        p_burst_start: probability that a burst starts at a query outside one (mode `markov`). None is 0.0.
+        p_burst_end: probability that a query after one in a burst is outside it (mode `markov`). None is 1.0.
+        median_ms: median of mode `lognormal`. None is 30.0.
+        sigma: standard deviation of the latency's logarithm (mode `lognormal`). None is 0.5.
+        scale_ms: least latency of mode `pareto`. None is 15.0.
+        alpha: tail index of mode `pareto`: P(latency > x) = (scale_ms / x)^alpha. None is 1.5.
         trace_path: CSV file with a column `latency_ms` (mode `trace`, which needs it).
-        trace_scale: factor on the measured latencies: a slower network or machine (mode `trace`). Default 1.0.
+        trace_scale: factor on the measured latencies: a slower network or machine (mode `trace`). None is 1.0.
         trace_order: `resample` draws rows independently; `replay` keeps their order, so bursts stay bursts, from a
-            start that is random per episode (mode `trace`). Default resample.
-        dt_ms: length of a control tick in milliseconds (modes `lognormal`, `pareto` and `trace`). Default 1000 / 30.
-        tail_cap: upper bound put on every delay (ideal tail control, at no cost). Default: the tail is left alone.
-        drop_spike_prob: probability that a spike is replaced by a draw from the base distribution. Default 0.0.
+            start that is random per episode (mode `trace`). None is resample.
+        dt_ms: length of a control tick in milliseconds (modes `lognormal`, `pareto` and `trace`). None is 1000 / 30.
+        tail_cap: upper bound put on every delay (ideal tail control, at no cost). None leaves the tail alone.
+        drop_spike_prob: probability that a spike is replaced by a draw from the base distribution. None is 0.0.
         hedge: every query is sent that many times and the first answer counts; costs as many times the inference.
-            Default 1.
+            None is 1.
         deadline: a query that has not returned after this many ticks is abandoned and launched anew on the current
-            observation; an abandoned query costs as much as any other. Default: it is waited for.
+            observation; an abandoned query costs as much as any other. None waits.
         anytime: a query returns after this many ticks at the latest, with as many flow steps as there was time for.
-            Default: it returns when it is done.
+            None lets it finish.
 
     Raises:
         ValueError: a field is out of range or has no effect with this mode, or no query would ever return.
