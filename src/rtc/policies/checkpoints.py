@@ -1,8 +1,7 @@
 """Flow-policy checkpoints: found by run, epoch and level, and checked when they are loaded.
 
-A checkpoint `<name>` is two files. `<name>.safetensors` holds the weights, named by their parameter paths as
-in "mlp_stack/0/token_mix_in/kernel". `<name>.json`, written last, holds the format version, the configuration
-and dimensions of the model, the hash of the weights file and the caller's metadata.
+The files are those of `rtc.policies.weights`; the header has the model's configuration and dimensions and the
+caller's metadata.
 
 The published benchmark's checkpoints are pickles (`<name>.pkl`). A pickle can run any code when it is loaded,
 so they go through an unpickler that can build arrays and dictionaries and nothing else.
@@ -11,32 +10,22 @@ so they go through an unpickler that can build arrays and dictionaries and nothi
 import contextlib
 import dataclasses
 import hashlib
-import json
 import warnings
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
-from pathlib import Path, PurePath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-import safetensors.numpy
 from flax import nnx
-from safetensors import SafetensorError
 
-from rtc.policies import pickles
+from rtc.policies import pickles, weights
 from rtc.policies.flow import FlowPolicy
 from rtc.policies.mixer import ModelConfig
-from rtc.shared.files import atomic_write
 from rtc.shared.paths import level_name, shipped
 
-_VERSION = 1
-_WEIGHTS, _HEADER, _PICKLE = ".safetensors", ".json", ".pkl"
+_PICKLE = ".pkl"
 # Matters in training only, so a requested configuration may change it: this is how a policy is fine-tuned.
 _TRAINING_FIELDS = ("simulated_delay",)
-
-Parameters = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +33,7 @@ class _Checkpoint:
     """What the files hold, before it is checked against what was asked for."""
 
     path: Path
-    parameters: Parameters
+    parameters: weights.Arrays
     config: ModelConfig
     obs_dim: int
     action_dim: int
@@ -65,24 +54,12 @@ def save_policy(path: str | Path, policy: FlowPolicy, metadata: Mapping[str, Any
     Raises:
         ValueError: the weights do not have the shapes of `policy.config`, or JSON cannot hold `metadata`.
     """
-    path = _with_suffix(path, _WEIGHTS)
-    parameters = _flatten(nnx.to_pure_dict(nnx.state(policy)))
-    _check_parameters(path, parameters, _abstract(policy.obs_dim, policy.action_dim, policy.config))
-    weights = safetensors.numpy.save({name: np.asarray(value, order="C") for name, value in parameters.items()})
-    header = {
-        "version": _VERSION,
-        "config": dataclasses.asdict(policy.config),
-        "obs_dim": policy.obs_dim,
-        "action_dim": policy.action_dim,
-        "sha256": hashlib.sha256(weights).hexdigest(),
-        "metadata": dict(metadata),
-    }
-    try:
-        text = json.dumps(header, indent=2, default=_plain)
-    except TypeError as error:
-        raise ValueError(f"the metadata of {path} cannot be written as JSON: {error}") from error
-    atomic_write(path, weights)
-    atomic_write(path.with_suffix(_HEADER), text + "\n")
+    path = _name(path)
+    leaves = jax.tree_util.tree_leaves_with_path(nnx.to_pure_dict(nnx.state(policy)))
+    arrays = {weights.slashed(key): leaf for key, leaf in leaves}
+    weights.check_arrays(path, arrays, _abstract(policy.obs_dim, policy.action_dim, policy.config))
+    sizes = {"config": dataclasses.asdict(policy.config), "obs_dim": policy.obs_dim, "action_dim": policy.action_dim}
+    weights.write(path, policy, {**sizes, "metadata": dict(metadata)})
 
 
 def load_policy(
@@ -107,14 +84,8 @@ def load_policy(
     config = config or checkpoint.config
     _check_config(checkpoint, config)
     _check_dimensions(checkpoint, obs_dim, action_dim)
-    abstract = _abstract(obs_dim, action_dim, config)
-    _check_parameters(path, checkpoint.parameters, abstract)
-    graph, state = nnx.split(abstract)
-    weights = jax.tree_util.tree_map_with_path(
-        lambda key, _: jnp.asarray(checkpoint.parameters[_name(key)]), nnx.to_pure_dict(state)
-    )
-    nnx.replace_by_pure_dict(state, weights)
-    return nnx.merge(graph, state), checkpoint.metadata
+    policy = weights.filled(path, checkpoint.parameters, _abstract(obs_dim, action_dim, config))
+    return policy, checkpoint.metadata
 
 
 def sha256(path: str | Path) -> str:
@@ -138,7 +109,7 @@ def list_epochs(run_path: str | Path) -> list[int]:
     """
     run = _run(run_path)
     if not run.is_dir():
-        raise _not_found("run", run, (p.name for p in _list(run.parent) if p.is_dir()))
+        raise weights.not_found("run", run, (p.name for p in _list(run.parent) if p.is_dir()))
     return sorted(int(p.name) for p in run.iterdir() if p.name.isdecimal() and (p / "policies").is_dir())
 
 
@@ -163,7 +134,7 @@ def policy_path(run_path: str | Path, level_path: str | Path, step: int = -1) ->
     if step < 0 and -step <= len(epochs):
         step = epochs[step]
     if step not in epochs:
-        raise _not_found("epoch", run / str(step), map(str, epochs))
+        raise weights.not_found("epoch", run / str(step), map(str, epochs))
     return _find(run / str(step) / "policies" / level_slug(level_path))
 
 
@@ -218,80 +189,32 @@ def first_policy_path(run_path: str | Path, level_path: str | Path) -> Path:
 
 def _find(path: Path) -> Path:
     """The weights file that `path` names, with or without its suffix."""
-    suffixes = (_WEIGHTS, _PICKLE)
-    candidates = [path] if path.suffix in suffixes else [_with_suffix(path, suffix) for suffix in suffixes]
+    suffixes = (weights.WEIGHTS, _PICKLE)
+    candidates = [path] if path.suffix in suffixes else [weights.with_suffix(path, suffix) for suffix in suffixes]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise _not_found("checkpoint", path, (p.name for p in _list(path.parent) if p.suffix in suffixes))
+    raise weights.not_found("checkpoint", path, (p.name for p in _list(path.parent) if p.suffix in suffixes))
 
 
-def _with_suffix(path: str | Path, suffix: str) -> Path:
-    # Not Path.with_suffix: it would cut a name such as "v1.2" short.
-    return Path(f"{str(path).removesuffix(suffix)}{suffix}")
+def _name(path: str | Path) -> Path:
+    """A checkpoint without its suffix."""
+    return Path(str(path).removesuffix(weights.WEIGHTS))
 
 
 def _list(directory: Path) -> list[Path]:
     return [p for p in directory.iterdir() if not p.name.startswith(".")] if directory.is_dir() else []
 
 
-def _not_found(kind: str, path: Path, available: Iterable[str]) -> FileNotFoundError:
-    names = sorted(available, key=lambda name: (len(name), name) if name.isdecimal() else (0, name))
-    close = get_close_matches(path.name, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    there = f"{path.parent} has: {', '.join(names)}" if names else f"there is none in {path.parent}"
-    return FileNotFoundError(f"no {kind} {str(path)!r}; {hint}{there}")
-
-
 # --- our format ---------------------------------------------------------------------------------------------
 
 
 def _read_safetensors(path: Path) -> _Checkpoint:
-    header, data = _read_header(path), path.read_bytes()
-    fix = "restore both files (git checkout, or copy them again) or train the policy again"
-    if hashlib.sha256(data).hexdigest() != header["sha256"]:
-        raise ValueError(
-            f"{path} is truncated, damaged or from another save than {path.with_suffix(_HEADER).name}; {fix}"
-        )
-    try:
-        parameters = safetensors.numpy.load(data)
-        config = ModelConfig(**header["config"])
-    except (SafetensorError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); {fix}") from error
-    return _Checkpoint(path, parameters, config, header["obs_dim"], header["action_dim"], header["metadata"])
-
-
-def _read_header(weights: Path) -> dict[str, Any]:
-    path = weights.with_suffix(_HEADER)
-    if not path.is_file():
-        raise FileNotFoundError(f"no {str(path)!r}, which belongs to {weights.name}; copy it as well or train again")
-    fix = "restore it (git checkout, or copy it again) or train the policy again"
-    try:
-        header = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is truncated or damaged ({error}); {fix}") from error
-    kinds = {
-        "version": int,
-        "config": dict,
-        "obs_dim": int,
-        "action_dim": int,
-        "sha256": str,
-        "metadata": dict,
-    }
-    for field, kind in kinds.items():
-        if not isinstance(header, dict) or not isinstance(header.get(field), kind):
-            raise ValueError(f"{path} does not describe a checkpoint: it has no valid {field!r}; {fix}")
-    if header["version"] != _VERSION:
-        raise ValueError(f"{path} has format version {header['version']}, this code reads {_VERSION}; update the code")
-    return header
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.generic | np.ndarray | jax.Array):
-        return np.asarray(value).tolist()
-    if isinstance(value, PurePath):
-        return str(value)
-    raise TypeError(f"{value!r} is a {type(value).__name__}")
+    fields = {"config": dict, "obs_dim": int, "action_dim": int, "metadata": dict}
+    header = weights.read_header(_name(path), fields)
+    arrays = weights.read_arrays(_name(path), header)
+    config = weights.sizes(_name(path), lambda: ModelConfig(**header["config"]))
+    return _Checkpoint(path, arrays, config, header["obs_dim"], header["action_dim"], header["metadata"])
 
 
 # --- checks -------------------------------------------------------------------------------------------------
@@ -300,14 +223,6 @@ def _plain(value: object) -> object:
 def _abstract(obs_dim: int, action_dim: int, config: ModelConfig) -> FlowPolicy:
     """A policy of shapes and dtypes, without weights."""
     return nnx.eval_shape(lambda: FlowPolicy(obs_dim=obs_dim, action_dim=action_dim, config=config, rngs=nnx.Rngs(0)))
-
-
-def _name(key: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(key, simple=True, separator="/")
-
-
-def _flatten(tree: Any) -> dict[str, Any]:
-    return {_name(key): leaf for key, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _check_config(checkpoint: _Checkpoint, wanted: ModelConfig) -> None:
@@ -330,23 +245,6 @@ def _check_dimensions(checkpoint: _Checkpoint, obs_dim: int, action_dim: int) ->
             )
 
 
-def _check_parameters(path: Path, parameters: Mapping[str, Any], abstract: FlowPolicy) -> None:
-    """Raises ValueError naming the first parameter that is missing, unexpected or of another kind."""
-    expected = _flatten(nnx.to_pure_dict(nnx.state(abstract)))
-    for name, want in expected.items():
-        if name not in parameters:
-            problem = f"parameter {name!r} is missing"
-        elif parameters[name].shape != want.shape:
-            problem = f"parameter {name!r} has shape {parameters[name].shape}, expected {want.shape}"
-        elif parameters[name].dtype != want.dtype:
-            problem = f"parameter {name!r} has dtype {parameters[name].dtype}, expected {want.dtype}"
-        else:
-            continue
-        raise ValueError(f"{path}: {problem}; the weights do not belong to {abstract.config}")
-    if unexpected := [name for name in parameters if name not in expected]:
-        raise ValueError(f"{path}: unexpected parameter {unexpected[0]!r}; {abstract.config} does not have it")
-
-
 # --- the published pickle format ----------------------------------------------------------------------------
 
 
@@ -359,7 +257,7 @@ def _read_pickle(path: Path) -> _Checkpoint:
         raise ValueError(f"{path} is not a flow policy: {error}; choose another file") from error
 
 
-def _infer_sizes(parameters: Parameters) -> tuple[ModelConfig, int, int]:
+def _infer_sizes(parameters: weights.Arrays) -> tuple[ModelConfig, int, int]:
     """Configuration, obs_dim and action_dim that the shapes of the weights imply."""
 
     def shape(name: str) -> tuple[int, int]:

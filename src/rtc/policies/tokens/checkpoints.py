@@ -1,28 +1,25 @@
-"""Checkpoints of tokenizers and token policies: weights in safetensors, sizes and facts in JSON beside them."""
+"""Checkpoints of tokenizers and token policies, in the files of `rtc.policies.weights`."""
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import jax
-import safetensors.numpy
 from flax import nnx
 
-from rtc.policies import weights as training
+from rtc.policies import weights
 from rtc.policies.tokens.policy import TokenModelConfig, TokenPolicy
 from rtc.policies.tokens.rfsq import Tokenizer, TokenizerConfig
-from rtc.shared.files import atomic_write
 
-_VERSION = 1
+T = TypeVar("T")
 _KINDS = {Tokenizer: "tokenizer", TokenPolicy: "token policy"}
 
 
 def exists(path: Path) -> bool:
     """Whether a complete checkpoint is there; its JSON is written last."""
-    return path.with_suffix(".json").exists()
+    return weights.with_suffix(path, weights.HEADER).exists()
 
 
 def save(path: Path, model: Tokenizer | TokenPolicy, facts: Mapping[str, Any]) -> None:
@@ -33,16 +30,8 @@ def save(path: Path, model: Tokenizer | TokenPolicy, facts: Mapping[str, Any]) -
         model: what to write.
         facts: anything JSON can hold.
     """
-    weights = safetensors.numpy.save(training.tensors(nnx.to_pure_dict(nnx.state(model))))
-    header = {
-        "version": _VERSION,
-        "kind": _KINDS[type(model)],
-        **_sizes(model),
-        "sha256": hashlib.sha256(weights).hexdigest(),
-        "facts": dict(facts),
-    }
-    atomic_write(path.with_suffix(".safetensors"), weights)
-    training.write_json(path.with_suffix(".json"), header)
+    header = {"kind": _KINDS[type(model)], **_sizes(model), "facts": dict(facts)}
+    weights.write(path, model, header, jax.tree_util.keystr)
 
 
 def _sizes(model: Tokenizer | TokenPolicy) -> dict[str, Any]:
@@ -80,8 +69,8 @@ def load_tokenizer(path: Path) -> Tokenizer:
         ValueError: the file is damaged or holds something else.
     """
     header = _header(path, "tokenizer")
-    config = TokenizerConfig(**header["config"])
-    return _filled(path, header, nnx.eval_shape(lambda: Tokenizer(config, nnx.Rngs(0))))
+    config = weights.sizes(path, lambda: TokenizerConfig(**header["config"]))
+    return _filled(path, header, lambda: Tokenizer(config, nnx.Rngs(0)))
 
 
 def load_policy(path: Path) -> TokenPolicy:
@@ -91,29 +80,24 @@ def load_policy(path: Path) -> TokenPolicy:
         FileNotFoundError: no such checkpoint.
         ValueError: the file is damaged or holds something else.
     """
-    header = _header(path, "token policy")
-    tokens = TokenizerConfig(**header["tokens"])
-    config = TokenModelConfig(**{**header["config"], "blocks": tuple(header["config"]["blocks"])})
-    obs_dim = header["obs_dim"]
-    abstract = nnx.eval_shape(lambda: TokenPolicy(obs_dim=obs_dim, tokens=tokens, config=config, rngs=nnx.Rngs(0)))
-    return _filled(path, header, abstract)
+    header = _header(path, "token policy", {"tokens": dict, "obs_dim": int})
+    config, obs_dim = header["config"], header["obs_dim"]
+    config = weights.sizes(path, lambda: TokenModelConfig(**{**config, "blocks": tuple(config["blocks"])}))
+    tokens = weights.sizes(path, lambda: TokenizerConfig(**header["tokens"]))
+    return _filled(path, header, lambda: TokenPolicy(obs_dim=obs_dim, tokens=tokens, config=config, rngs=nnx.Rngs(0)))
 
 
-def _header(path: Path, kind: str | None = None) -> dict[str, Any]:
-    file = path.with_suffix(".json")
-    if not file.exists():
-        there = sorted(str(found.with_suffix("")) for found in path.parent.glob("*.json"))
-        raise FileNotFoundError(f"no checkpoint {path}; there are {', '.join(there) or 'none in this folder'}")
-    header = json.loads(file.read_text())
-    if header.get("version") != _VERSION or kind not in (None, header["kind"]):
-        raise ValueError(f"{file} does not describe a {kind}: train it again with exp/train_rsd.py")
-    return header
+def _header(path: Path, kind: str | None = None, fields: Mapping[str, type] = MappingProxyType({})) -> dict[str, Any]:
+    if not exists(path):
+        raise weights.not_found("checkpoint", path, (found.stem for found in path.parent.glob("*.json")))
+    header = weights.read_header(path, {"kind": str, "config": dict, "facts": dict})
+    if kind not in (None, header["kind"]):
+        file = weights.with_suffix(path, weights.HEADER)
+        raise ValueError(f"{file} does not describe a {kind} but a {header['kind']}: choose another file")
+    return weights.read_header(path, fields) if fields else header
 
 
-def _filled(path: Path, header: Mapping[str, Any], abstract: Any) -> Any:
-    file = path.with_suffix(".safetensors")
-    if hashlib.sha256(file.read_bytes()).hexdigest() != header["sha256"]:
-        raise ValueError(f"{file} is damaged: its hash is not the one in its JSON; restore it or train again")
-    graph, state = nnx.split(abstract)
-    nnx.replace_by_pure_dict(state, training.load_tree(file, nnx.to_pure_dict(state)))
-    return jax.tree.map(lambda leaf: leaf, nnx.merge(graph, state))
+def _filled(path: Path, header: Mapping[str, Any], make: Callable[[], T]) -> T:
+    arrays = weights.read_arrays(path, header)
+    model = weights.filled(path, arrays, nnx.eval_shape(make), jax.tree_util.keystr)
+    return jax.tree.map(lambda leaf: leaf, model)
