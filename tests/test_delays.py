@@ -1,23 +1,17 @@
-"""Delay profiles: validation, the laws they sample, and what their streams depend on."""
+"""The laws of delay: what they sample, what their streams depend on, and the deadline that none of them meets."""
 
 import dataclasses
-import hashlib
-import json
-import warnings
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-import tyro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtc.delay import DelayProfileConfig, EstimatorConfig, laws, profiles, read_trace, sampling
-from rtc.delay.estimators import KINDS
+from rtc.delay import DelayProfileConfig, laws, profiles, sampling
 
 TABLE = {"mode": "mixture", "base_delays": (0, 1, 3), "base_probs": (0.7, 0.2, 0.1), "p_spike": 0.05, "d_spike": 9}
 MIXTURE = DelayProfileConfig(**TABLE)
@@ -220,125 +214,6 @@ def test_profiles_of_one_shape_share_their_structure():
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"mode": "mixtur"}, "mode='mixtur' is unknown; did you mean 'mixture'"),
-        ({**TABLE, "base_probs": (0.7, 0.2, 0.2)}, "sum to 1.1: they must sum to 1"),
-        ({**TABLE, "base_probs": (1.2, -0.1, -0.1)}, "base_probs entry=1.2 must be"),
-        ({**TABLE, "base_probs": (0.5, 0.6, -0.1)}, "base_probs entry=-0.1 must be"),
-        ({**TABLE, "base_probs": (float("nan"), 0.5, 0.5)}, "base_probs entry=nan must be"),
-        ({**TABLE, "base_probs": (0.5, 0.5)}, "base_probs has 2 entries and base_delays 3"),
-        ({**TABLE, "base_delays": (), "base_probs": ()}, "base_delays=.* is empty"),
-        ({**TABLE, "base_delays": (0, -1, 2)}, "base_delays entry=-1"),
-        ({**TABLE, "base_delays": (0, 1.5, 2)}, "base_delays entry=1.5"),
-        ({**TABLE, "base_delays": (0, True, 2)}, "base_delays entry=True"),
-        ({**TABLE, "p_spike": 1.5}, "p_spike=1.5"),
-        ({**TABLE, "d_spike": -4}, "d_spike=-4"),
-        ({"fixed_delay": -1}, "fixed_delay=-1"),
-        ({"fixed_delay": 2**32}, "fixed_delay=4294967296"),
-        ({"tail_cap": -2}, "tail_cap=-2"),
-        ({"tail_cap": 2**40}, "tail_cap=1099511627776"),
-        ({"mode": "pareto", "dt_ms": 0.0}, "dt_ms=0.0 must be positive"),
-        ({"mode": "lognormal", "dt_ms": float("inf")}, "dt_ms=inf must be positive"),
-        ({"mode": "trace", "trace_path": "t.csv", "dt_ms": float("nan")}, "dt_ms=nan must be positive"),
-        ({"mode": "trace", "trace_path": "t.csv", "trace_order": "resampel"}, "did you mean 'resample'"),
-        ({"mode": "trace", "trace_path": "t.csv", "trace_scale": 0.0}, "trace_scale=0.0 must be positive"),
-        ({"mode": "trace"}, "trace_path=None"),
-        ({"mode": "markov", "p_burst_start": 0.0, "p_burst_end": 0.0}, "needs one of them above 0"),
-        ({"mode": "markov", "p_burst_start": 2.0}, "p_burst_start=2.0"),
-        ({"mode": "lognormal", "sigma": -1.0}, "sigma=-1.0"),
-        ({"mode": "lognormal", "median_ms": 0.0}, "median_ms=0.0 must be positive"),
-        ({"mode": "pareto", "scale_ms": -1.0}, "scale_ms=-1.0 must be positive"),
-        ({"mode": "pareto", "alpha": 0.0}, "alpha=0.0 must be positive"),
-        ({**TABLE, "drop_spike_prob": 1.5}, "drop_spike_prob=1.5"),
-        ({"hedge": 0}, "hedge=0"),
-        ({"deadline": 0}, "deadline=0"),
-        ({"anytime": -1}, "anytime=-1"),
-    ],
-)
-def test_bad_profiles_are_refused(given, message):
-    with pytest.raises(ValueError, match=message):
-        DelayProfileConfig(**given)
-
-
-# Of every field of a law, a value that is in order.
-IN_ORDER = {
-    "fixed_delay": 1,
-    "p_spike": 0.1,
-    "d_spike": 2,
-    "base_delays": (1,),
-    "base_probs": (1.0,),
-    "p_burst_start": 0.1,
-    "p_burst_end": 0.5,
-    "median_ms": 40.0,
-    "sigma": 0.3,
-    "scale_ms": 20.0,
-    "alpha": 2.0,
-    "trace_path": "latencies.csv",
-    "trace_scale": 2.0,
-    "trace_order": "replay",
-    "dt_ms": 20.0,
-}
-
-
-@pytest.mark.parametrize("mode", laws.LAWS)
-def test_a_field_that_the_mode_ignores_is_an_error_that_names_the_modes_that_read_it(mode):
-    law = laws.LAWS[mode]
-    own = {field.name: IN_ORDER[field.name] for field in dataclasses.fields(law)}
-    assert DelayProfileConfig(mode=mode, **own).law == law(**own)
-    for name in IN_ORDER.keys() - own.keys():
-        readers = [other for other, it in laws.LAWS.items() if name in {field.name for field in dataclasses.fields(it)}]
-        with pytest.raises(ValueError, match=f"{name}=.* has no effect with mode='{mode}'") as refused:
-            DelayProfileConfig(mode=mode, **own, **{name: IN_ORDER[name]})
-        assert all(f"'{reader}'" in str(refused.value) for reader in readers)
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"p_spike": 0.2, "d_spike": 4}, "p_spike=0.2 has no effect with mode='fixed': set mode to 'mixture'"),
-        ({"trace_path": "t.csv"}, "trace_path='t.csv' has no effect with mode='fixed': set mode to 'trace'"),
-        ({"mode": "pareto", "drop_spike_prob": 0.5}, "only modes mixture and markov have spikes"),
-        ({"mode": "mixture", "d_spike": 4}, "d_spike=4 has no effect without spikes: give p_spike"),
-        ({"mode": "mixture", "drop_spike_prob": 0.5}, "drop_spike_prob=0.5 has no effect without spikes"),
-        ({"mode": "markov", "d_spike": 4, "p_burst_end": 0.5}, "without spikes: give p_burst_start"),
-    ],
-)
-def test_what_would_have_no_effect_is_refused(given, message):
-    with pytest.raises(ValueError, match=message):
-        DelayProfileConfig(**given)
-
-
-def test_what_is_not_given_makes_no_difference():
-    assert DelayProfileConfig() == DelayProfileConfig(mode="fixed", fixed_delay=0, hedge=1, drop_spike_prob=0.0)
-    assert DelayProfileConfig(mode="mixture", p_spike=1) == DelayProfileConfig(mode="mixture", p_spike=1.0, d_spike=0)
-    assert len({DelayProfileConfig(), DelayProfileConfig(fixed_delay=0), DelayProfileConfig(fixed_delay=1)}) == 2
-    assert DelayProfileConfig() != DelayProfileConfig(tail_cap=3)
-    longer = dataclasses.replace(profiles.profile("long_tail"), d_spike=6)
-    assert (longer.law.d_spike, longer.law.p_spike, longer.law.base_delays) == (6, 0.05, (0, 1))
-
-
-def test_the_identity_holds_what_is_active():
-    assert DelayProfileConfig(hedge=1).identity() == {"mode": "fixed", "fixed_delay": 0}
-    assert DelayProfileConfig(tail_cap=2).identity() == {"mode": "fixed", "fixed_delay": 0, "tail_cap": 2}
-    spiky = {"base_delays": [0, 1, 3], "base_probs": [0.7, 0.2, 0.1], "p_spike": 0.05, "d_spike": 9}
-    assert MIXTURE.identity() == {"mode": "mixture", **spiky}
-    assert json.loads(json.dumps(MIXTURE.identity())) == MIXTURE.identity()
-
-
-def test_a_trace_is_known_by_its_content(trace, tmp_path, monkeypatch):
-    path = Path(trace([10.0, 20.0]))
-    identity = DelayProfileConfig(mode="trace", trace_path=str(path)).identity()
-    assert identity["trace_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert "trace_path" not in identity
-    monkeypatch.chdir(tmp_path)
-    assert DelayProfileConfig(mode="trace", trace_path=path.name).identity() == identity
-    other = path.with_name("other.csv")
-    other.write_text("latency_ms\n10\n30\n")
-    assert DelayProfileConfig(mode="trace", trace_path=str(other)).identity() != identity
-
-
-@pytest.mark.parametrize(
     ("given", "smallest"),
     [
         ({"fixed_delay": 9}, 9),
@@ -364,58 +239,6 @@ def test_a_deadline_that_no_query_meets_is_refused(trace, given, smallest):
     assert f"set deadline to at least {smallest}," in str(refused.value)
     config = DelayProfileConfig(**given, deadline=smallest)
     assert smallest <= draw(config, count=500).min()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "cannot be read"),
-        ("", "cannot be read as CSV: it is empty"),
-        (b"latency_ms\n\xff\n", "cannot be read"),
-        ('latency_ms\n"3\n', "cannot be read"),
-        ("ms\n3\n", r"has columns \['ms'\]: it needs a column latency_ms"),
-        ("query;latency_ms\n0;3\n", "separated by commas"),
-        ("latency_ms\n", "holds no latencies"),
-        ("latency_ms\n3\n-1\n", r"data row 2 \(line 3\): latency_ms='-1' must be a number of at least 0"),
-        ("latency_ms\n3\nfast\n", "data row 2 .*latency_ms='fast'"),
-        ("latency_ms\n3\n\nnan\n", r"data row 2 \(line 4\).*latency_ms='nan'"),
-        ("latency_ms\ninf\n", "latency_ms='inf'"),
-        ("latency_ms\n1_0\n", "latency_ms='1_0'"),
-        ("latency_ms\nTrue\nFalse\n", "data row 1 .*latency_ms='True' must be a number"),
-        ("latency_ms,step\n,1\n", "latency_ms='' must be a number"),
-        ("latency_ms,latency_ms\n10,90\n", "has the column latency_ms 2 times"),
-        ("latency_ms,step,step\n10,0,0\n", "has the column step 2 times"),
-        ("latency_ms,step\n140,0,\n150,1,\n", "data row 1 .* has 3 cells and the header 2"),
-        ("latency_ms,step\n140,0,ok\n", "data row 1 .* has 3 cells and the header 2"),
-        ("latency_ms,step\n140,0\n150\n", r"data row 2 \(line 3\) has 1 cells and the header 2"),
-        ("latency_ms\n1e12\n", "more than 1000000 ticks"),
-    ],
-)
-def test_bad_traces_are_refused(tmp_path, content, message):
-    path = tmp_path / "trace.csv"
-    if content is not None:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(ValueError, match=message) as refused:
-        sampling.make_process(DelayProfileConfig(mode="trace", trace_path=str(path)))
-    assert str(path) in str(refused.value)
-    assert "\n" not in str(refused.value)
-
-
-@pytest.mark.parametrize("start", ["", "\ufeff"])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_traces_are_read_as_spreadsheets_write_them(tmp_path, start, end):
-    path = tmp_path / "trace.csv"
-    path.write_bytes(f"{start} latency_ms ,step{end}140,0{end}{end}1.5e2,{end}".encode())
-    np.testing.assert_array_equal(read_trace(path), [140.0, 150.0])
-
-
-def test_a_trace_that_may_be_in_seconds_is_warned_of(trace):
-    path = trace([0.034, 0.0484])
-    with pytest.warns(UserWarning, match="largest latency is 0.0484 ms; if the file is in seconds, give trace_scale"):
-        sampling.make_process(DelayProfileConfig(mode="trace", trace_path=path))
-    with warnings.catch_warnings(action="error"):
-        sampling.make_process(DelayProfileConfig(mode="trace", trace_path=path, trace_scale=1000.0))
-        sampling.make_process(DelayProfileConfig(mode="trace", trace_path=trace([0.0, 0.0])))
 
 
 PROBABILITIES = st.floats(0, 1)
@@ -465,33 +288,3 @@ def test_every_law_is_a_distribution_whose_smallest_delay_occurs(law):
 def test_no_sampled_delay_is_below_the_smallest(law, key):
     process = sampling.make_process(DelayProfileConfig(mode=law.mode, **dataclasses.asdict(law)))
     assert np.asarray(draws(process, jax.random.key(key), 4000).delay).min() >= law.smallest()
-
-
-def test_flags_of_a_profile_and_their_help(capsys):
-    argv = ["--mode", "mixture", "--p-spike", "0.1", "--d-spike", "3", "--tail-cap", "2"]
-    argv += ["--base-delays", "0", "1", "--base-probs", "0.5", "0.5"]
-    assert tyro.cli(DelayProfileConfig, args=argv) == DelayProfileConfig(
-        mode="mixture", p_spike=0.1, d_spike=3, base_delays=(0, 1), base_probs=(0.5, 0.5), tail_cap=2
-    )
-    with pytest.raises(SystemExit):
-        tyro.cli(DelayProfileConfig, args=["--help"])
-    assert "None is 30.0." in " ".join(capsys.readouterr().out.replace("│", " ").split())
-
-
-@pytest.mark.parametrize("config", [*laws.LAWS.values(), laws.TailControl, *KINDS.values()])
-def test_the_documented_defaults_are_those_of_the_variants(config):
-    described = DelayProfileConfig.__doc__ + EstimatorConfig.__doc__
-    defaults = getattr(config, "DEFAULTS", None)
-    if defaults is None:
-        defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    for name, default in defaults.items():
-        if name != "trace_path":
-            text = described[described.index(f"        {name}: ") :].partition(" None ")[2]
-            value = default[0] if isinstance(default, tuple) else default
-            shown = {"dt_ms": "1000 / 30"}.get(name, str(value))
-            assert text.startswith(("leaves", "waits", "lets") if value is None else f"is {shown}."), name
-
-
-def test_unknown_profile_suggests_a_name():
-    with pytest.raises(ValueError, match="did you mean 'long_tail'"):
-        profiles.profile("longtail")
