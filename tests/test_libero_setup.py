@@ -14,7 +14,7 @@ import pytest
 import tyro
 
 import fake_libero
-import run_rsd_libero
+from rtc.programs import run_rsd_libero
 from rtc.shared import files
 from rtc.worlds.libero import setup_check
 from rtc.worlds.libero.constants import SUITES
@@ -188,4 +188,4 @@ def test_the_extra_and_the_packages_are_declared():
     extras = project["project"]["optional-dependencies"]
     assert [requirement.split(">")[0] for requirement in extras["libero"]] == ["hf-libero", "robosuite", "mujoco"]
     assert len(extras["libero-assets"]) == 5
-    assert project["tool"]["setuptools"]["packages"]["find"]["where"] == ["src"]
+    assert "src/rtc" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]

@@ -13,13 +13,20 @@ import generate_data
 import render_levels
 import run_delay_sweep
 import run_rsd
-import run_rsd_libero
 import run_stepA_baseline
 import run_stepD_tail_v1
 import summarize_tail_v1
 import train_expert
 import train_flow
-from rtc.programs import bench_physics, bench_rsd, bench_tail_v1, check_physics, report_training, train_rsd
+from rtc.programs import (
+    bench_physics,
+    bench_rsd,
+    bench_tail_v1,
+    check_physics,
+    report_training,
+    run_rsd_libero,
+    train_rsd,
+)
 from rtc.shared import files
 from rtc.study.study import StudyArguments
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from rtc import methods
-from rtc.bench.throughput import time_alternating
+from rtc.bench import timing
 from rtc.control import executor, slots
 from rtc.control.controller import Controller, ExecutionConfig, make_controller
 from rtc.control.environment import Environment, State, Transition, start_keys
@@ -229,11 +229,11 @@ def tick_table(setting: Setting, names: tuple[str, ...], long_horizon: int, repe
         long_horizon: the execute horizon that is compared with 1.
         repeats: runs of each program.
     """
-    per_tick = 1e6 / (setting.num_slots * setting.ticks)
-    seconds = time_alternating(programs(setting, names, long_horizon), repeats)
+    per_tick = 1e3 / (setting.num_slots * setting.ticks)
+    spent = timing.in_turn(programs(setting, names, long_horizon), repeats)
     rows = []
     for name in names:
-        part = {key.removeprefix(f"{name}: "): values * per_tick for key, values in seconds.items()}
+        part = {key.removeprefix(f"{name}: "): values * per_tick for key, values in spent.items()}
         queries = part["long"] - part["loop"] + part["policy"]
         row = {
             "physics (µs)": part["physics"],

@@ -1,6 +1,5 @@
 """Wall-clock latency of single queries on this device: what a delay trace is made of."""
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
 
+from rtc.bench import timing
 from rtc.control.environment import start_keys
 from rtc.methods import Query
 from rtc.shared.tables import percentiles
@@ -71,9 +71,7 @@ def query_function(config: EvalConfig, subject: Subject) -> Callable[[int], Floa
 
 def timed(ask: Callable[[int], Array], index: int) -> float:
     """Milliseconds from the call to the chunk in the host's memory."""
-    start = time.perf_counter()
-    np.asarray(ask(index))
-    return 1e3 * (time.perf_counter() - start)
+    return timing.milliseconds(lambda: np.asarray(ask(index)))[1]
 
 
 def measure(ask: Mapping[str, Callable[[int], Array]], queries: int, warm_up: int, block: int) -> dict[str, Latency]:

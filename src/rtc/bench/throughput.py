@@ -1,14 +1,12 @@
 """Simulation speed: random actions through an environment, on one device or divided over all of them."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
+from rtc.bench import timing
 from rtc.control.environment import Environment, start_keys
 from rtc.shared import devices, runtime
 from rtc.shared.validation import require_multiple
@@ -75,9 +73,7 @@ def compare(level: Level, stock: StockPrograms, envs: int, ticks: int, repeats: 
     runtime.make_room()
     stock_env, fast_env = levels.make_env(level, "stock"), levels.make_env(level)
     program = runtime.jit(on_all_devices(partial(simulate, envs=envs, ticks=ticks)))
-    started = time.perf_counter()
-    compiled = program.lower(fast_env, keys()).compile()
-    compile_s = time.perf_counter() - started
+    compiled, compile_ms = timing.milliseconds(lambda: program.lower(fast_env, keys()).compile())
     steps = envs * ticks * jax.local_device_count()
     runs = {
         "stock": partial(stock.shipped, stock_env, jax.random.key(0)),
@@ -85,23 +81,9 @@ def compare(level: Level, stock: StockPrograms, envs: int, ticks: int, repeats: 
         "specialised": partial(compiled, fast_env, keys()),
     }
     steps_per_run = {"stock": stock.steps, "stock, all cores": stock.steps, "specialised": steps}
-    seconds = time_alternating(runs, repeats)
-    medians = {label: float(np.median(steps_per_run[label] / values)) for label, values in seconds.items()}
+    spent = timing.in_turn(runs, repeats)
+    medians = {label: float(np.median(1e3 * steps_per_run[label] / values)) for label, values in spent.items()}
     row = {f"{label} (steps/s)": round(rate) for label, rate in medians.items()}
     row["× stock"] = medians["specialised"] / medians["stock"]
     row["× stock, all cores"] = medians["specialised"] / medians["stock, all cores"]
-    return row | {"compile (s)": round(compile_s, 1)}
-
-
-def time_alternating(runs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, Float[np.ndarray, " r"]]:
-    """Wall time in seconds of each run, in turn, so that a drift of the machine's speed hits all of them.
-
-    Each runs once more before, uncounted.
-    """
-    seconds = {name: [] for name in runs}
-    for _ in range(1 + repeats):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            jax.block_until_ready(run())
-            seconds[name].append(time.perf_counter() - started)
-    return {name: np.array(values[1:]) for name, values in seconds.items()}
+    return row | {"compile (s)": round(compile_ms / 1e3, 1)}

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from rtc.bench import timing
 from rtc.control.environment import Environment, State, Transition, noisy_action, start_keys
 from rtc.policies.tokens import engine
 from rtc.policies.tokens.agent import NO_DEADLINE, TokenAgent
@@ -90,12 +91,12 @@ class Engine:
         draft_ms = verify_ms = 0.0
         for turn in range(min(self.max_passes, total)):
             first_block = min(int(progress.blocks[0]), total - 1)
-            (progress, logits), spent = _timed(
+            (progress, logits), spent = timing.milliseconds(
                 _propose, key, turn, draft, contexts[1], progress, self.rule, first_block=first_block
             )
             # A round in which the draft has nothing left to propose makes no pass of it.
             draft_ms += spent if first_block < total - 1 else 0.0
-            progress, spent = _timed(_verify, key, turn, main, contexts[0], progress, logits, self.rule)
+            progress, spent = timing.milliseconds(_verify, key, turn, main, contexts[0], progress, logits, self.rule)
             verify_ms += spent
             if int(progress.blocks[0]) == total:
                 break
@@ -201,12 +202,6 @@ def _overlap(agent: TokenAgent, queries: Query, tokens: Array) -> Float[Array, "
     main = agent.main.logits(agent.main.context(*queries), tokens)[:, :drafted]
     draft = agent.draft.logits(agent.draft.context(*queries), tokens[:, :drafted])
     return jnp.minimum(jax.nn.softmax(main), jax.nn.softmax(draft)).sum(-1)
-
-
-def _timed(call: Callable[..., Any], *args: Any, **static: Any) -> tuple[Any, float]:
-    start = time.perf_counter()
-    result = jax.block_until_ready(call(*args, **static))
-    return result, 1e3 * (time.perf_counter() - start)
 
 
 def _shares(part: np.ndarray, whole: np.ndarray) -> list:

@@ -13,6 +13,7 @@ import pandas as pd
 from flax import nnx
 from jaxtyping import Float
 
+from rtc.bench import timing
 from rtc.bench.token_timing import Engine, Episode, run_episode_with_chunks, spread
 from rtc.control.environment import start_keys
 from rtc.policies.tokens import checkpoints
@@ -181,13 +182,6 @@ def pass_times(run_path: Path, level: str, repeats: int) -> dict[str, pd.DataFra
         nothing, zero = jax.jit(lambda x: x + 1), jnp.zeros(())
         calls = [lambda call=nothing, x=zero: jax.block_until_ready(call(x))]
         calls += [_pass(policy, count + 1) for count in range(len(policy.config.blocks))]
-        spent: list[list[float]] = [[] for _ in calls]
-        for call in calls:
-            call()
-        for _ in range(repeats):
-            for call, of_call in zip(calls, spent, strict=True):
-                start = time.perf_counter()
-                call()
-                of_call.append(1e3 * (time.perf_counter() - start))
-        found[name] = pd.DataFrame({"positions": index, **spread(of_call)} for index, of_call in enumerate(spent))
+        spent = timing.in_turn(dict(enumerate(calls)), repeats)
+        found[name] = pd.DataFrame({"positions": index, **spread(times)} for index, times in spent.items())
     return found
