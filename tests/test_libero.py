@@ -12,6 +12,7 @@ from rtc.delay.profiles import read_trace
 from rtc.shared import files
 from rtc.study import libero
 from rtc.study.libero import Plan
+from rtc.study.runner import ConflictError
 from rtc.worlds.libero import adapter, constants, policies
 from rtc.worlds.libero.constants import SUITES, Suite
 from rtc.worlds.libero.episodes import run_episode
@@ -210,12 +211,9 @@ def test_results_are_tables_and_a_latency_trace(tmp_path):
     summary = files.read_csv(directory / "summary.csv").set_index("task")
     assert list(summary.index) == ["task_0", "task_1", "all"]
     assert list(summary["success_rate"]) == [0, 1, 0.5]
-    # Wilson (1927) for 2 of 4, worked out by hand: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n)
-    z, n = 1.959963984540054, 4
-    half = z * np.sqrt(0.25 / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    np.testing.assert_allclose(
-        summary.loc["all", ["success_low", "success_high"]].astype(float), [0.5 - half, 0.5 + half]
-    )
+    # Wilson (1927) for 2 of 2, worked out by hand: n / (n + z²); the pooled tasks have no interval.
+    np.testing.assert_allclose(summary.loc["task_1", ["success_low", "success_high"]].astype(float), [2 / 5.841459, 1])
+    assert summary.loc["all", ["success_low", "success_high"]].isna().all()
     facts = json.loads((directory / "run.json").read_text())
     assert facts["inputs"]["versions"] == {"mujoco": "1"}
     assert facts["last_run"]["git_commit"]
@@ -239,27 +237,28 @@ def test_a_killed_run_goes_on_with_the_same_randomness(tmp_path):
     assert again.environments == []
 
 
-def test_queries_of_a_trial_that_is_not_done_are_dropped(tmp_path):
+def test_a_damaged_trial_is_run_again(tmp_path):
     directory = libero.evaluate(plan(), FakeTasks(), StubPolicy(), tmp_path)
-    queries = files.read_csv(directory / "queries.csv")
     episodes = files.read_csv(directory / "episodes.csv")
-    (directory / "episodes.csv").write_text(files.to_csv(episodes[:-1]))
+    (directory / "cells/task_01/no_delay/stub/seed_1/queries.csv").unlink()
     source = FakeTasks()
     libero.evaluate(plan(), source, StubPolicy(), tmp_path)
     assert len(source.environments) == 1
     assert files.read_csv(directory / "episodes.csv").equals(episodes)
-    assert len(files.read_csv(directory / "queries.csv")) == len(queries)
+    assert len(files.read_csv(directory / "queries.csv")) == episodes["queries"].sum()
 
 
 def test_results_of_another_configuration_are_not_mixed(tmp_path):
     libero.evaluate(plan(), FakeTasks(), StubPolicy(), tmp_path)
-    with pytest.raises(ValueError, match=r"results with another settings: choose another --output-root"):
+    with pytest.raises(ConflictError, match=r"config\.settings\.seed = 0, not 1.*choose another --output-root"):
         libero.evaluate(plan(settings={"seed": 1}), FakeTasks(), StubPolicy(), tmp_path)
-    with pytest.raises(ValueError, match="another versions"):
+    with pytest.raises(ConflictError, match=r"versions\.mujoco = 1, not 2"):
         libero.evaluate(plan(), FakeTasks(versions={"mujoco": "2"}), StubPolicy(), tmp_path)
     source = FakeTasks()
-    libero.evaluate(plan(settings={"seed": 1}), source, StubPolicy(), tmp_path, overwrite=True)
+    fewer = plan(settings={"seed": 1}, num_trials=1)
+    directory = libero.evaluate(fewer, source, StubPolicy(), tmp_path, overwrite=True)
     assert len(source.environments) == 2
+    assert files.read_csv(directory / "episodes.csv")["trial"].tolist() == [0, 0]
 
 
 def test_plans_are_checked(tmp_path):

@@ -4,10 +4,10 @@ import re
 import shlex
 from pathlib import Path
 
+import compare_groups
 import pytest
 import tyro
 
-import compare_groups
 import eval_flow
 import generate_data
 import render_levels
@@ -28,7 +28,7 @@ from rtc.programs import (
     train_rsd,
 )
 from rtc.shared import files
-from rtc.study.study import StudyArguments
+from rtc.study.arguments import StudyArguments
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")

@@ -1,42 +1,37 @@
-"""The summary of an experiment, from synthetic cells written the way a run writes them."""
+"""Reports from synthetic cells: tail_v1, studies, the delay curve, RSD; figures and previews."""
 
 import dataclasses
 import re
+import types
 
 import numpy as np
 import pandas as pd
 import pytest
 
-import summarize_tail_v1
+from rtc import report
 from rtc.control import timeline
 from rtc.control.timeline import EpisodeTrace
-from rtc.policies import checkpoints
-from rtc.report import figures
-from rtc.report import tail_v1 as report_tail_v1
-from rtc.shared import commands, files, provenance, tables
-from rtc.study import cells
-from rtc.study.cells import Cell
-from rtc.study.protocols import tail_v1
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.report import figures, page, preview, sections, study_tables, web
+from rtc.report.figures import delays, style
+from rtc.report.figures import timeline as timeline_figure
+from rtc.shared import files, tables
+from rtc.study import cells, layout
+from rtc.study.cells import Cell, CellData
+from rtc.study.evaluation import EvalConfig
+from rtc.study.layout import Section
+from rtc.study.outcome import Outcome
+from rtc.study.protocols import layouts, published_curve, tail_v1
+from rtc.study.study import Arm, Comparison, Study, arm, versus
 
-PROFILES, METHODS, SEEDS = ("long_tail", "tail_controlled"), ("naive", "realtime"), (0, 1)
+SEEDS, EPISODES = (0, 1), 24
 SOLVE_RATE = {"naive": 0.5, "realtime": 0.75}
-EPISODES = 24
+RECORD = {"git_commit": "f" * 40, "git_dirty": False, "packages": {"jax": "0.9.0"}, "command": "python exp/run.py"}
+RECORD |= {"start_time_utc": "2026-01-01T00:00:00+00:00", "wall_s": 1.5}
+TAIL_STUDY = tail_v1.study(EvalConfig(num_evals=EPISODES), baseline_root="exp_runs/stepA_baseline")
 
 
-def config(profile, method, seed):
-    return {
-        "num_evals": EPISODES,
-        "num_flow_steps": 5,
-        "method": method,
-        "seed": seed,
-        "delay_profile": {"p_spike": 0.05, "tail_cap": 2 if profile == "tail_controlled" else None},
-        "estimator": {"kind": "window_max", "window": 5},
-        "execution": {"execute_horizon": 1, "horizon": "fixed"},
-        "model": {"action_chunk_size": 4},
-    }
-
-
-def episodes(rate, seed, bonus):
+def episodes(rate, seed, bonus=0.0):
     rng = np.random.default_rng(seed)  # the same in all groups, like common random numbers
     luck = rng.permutation(EPISODES) / EPISODES
     frame = pd.DataFrame({"episode": np.arange(EPISODES), "returned_episode_solved": (luck < rate).astype(int)})
@@ -44,61 +39,43 @@ def episodes(rate, seed, bonus):
     frame["returned_episode_lengths"] = rng.integers(40, 256, EPISODES)
     for column in ("max_delta_action", "max_ddelta_action", "rms_ddelta_action"):
         frame[column] = rng.uniform(0.1, 1.0, EPISODES)
-    return frame
+    return frame.assign(num_queries=3, abandoned_queries=1, flow_evals=3)
 
 
-def write(root, profile, method, seed, *, rate=None, changes=None):
-    cell = Cell(profile, method, seed, "grasp_easy")
+def cell_of(profile, method, seed, rate=None, level="grasp_easy", directory=None):
     tail = {"long_tail": 4, "tail_controlled": 2}.get(profile, 0)
-    frame = episodes(SOLVE_RATE[method] if rate is None else rate, seed, bonus=0.25 * (tail == 2))
-    inputs = {
-        "config": config(profile, method, seed),
-        "checkpoint_sha256": "c" * 64,
-        "level_sha256": "l" * 64,
-        "code_version": "v" * 64,
-    } | (changes or {})
-    row = frame.drop(columns="episode").mean().to_dict()
+    frame = episodes(SOLVE_RATE.get(method, 0.5) if rate is None else rate, seed, 0.25 * (tail == 2))
+    row = {"profile": profile, "method": method, "seed": seed, "level": level}
+    row |= frame.drop(columns=["episode", "num_queries", "abandoned_queries", "flow_evals"]).mean().to_dict()
     row |= {"d_p50": 0.0, "d_p95": float(tail), "d_p99": float(tail), "p_violate": 0.05 * (tail > 3)}
-    row |= {"starved_fraction": 0.01 * tail, "p_starve_condition": 0.05 * (tail > 3)}
-    record = {"git_commit": "f" * 40, "git_dirty": False, "packages": {"jax": "0.9.0"}, "device_kind": "cpu"}
-    record |= {"command": "python exp/run.py", "start_time_utc": "2026-01-01T00:00:00+00:00", "wall_s": 1.5}
+    row |= {"starved_fraction": 0.01 * tail, "p_starve_condition": 0.05 * (tail > 3), "mean_flow_steps": 5.0}
+    inputs = {"config": {"num_evals": EPISODES, "model": {"action_chunk_size": 4}, "seed": seed}, "code": "v" * 64}
     counts = {0: 90, 1: 5, tail: 5} if tail else {0: 100}
-    key = provenance.fingerprint(**inputs)
-    return cells.write_cell(root, cell, key, row, frame, counts, record, inputs=inputs)
+    return CellData(Cell(profile, method, seed, level), row, frame, counts, inputs, RECORD, directory)
 
 
 @pytest.fixture
-def roots(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "policy_path", lambda run_path, level_path: run_path)
-    monkeypatch.setattr(checkpoints, "sha256", lambda path: "c" * 64)
-    root, baseline = tmp_path / "tail_v1", tmp_path / "stepA"
-    for profile in PROFILES:
-        for method in METHODS:
-            for seed in SEEDS:
-                write(root, profile, method, seed)
-    for seed in SEEDS:
-        write(baseline, "no_delay", "naive", seed, rate=0.9)
-    return root, baseline
+def tail(tmp_path):
+    """All cells of tail_v1 with its baseline."""
+    cells = {
+        ("grasp_easy", *one.key): tuple(
+            cell_of(*one.key, seed, 0.9 if one.key == tail_v1.BASELINE else None, directory=tmp_path) for seed in SEEDS
+        )
+        for one in TAIL_STUDY.arms
+    }
+    return Outcome(TAIL_STUDY, cells)
 
 
-def summarise(roots):
-    root, baseline = roots
-    argv = ["--output-root", str(root), "--baseline-root", str(baseline), "--num-evals", str(EPISODES), "--seeds"]
-    argv += [str(seed) for seed in SEEDS]
-    commands.start(summarize_tail_v1.Arguments, summarize_tail_v1.run, "", argv)
-    return (root / "summary.md").read_text()
+def replaced(outcome, key, rate):
+    """The same with an arm that solves another share."""
+    cells = tuple(cell_of(*key, seed, rate) for seed in SEEDS)
+    return dataclasses.replace(outcome, cells={**outcome.cells, ("grasp_easy", *key): cells})
 
 
-def text_of(roots):
-    experiment = load(roots)
-    return report_tail_v1.markdown(experiment, tail_v1.summarise(experiment), [], "command")
-
-
-def load(roots, **changes):
-    arguments = summarize_tail_v1.Arguments(
-        output_root=str(roots[0]), baseline_root=str(roots[1]), seeds=SEEDS, num_evals=EPISODES
-    )
-    return summarize_tail_v1.load(dataclasses.replace(arguments, **changes))
+def text_of(outcome, kind, root="."):
+    """One section of a study, as Markdown."""
+    context = sections.Context(outcome, root, Section(kind), False, ())
+    return page.Section("", sections.WRITERS[kind](context)).markdown()
 
 
 def trace():
@@ -116,49 +93,50 @@ def trace():
     )
 
 
-def test_report_contains_every_part(roots, capsys):
-    shown = Cell("long_tail", "realtime", 0, "grasp_easy")
-    files.atomic_write(cells.cell_dir(roots[0], shown) / cells.TRACE, timeline.to_bytes(trace()))
-    text = summarise(roots)
-    assert re.findall(r"^## (.*)", text, re.MULTILINE) == [
-        "Verdict",
-        "Results",
-        "Paired differences",
-        "Figures",
-        "Protocol",
-        "Provenance",
-        "Metrics",
-        "Cautions",
-    ]
+def test_every_section_and_figure_that_a_study_can_name_exists():
+    assert tuple(sorted(sections.WRITERS)) == layout.SECTIONS
+    assert tuple(sorted(figures.DRAWN)) == layout.FIGURES
+    with pytest.raises(ValueError, match="did you mean 'comparisons'"):
+        Section("comparison")
+    with pytest.raises(ValueError, match="figures entry='bars' is unknown"):
+        Section("text", figures=("bars",))
+
+
+def test_the_report_of_tail_v1_has_every_part(tail, tmp_path):
+    files.atomic_write(tmp_path / cells.TRACE, timeline.to_bytes(trace()))
+    assert report.write(TAIL_STUDY, tail, tmp_path) == tmp_path / "index.html"
+    text = (tmp_path / "summary.md").read_text()
+    headings = ["Verdict", "Results", "Delay and starvation", "Paired differences", "Figures", "Protocol", "Provenance"]
+    assert re.findall(r"^## (.*)", text, re.MULTILINE) == [*headings, "Metrics", "Cautions"]
     for line in (
         "- **PASS**: d_p99 falls: 4.0 → 2.0 ticks",
         "- **PASS**: p_violate falls: 5.0% → 0.0%",
         "75.0% → 75.0% (limit 75.0%)",
         "Conclusion: **PASS**",
+        "The row `no_delay` is the same policy without inference delay",
         "- estimator.kind: window_max",
         "- execution.execute_horizon: 1",
-        "- delay_profile.tail_cap, by profile: long_tail = None; tail_controlled = 2",
+        "- num_evals: 24",
+        "tail_cap, by profile: long_tail = None; tail_controlled = 2",
         "- method, by method: naive = naive; realtime = realtime",
         "- seed, by seed: 0 = 0; 1 = 1",
         f"- git_commit: `{'f' * 40}`",
         "- packages.jax: `0.9.0`",
-        "- wall time of all cells: 12 s",
+        "- wall time of all cells: 15 s",
         "p_violate` is not the starvation condition",
     ):
         assert line in text
-    for name in re.findall(r"\]\((figures/.*?)\)", text):
-        assert (roots[0] / name).stat().st_size > 10_000
-        assert (roots[0] / name).with_suffix(".svg").exists()
-    assert "figures/timeline.png" in text
-    printed = capsys.readouterr().out
-    assert "Conclusion: **PASS**" in printed
-    assert str(roots[0] / "summary.md") in printed
+    for name in ("outcomes", "delays", "timeline"):
+        assert f"figures/{name}.png" in text
+        assert (tmp_path / f"figures/{name}.png").stat().st_size > 10_000
+        assert (tmp_path / f"figures/{name}.svg").exists()
+    assert len(files.read_csv(tmp_path / "results_all.csv")) == 8  # the baseline's rows are step A's
+    assert not (tmp_path / "summary.zh-CN.md").exists()
 
 
-def test_summary_table_by_hand(roots):
-    summarise(roots)
-    table = files.read_csv(roots[0] / "summary.csv").set_index(["profile", "method"])
-    assert list(table.index) == [*((p, m) for p in PROFILES for m in METHODS), ("zero_delay", "naive")]
+def test_the_summary_table_by_hand(tail, tmp_path):
+    report.write(TAIL_STUDY, tail, tmp_path)
+    table = files.read_csv(tmp_path / "summary.csv").set_index(["profile", "method"])
     row = table.loc["tail_controlled", "realtime"]
     assert (row["seeds"], row["episodes"]) == (2, 48)
     assert row["returned_episode_solved"] == 0.75
@@ -166,118 +144,177 @@ def test_summary_table_by_hand(roots):
     assert row["returned_episode_solved_low"] == pytest.approx(0.612, abs=1e-3)  # Wilson of 36 of 48
     assert row["returned_episode_returns"] == pytest.approx(23 / 48 + 0.25)
     assert row["d_p99"] == 2
-    assert len(files.read_csv(roots[0] / "results_all.csv")) == 8
+    shown = study_tables.seeds(table.reset_index()).set_index(["profile", "method"])
+    assert shown.loc["tail_controlled", "realtime"]["solved (%)"] == "75.0 ± 0.0 [61.2, 85.1]"
 
 
-def test_paired_differences_cancel_what_the_pairs_share(roots):
-    table = tail_v1.differences(load(roots)).set_index(["candidate", "metric"])
-    returns = table.loc["tail_controlled/naive", "returned_episode_returns"]
-    assert (returns["difference"], returns["low"], returns["high"]) == pytest.approx((0.25, 0.25, 0.25))
-    assert returns["pairs"] == 48
-    solved = table.loc["long_tail/realtime", "returned_episode_solved"]
-    assert solved["reference"] == "long_tail/naive"
-    assert solved["difference"] == 0.25
-    assert 0 < solved["low"] < 0.25 < solved["high"]
-    shown = report_tail_v1.difference_table(tail_v1.differences(load(roots))).set_index("difference")
-    assert shown.loc["tail_controlled/naive - long_tail/naive", "return"] == "+0.250 [+0.250, +0.250] *"
-    assert shown.loc["tail_controlled/naive - long_tail/naive", "solved (pp)"] == "+0.0 [+0.0, +0.0]"
-    assert shown.loc["long_tail/realtime - long_tail/naive", "solved (pp)"].startswith("+25.0 [")
+def test_paired_differences_cancel_what_the_pairs_share(tail):
+    shown = study_tables.differences(tail, TAIL_STUDY.comparisons).set_index("difference")
+    assert shown.loc["tail_controlled - long_tail (naive)", "return"] == "+0.250 [+0.250, +0.250] *"
+    assert shown.loc["tail_controlled - long_tail (naive)", "solved (pp)"] == "+0.0 [+0.0, +0.0]"
+    assert shown.loc["realtime - naive (long_tail)", "solved (pp)"].startswith("+25.0 [")
+    assert shown.loc["realtime - naive (long_tail)", "solved (pp)"].endswith("] *")
 
 
-def test_verdict_fails_when_fewer_episodes_are_solved(roots):
-    for seed in SEEDS:
-        write(roots[0], "tail_controlled", "realtime", seed, rate=0.5)
-    text = text_of(roots)
+def test_the_verdict_fails_when_fewer_episodes_are_solved(tail):
+    text = text_of(replaced(tail, ("tail_controlled", "realtime"), 0.5), "verdict")
     assert "- **FAIL**: solve rate does not fall" in text
     assert "75.0% → 50.0%" in text
     assert "Conclusion: **FAIL**" in text
 
 
-@pytest.mark.parametrize(
-    ("break_baseline", "reason"),
-    [
-        (lambda root: next(root.rglob("cell.json")).unlink(), "baseline is missing"),
-        (lambda root: [write(root, "no_delay", "naive", seed, rate=0) for seed in SEEDS], "0.0% of the episodes"),
-        (
-            lambda root: write(root, "no_delay", "naive", 0, changes={"checkpoint_sha256": "d" * 64}),
-            "another checkpoint",
-        ),
-    ],
-)
-def test_no_conclusion_without_a_working_baseline(roots, break_baseline, reason):
-    break_baseline(roots[1])
-    text = text_of(roots)
-    assert "**No conclusion** about the policy" in text
-    assert "- **NOT JUDGED**: solve rate" in text
-    assert reason in text
-    assert "Conclusion: **" not in text
+def test_no_conclusion_without_a_working_baseline(tail):
+    key = ("grasp_easy", *tail_v1.BASELINE)
+    missing = Outcome(TAIL_STUDY, {k: v for k, v in tail.cells.items() if k != key}, {key: "not computed yet"})
+    failing = replaced(tail, tail_v1.BASELINE, 0.0)
+    for outcome, reason in ((missing, "baseline is missing"), (failing, "0.0% of the episodes")):
+        text = text_of(outcome, "verdict")
+        assert "**No conclusion** about the policy" in text
+        assert "- **NOT JUDGED**: solve rate" in text
+        assert reason in text
+        assert "Conclusion: **" not in text
+    assert "**The zero-delay baseline is missing**: not computed yet." in text_of(missing, "seeds")
 
 
-def test_baseline_of_several_seeds(roots):
-    for seed, rate in ((0, 0.75), (1, 1.0), (9, 0.0)):
-        write(roots[1], "no_delay", "naive", seed, rate=rate)
-    baseline = tail_v1.summarise(load(roots)).iloc[-1]
-    assert (baseline["profile"], baseline["seeds"], baseline["episodes"]) == ("zero_delay", 2, 48)
-    assert baseline["returned_episode_solved"] == 0.875
-    assert tail_v1.judge(load(roots)).conclusive
+def test_the_timeline_is_left_out_without_a_trace(tail, tmp_path):
+    files.atomic_write(tmp_path / "figures" / "timeline.png", "of an earlier report")
+    report.write(TAIL_STUDY, tail, tmp_path)
+    assert "no episode trace was recorded" in (tmp_path / "summary.md").read_text()
+    assert not (tmp_path / "figures" / "timeline.png").exists()
 
 
-def test_timeline_is_left_out_without_a_trace(roots):
-    files.atomic_write(roots[0] / "figures" / "timeline.png", "of an earlier report")
-    text = summarise(roots)
-    assert "no episode trace was recorded" in text
-    assert not (roots[0] / "figures" / "timeline.png").exists()
+def test_a_report_without_cells_says_so(tmp_path):
+    with pytest.raises(ValueError, match="no finished cells"):
+        report.write(TAIL_STUDY, Outcome(TAIL_STUDY, {}), tmp_path)
 
 
-def test_missing_and_damaged_cells_are_named(roots):
-    (roots[0] / "long_tail" / "naive" / "seed_1" / "cell.json").unlink()
-    with (roots[0] / "tail_controlled" / "realtime" / "seed_0" / "results.csv").open("a") as file:
-        file.write(" ")
-    with pytest.raises(SystemExit) as stop:
-        summarise(roots)
-    message = str(stop.value)
-    assert "2 of 8 cells are incomplete" in message
-    assert "long_tail/naive/seed_1: not computed yet" in message
-    assert "tail_controlled/realtime/seed_0: results.csv does not match" in message
-    assert f"python exp/run_stepD_tail_v1.py --output-root {roots[0]}" in message
-    assert not (roots[0] / "summary.md").exists()
+@pytest.fixture
+def small():
+    """With delay realtime solves a quarter more than naive."""
+    arms = tuple(arm(p, m) for p in ("no_delay", "long_tail") for m in ("naive", "realtime"))
+    texts = {"title": "A study", "title_zh": "一个研究", "question": "Which?", "question_zh": "哪个？"}
+    pairs = versus(("realtime",), "naive", ("no_delay", "long_tail"))
+    study = Study(name="small", arms=arms, comparisons=pairs, levels=("a", "b"), **texts)
+    rates = {("long_tail", "naive"): 0.25}
+    cells = {
+        (level, *one.key): (cell_of(*one.key, 0, rates.get(one.key, 0.5), level),) for level in "ab" for one in arms
+    }
+    return Outcome(study, cells)
 
 
-def test_damaged_baseline_is_an_error(roots):
-    next(roots[1].rglob("episodes.csv")).write_text("episode\n0\n")
-    with pytest.raises(cells.CellError, match=r"stepA/.*: episodes.csv does not match(.|\n)*run_stepA_baseline"):
-        load(roots)
+def test_only_a_study_that_says_so_was_fixed_beforehand(small):
+    assert "before the study ran" not in text_of(small, "question")
+    declared = dataclasses.replace(small, study=dataclasses.replace(small.study, preregistered=True))
+    assert "returned_episode_solved, fixed before the study ran." in text_of(declared, "question")
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"code_version": "w" * 64}, "differ in code_version"),
-        ({"checkpoint_sha256": "d" * 64}, "differ in checkpoint_sha256"),
-        ({"config": config("long_tail", "naive", 0) | {"num_evals": 5}}, "num_evals"),
-    ],
-)
-def test_mixed_experiments_are_refused(roots, changes, message):
-    write(roots[0], "long_tail", "naive", 0, changes=changes)
-    with pytest.raises(ValueError, match=message):
-        load(roots)
+def test_a_study_has_pages_in_both_languages(small, tmp_path):
+    (tmp_path / "discussion.md").write_text("What it means.\n")
+    report.write(small.study, small, tmp_path)
+    english, chinese = ((tmp_path / name).read_text() for name in ("summary.md", "summary.zh-CN.md"))
+    headings = re.findall(r"^## (.*)", english, re.MULTILINE)
+    assert headings == ["Question", "Comparisons", "Discussion", "All arms", "Costs and side effects", "Level by level"]
+    assert "realtime - naive (long_tail)" in english
+    assert "# 一个研究" in chinese
+    assert "哪个？" in chinese
+    html = (tmp_path / "index.html").read_text()
+    assert html.count("<table>") == 2 * 4
+    assert not re.search(r'(src|href)="(?!data:)', html)  # self-contained
+    assert list(report.tables(small.study, small)) == [
+        "comparisons",
+        "all_arms",
+        "costs_and_side_effects",
+        "level_by_level",
+    ]
 
 
-def test_cells_that_are_not_asked_for_stay_out(roots):
-    write(roots[0], "long_tail", "realtime", 7)
-    write(roots[0], "other", "realtime", 0)
-    assert len(load(roots).cells) == 8
+def test_what_limits_a_study_is_said(small):
+    key = ("b", "long_tail", "realtime")
+    fewer = Outcome(small.study, {k: v for k, v in small.cells.items() if k != key}, {key: "not computed yet"})
+    assert "**Incomplete:** 1 of 8 arms × levels" in text_of(fewer, "question")
+    assert len(study_tables.comparisons(fewer, small.study.comparisons)) == 1
+    keys = [one.key for one in small.study.arms]
+    assert len(study_tables.costs(fewer, keys)) == 3
+    assert study_tables.arms(fewer, keys)["long_tail"].tolist()[1] == ""
+    assert study_tables.levels(fewer, keys)["b"].tolist()[3] == "n/a"
+    failing = {k: (cell_of(*k[1:], 0, 0.0, "b"),) if k[0] == "b" else v for k, v in small.cells.items()}
+    many = {k: (dataclasses.replace(v[0], episodes=pd.concat([v[0].episodes] * 9)),) for k, v in failing.items()}
+    assert study_tables.unfit_levels(small.study, small) == []
+    assert study_tables.unfit_levels(small.study, Outcome(small.study, many)) == ["b"]
 
 
-def test_another_number_of_episodes_is_an_error(roots):
-    assert load(roots, num_evals=EPISODES).cells
-    with pytest.raises(ValueError, match=r"the cells hold num_evals=24, not 5: .*--num-evals 5"):
-        load(roots, num_evals=5)
+def test_comparisons_say_what_they_find_and_what_it_costs(small):
+    dear = {
+        key: (dataclasses.replace(v[0], episodes=v[0].episodes.assign(flow_evals=9 if "realtime" in key else 3)),)
+        for key, v in small.cells.items()
+    }
+    table = study_tables.comparisons(Outcome(small.study, dear), small.study.comparisons)
+    assert table["finding"].tolist() == ["not told apart", "higher"]
+    assert table["better / worse levels"].tolist() == ["0 / 0", "2 / 0"]
+    assert table["extra evals/chunk"].tolist() == ["+2.00", "+2.00"]  # 9 or 3 evaluations, 3 chunks
+    assert table["gain per extra eval"].tolist()[1].startswith("+12.50 [")
 
 
-def test_arguments_need_what_the_verdict_compares():
-    with pytest.raises(ValueError, match=r"methods.*lacks realtime"):
-        summarize_tail_v1.Arguments(methods=("naive",))
+def test_sections_cover_the_arms_that_they_name(small):
+    context = sections.Context(small, ".", Section("arms", profiles=("long_tail",)), False, ())
+    assert context.keys == [("long_tail", "naive"), ("long_tail", "realtime")]
+    assert [str(comparison) for comparison in context.comparisons] == ["realtime - naive (long_tail)"]
+    (table,) = sections.WRITERS["outcomes"](context)
+    assert table.columns.tolist() == ["method", "solved (%)", "a", "b"]
+
+
+def test_the_curve_has_published_values_and_the_grid_below(tmp_path):
+    base = EvalConfig(num_evals=EPISODES)
+    study = published_curve.study(("naive", "realtime"), ("naive",), (0, 1), 3, base, ("a", "b"))
+    found = {
+        (level, *one.key): (cell_of(*one.key, 0, level=level, directory=tmp_path),)
+        for level in "ab"
+        for one in study.arms
+    }
+    outcome = Outcome(study, found)
+    report.write(study, outcome, tmp_path)
+    text = (tmp_path / "summary.md").read_text()
+    assert (tmp_path / "figures/solve_rate.png").stat().st_size > 10_000
+    assert (tmp_path / "figures/grid.png").exists()
+    assert "| published naive | published realtime |" in text
+    table = study_tables.curve(outcome, [("d0_s1", "naive"), ("d1_s1", "naive"), ("d1_s1", "realtime")], "naive")
+    assert table["published naive"].tolist() == ["90.8", "78.1"]
+    assert table["realtime"].tolist()[0] == "n/a"
+    assert table["realtime - naive"].tolist()[1].startswith("+25.0 [")
+    assert "d0_s3" in text.partition("All d and s")[0] or "|   0 |   3 |" in text
+
+
+def test_rsd_has_tables_per_timing_and_corrects_within_each(tmp_path):
+    names = ("flow", "blocks")
+    arms = [Arm(profile, name, EvalConfig()) for profile in ("no_delay", "assumed") for name in names]
+    arms += [Arm("depth", f"layers_{n}", EvalConfig()) for n in (1, 2)]
+    study = Study(
+        name="rsd",
+        title="RSD",
+        title_zh="",
+        question="",
+        question_zh="",
+        arms=tuple(arms),
+        comparisons=tuple(Comparison((p, "blocks"), (p, "flow"), family=p) for p in ("no_delay", "assumed")),
+        levels=("a",),
+        figures=(),
+        sections=layouts.rsd("24 episodes.", (4, 1), {"assumed": "Assumed."}, "As they were."),
+        about={"flow": "the flow policy", "blocks": "tokens"},
+    )
+    found = {}
+    for one in arms:
+        cell = cell_of(*one.key, 0, level="a")
+        shares = {"passes_3": 1.0} if one.method == "blocks" else {}
+        found["a", *one.key] = (dataclasses.replace(cell, result=cell.result | shares),)
+    report.write(study, Outcome(study, found), tmp_path)
+    text = (tmp_path / "summary.md").read_text()
+    assert "| layers_2 " in text
+    assert text.count("blocks - flow (") == 2
+    assert "Assumed. s = 1; methods plan" in text
+    assert "the flow policy" in text
+    assert (tmp_path / "figures/layers.png").exists()
+    passes = study_tables.passes(Outcome(study, found), [("no_delay", name) for name in names])
+    assert passes.to_dict("records") == [{"method": "blocks", "mean": "5.00", "3 (%)": "100.0"}]
 
 
 def test_format_table():
@@ -300,7 +337,7 @@ def test_chunk_spans_by_hand():
         "age": [0, 1, 2, 3, -1, 0],
     }
     arrays = {name: np.array(value) for name, value in values.items()}
-    spans = figures.chunk_spans(
+    spans = timeline_figure.chunk_spans(
         EpisodeTrace(**arrays | {"query": arrays["query"] == 1}, action=np.zeros((6, 1)), horizon=4)
     )
     found = [(span.start, span.arrival, span.end, span.executed.tolist()) for span in spans]
@@ -320,12 +357,53 @@ def test_trace_round_trip(tmp_path):
 
 
 def test_figures_are_reproducible(tmp_path):
-    counts = {"long_tail": {0: 9, 4: 1}}
     for name in ("a", "b"):
-        figures.save(figures.delay_distributions(counts, 3, log_scale=True), tmp_path / name)
+        style.save(delays.distributions({"long_tail": {0: 9, 4: 1}}, 3), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
-def test_methods_keep_distinct_colours():
-    methods = ["naive", "realtime", "bid", "hard_masking", "low_noise"]
-    assert len({figures.method_color(method, methods) for method in methods}) == len(methods)
+def test_a_method_has_one_colour_wherever_it_is_drawn():
+    methods = ["naive", "realtime", "bid", "hard_masking", "mine", "another"]
+    assert len({style.method_color(method, methods) for method in methods}) == len(methods)
+    assert style.method_color("bid", ["bid"]) == style.method_color("bid+oracle", methods)
+    assert len(set(style.METHOD_COLORS.values())) == len(style.METHOD_COLORS)
+
+
+def test_a_missing_image_is_an_error(tmp_path):
+    (tmp_path / "summary.md").write_text("![x](figures/x.png)\n")
+    with pytest.raises(FileNotFoundError, match=r"x\.png"):
+        web.write(tmp_path, "a page", {"en": tmp_path / "summary.md"})
+
+
+@pytest.mark.parametrize(
+    ("actions", "tick"), [([0, 1, 2], None), ([0, 1, 5], 2), ([0, 1], 2), ([0, 1, 2, 3], 3), ([9, 1, 2], 0)]
+)
+def test_where_a_replay_leaves_the_record(actions, tick):
+    recorded = types.SimpleNamespace(action=np.array([[0.0], [1.0], [2.0]]))
+    level = types.SimpleNamespace(bound_actions=np.array([True, False]))
+    replay = np.stack([np.array(actions, float), np.full(len(actions), 7.0)], axis=1)
+    records = types.SimpleNamespace(actions=replay[None], length=np.array([len(actions)]))
+    assert preview.first_difference(records, recorded, level) == tick
+
+
+def test_a_video_of_another_episode_says_so_in_every_frame(monkeypatch):
+    captions = []
+    monkeypatch.setattr(preview.render, "draw", lambda shapes, caption: captions.append(caption))
+    monkeypatch.setattr(preview, "shapes", lambda level, state: ())
+    monkeypatch.setattr(preview.levels, "at_poses", lambda level, poses: None)
+    subject = types.SimpleNamespace(level=types.SimpleNamespace(name="a", start=None))
+    none = np.full((1, 2), -1)
+    records = types.SimpleNamespace(length=np.array([2]), poses=(), age=none, solved=[True])
+    records.delay = np.array([[0, -1]])
+    list(preview.frames(subject, records, differs_from=1))
+    assert len(captions) == 3
+    assert all(caption[-2:] == ["replayed; differs from the", "recorded episode from tick 2"] for caption in captions)
+    captions.clear()
+    list(preview.frames(subject, records))
+    assert not any("replayed" in line for caption in captions for line in caption)
+
+
+def test_profiles_without_queries_have_no_distribution(small):
+    empty = {key: (dataclasses.replace(v[0], delay_counts={}),) for key, v in small.cells.items()}
+    assert delays.draw(small.study, Outcome(small.study, empty)) is None
+    assert DelayProfileConfig() == small.study.arms[0].config.delay_profile

@@ -15,26 +15,34 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rtc.control.controller import ExecutionConfig
 from rtc.delay.profiles import DelayProfileConfig
+from rtc.methods import MethodOptions
 from rtc.shared import files as results_files
 from rtc.shared import provenance
 from rtc.study import cells as results_cells
-from rtc.study import runner
+from rtc.study import identity
 from rtc.study.cells import Cell, CellError
 from rtc.study.evaluation import EvalConfig
-from rtc.study.runner import PlannedCell
+from rtc.study.subject import FlowSubject
+from rtc.study.tokens import Decoding
 from rtc.worlds.kinetix import levels
 
 CELL = Cell("long_tail", "realtime", 3, "grasp_easy")
-INPUTS = {"config": {"s": 1}, "checkpoint_sha256": "c", "level_sha256": "l", "code_version": "v"}
-KEY = provenance.fingerprint(**INPUTS)
+INPUTS = {"config": {"s": 1}, "checkpoint_sha256": "c", "level_sha256": "l", "code": "v"}
 METRICS = dict.fromkeys(results_cells.MAIN_COLUMNS[4:], 0.5)
 
 
-def write(root, cell=CELL, key=KEY, row=METRICS, **overrides):
+def write(root, cell=CELL, row=METRICS, **overrides):
     episodes = pd.DataFrame({"episode": [0, 1], "returned_episode_returns": [1 / 3, np.pi * 1e-7]})
-    arguments = {"episodes": episodes, "delay_counts": {4: 1, 0: 7}, "provenance": {"command": "test"}}
-    return results_cells.write_cell(root, cell, key, row, **(arguments | overrides))
+    facts = {"inputs": INPUTS, "episodes": episodes, "delay_counts": {4: 1, 0: 7}, "provenance": {"command": "test"}}
+    directory = results_cells.cell_dir(root, cell)
+    results_cells.write_cell(directory, cell, result_row=row, **(facts | overrides))
+    return directory
+
+
+def status(directory, cell=None, inputs=None):
+    return results_cells.standing(directory, cell, inputs).status
 
 
 def test_atomic_write_replaces_and_leaves_nothing_else(tmp_path):
@@ -64,11 +72,11 @@ def test_failed_write_keeps_the_old_file(tmp_path):
 
 
 def test_cell_round_trip(tmp_path):
-    directory = write(tmp_path, row={"extra": np.float32(0.1), **METRICS}, inputs=INPUTS)
+    directory = write(tmp_path, row={"extra": np.float32(0.1), **METRICS})
     assert directory == tmp_path / "long_tail" / "realtime" / "seed_3"
-    assert results_cells.is_complete(tmp_path, CELL, KEY)
+    assert status(directory, CELL, INPUTS) == "complete"
     data = results_cells.read_cell(directory)
-    assert data.cell == CELL
+    assert (data.cell, data.directory) == (CELL, directory)
     assert data.inputs == INPUTS
     assert data.delay_counts == {0: 7, 4: 1}
     assert list(data.result) == [*results_cells.MAIN_COLUMNS, "extra"]
@@ -77,14 +85,22 @@ def test_cell_round_trip(tmp_path):
     assert data.episodes["returned_episode_returns"].tolist() == [1 / 3, np.pi * 1e-7]
 
 
+def test_a_cell_may_have_columns_of_its_own_and_no_delays(tmp_path):
+    directory = write(tmp_path, row={"steps": 3, "success": 1}, delay_counts=None, leading=("success",))
+    data = results_cells.read_cell(directory, CELL)
+    assert list(data.result) == ["profile", "method", "seed", "level", "success", "steps"]
+    assert data.delay_counts == {}
+    assert not (directory / results_cells.DELAYS).exists()
+
+
 def test_attachments_are_committed_with_the_cell(tmp_path):
     directory = write(tmp_path, attachments={"timeline.npz": b"ticks"})
     assert (directory / "timeline.npz").read_bytes() == b"ticks"
-    assert results_cells.is_complete(tmp_path, CELL, KEY)
+    assert status(directory, CELL, INPUTS) == "complete"
     (directory / "timeline.npz").write_bytes(b"tocks")
-    assert results_cells.cell_problem(directory) == "timeline.npz does not match its recorded sha256"
+    assert results_cells.standing(directory).reason == "timeline.npz does not match its recorded sha256"
     (directory / "timeline.npz").unlink()
-    assert results_cells.cell_problem(directory) == "timeline.npz is missing"
+    assert results_cells.standing(directory).reason == "timeline.npz is missing"
 
 
 def test_csv_keeps_every_bit():
@@ -99,48 +115,54 @@ def test_csv_keeps_every_bit():
 @pytest.mark.parametrize("name", ["results.csv", "episodes.csv", "delays.csv"])
 def test_damaged_file_makes_a_cell_incomplete(tmp_path, name):
     directory = write(tmp_path)
-    other = dataclasses.replace(CELL, seed=4)
-    write(tmp_path, other)
+    write(tmp_path, dataclasses.replace(CELL, seed=4))
     content = (directory / name).read_bytes()
     (directory / name).write_bytes(content.replace(b"0", b"1", 1))
-    assert not results_cells.is_complete(tmp_path, CELL, KEY)
+    assert status(directory, CELL, INPUTS) == "damaged"
     with pytest.raises(CellError, match=rf"long_tail/realtime/seed_3: {name} does not match"):
-        results_cells.collect(tmp_path, [CELL, other])
-    assert results_cells.collect(tmp_path, [CELL, other], partial=True)["seed"].tolist() == [4]
+        results_cells.read_cell(directory)
+    assert results_cells.collect(tmp_path)["seed"].tolist() == [4]
     (directory / name).unlink()
-    assert results_cells.cell_problem(directory) == f"{name} is missing"
+    assert results_cells.standing(directory).reason == f"{name} is missing"
 
 
-def test_changed_fingerprint_makes_a_cell_incomplete(tmp_path):
-    write(tmp_path)
+def test_other_inputs_make_another_cell_and_other_code_an_older_one(tmp_path):
+    directory = write(tmp_path)
     for field in INPUTS:
-        other = provenance.fingerprint(**(INPUTS | {field: "changed"}))
-        assert not results_cells.is_complete(tmp_path, CELL, other)
-    with pytest.raises(CellError, match="another configuration"):
-        results_cells.collect(tmp_path, [CELL], {CELL: "0"})
+        changed = INPUTS | {field: "changed"}
+        assert results_cells.fingerprint(changed) != results_cells.fingerprint(INPUTS)
+        assert status(directory, CELL, changed) == ("older" if field == "code" else "other")
+        with pytest.raises(CellError, match="computed with another"):
+            results_cells.read_cell(directory, CELL, changed)
+    reason = results_cells.standing(directory, CELL, INPUTS | {"config": {"s": 2, "new": 1}, "code": "w"}).reason
+    assert reason == "computed with another configuration: config.new = none, not 1; config.s = 1, not 2"
+    older = results_cells.read_cell(directory, CELL, INPUTS | {"code": "changed"}, older=True)
+    assert older.inputs == INPUTS
 
 
 def test_a_cell_copied_to_another_place_does_not_count(tmp_path):
     other = dataclasses.replace(CELL, seed=9)
-    write(tmp_path).rename(results_cells.cell_dir(tmp_path, other))
-    assert not results_cells.is_complete(tmp_path, other, KEY)
+    directory = results_cells.cell_dir(tmp_path, other)
+    write(tmp_path).rename(directory)
+    assert status(directory, other, INPUTS) == "other"
 
 
 def test_damaged_marker_is_reported(tmp_path):
     directory = write(tmp_path)
     marker = (directory / "cell.json").read_text()
-    for content in ("", marker[:-20], "[]", '{"schema": 1}', marker.replace('"schema": 1', '"schema": 99')):
+    for content in ("", marker[:-20], "[]", '{"schema": 2}', marker.replace('"schema": 2', '"schema": 99')):
         (directory / "cell.json").write_text(content)
-        assert not results_cells.is_complete(tmp_path, CELL, KEY)
+        assert status(directory, CELL, INPUTS) == ("other" if "99" in content else "damaged")
 
 
-def test_collect_takes_only_the_cells_asked_for(tmp_path):
-    cells = [dataclasses.replace(CELL, seed=seed) for seed in range(3)]
-    for cell in cells:
-        write(tmp_path, cell)
-    table = results_cells.collect(tmp_path, cells[1:], dict.fromkeys(cells, KEY))
-    assert table["seed"].tolist() == [1, 2]
+def test_collect_takes_all_complete_cells_in_order(tmp_path):
+    for seed in (10, 9, 1):
+        write(tmp_path, dataclasses.replace(CELL, seed=seed))
+    table = results_cells.collect(tmp_path)
+    assert table["seed"].tolist() == [1, 9, 10]
     pd.testing.assert_frame_equal(results_files.read_csv(tmp_path / "results_all.csv"), table)
+    with pytest.raises(CellError, match="no complete cells"):
+        results_cells.collect(tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +172,6 @@ def test_collect_takes_only_the_cells_asked_for(tmp_path):
         ({"row": METRICS | {"seed": 4}}, "seed=4"),
         ({"episodes": pd.DataFrame({"episode": [1, 1]})}, "distinct"),
         ({"delay_counts": {-1: 2}}, "delay_counts"),
-        ({"inputs": INPUTS | {"config": {}}}, "fingerprint"),
     ],
 )
 def test_write_cell_rejects_bad_input(tmp_path, overrides, message):
@@ -171,13 +192,30 @@ def test_fingerprint_is_canonical():
         delay: int = 1
         weights: tuple = (0.9, 0.1)
 
-    def key(config):
-        return provenance.fingerprint(config, "c", "l", "v")
-
+    key = results_cells.fingerprint
     assert key({"a": 1, "b": np.float64(2.5)}) == key({"b": 2.5, "a": 1})
-    assert key(Config()) == key(Config(weights=np.array([0.9, 0.1]))) != key(Config(delay=2))
+    assert key({"c": Config()}) == key({"c": Config(weights=np.array([0.9, 0.1]))}) != key({"c": Config(delay=2)})
     with pytest.raises(ValueError, match="no JSON form"):
         key({"a": object()})
+
+
+def test_settings_at_their_default_are_not_named():
+    """So that a new option changes no cell; a default that changes would change what such cells stand for."""
+    assert identity.settings(EvalConfig()) == {
+        "num_evals": 2048,
+        "num_flow_steps": 5,
+        "delay": DelayProfileConfig().identity(),
+        "method": {"name": "naive"},
+        "estimator": {"kind": "window_max", "window": 10, "initial": 1},
+        "execution": {"execute_horizon": 1},
+    }
+    changed = EvalConfig(physics="stock", execution=ExecutionConfig(fallback="zero"), start_noise=0.5, num_slots=3)
+    assert identity.settings(changed).items() >= {"physics": "stock", "start_noise": 0.5}.items()
+    assert identity.settings(changed)["execution"] == {"execute_horizon": 1, "fallback": "zero"}
+    assert vars(ExecutionConfig()).items() >= {"horizon": "fixed", "fallback": "hold", "action_noise": 0.1}.items()
+    assert identity.given(Decoding("blocks")) == {"main": "blocks"}
+    plain = {"rule": "exact", "max_passes": 1000, "layers": 1000, "conditioned": True, "speculative": False}
+    assert vars(Decoding("blocks")).items() >= plain.items()
 
 
 def test_a_cell_depends_on_the_contents_of_its_trace_and_of_the_weak_policy(tmp_path):
@@ -185,12 +223,11 @@ def test_a_cell_depends_on_the_contents_of_its_trace_and_of_the_weak_policy(tmp_
     trace.write_text("latency_ms\n10\n20\n")
     weak.write_bytes(b"first")
     level = levels.load("grasp_easy")
-    subject = runner.Subject(level, "grasp_easy", None, tmp_path / "policy.safetensors", "c", {}, weak)
+    subject = FlowSubject(level, "grasp_easy", None, tmp_path / "policy.safetensors", "c", {}, weak)
 
-    def key(method):
-        delay = DelayProfileConfig(mode="trace", trace_path=str(trace))
-        config = EvalConfig(method=method, delay_profile=delay)
-        return provenance.fingerprint(**runner.plan_inputs(PlannedCell(CELL, config), subject))
+    def key(method, path=trace):
+        delay = DelayProfileConfig(mode="trace", trace_path=str(path))
+        return results_cells.fingerprint(subject.inputs(EvalConfig(method=method, delay_profile=delay), 0))
 
     before = {method: key(method) for method in ("naive", "bid_contrast")}
     weak.write_bytes(b"second")
@@ -198,17 +235,17 @@ def test_a_cell_depends_on_the_contents_of_its_trace_and_of_the_weak_policy(tmp_
     assert key("bid_contrast") != before["bid_contrast"]
     weak.write_bytes(b"first")
     assert key("bid_contrast") == before["bid_contrast"]
-    trace.write_text("latency_ms\n10\n30\n")
-    assert key("naive") != before["naive"]
+    moved = tmp_path / "moved.csv"
+    moved.write_bytes(trace.read_bytes())
+    assert key("naive", moved) == before["naive"]
+    moved.write_text("latency_ms\n10\n30\n")
+    assert key("naive", moved) != before["naive"]
 
 
-def test_code_version_follows_the_listed_sources_only(tmp_path):
-    (tmp_path / "model.py").write_text("a = 1")
-    first = provenance.code_version(tmp_path)
-    (tmp_path / "report.py").write_text("b = 1")
-    assert provenance.code_version(tmp_path) == first
-    (tmp_path / "model.py").write_text("a = 2")
-    assert provenance.code_version(tmp_path) != first
+def test_the_code_of_one_method_is_no_part_of_another():
+    naive, guided = (identity.code(EvalConfig(method=name)) for name in ("naive", "realtime"))
+    assert naive != guided
+    assert guided == identity.code(EvalConfig(method="realtime", method_options=MethodOptions(max_guidance_weight=2.0)))
 
 
 def test_provenance(monkeypatch, tmp_path):
@@ -268,8 +305,8 @@ def test_require_writable(tmp_path, monkeypatch):
 
 HOLDER = """
 import sys, time
-from rtc import results
-with results.lock(sys.argv[1]):
+from rtc.shared import files
+with files.lock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -293,7 +330,8 @@ def test_lock_excludes_a_second_run_and_survives_a_kill(tmp_path):
 RUN = """
 import os, sys
 import pandas as pd
-from rtc import results
+from rtc.shared import files
+from rtc.study import cells as results
 
 root, crash_at = sys.argv[1], int(sys.argv[2])
 cells = [results.Cell(p, m, s, "l") for p in ("p", "q") for m in ("m", "n") for s in range(int(sys.argv[3]))]
@@ -301,15 +339,16 @@ row = dict.fromkeys(results.MAIN_COLUMNS[4:], 0.5)
 episodes = pd.DataFrame({"episode": range(20), "x": 0.1})
 
 def run():
-    with results.lock(root):
-        results.remove_leftovers(root)
+    with files.lock(root):
+        files.remove_leftovers(root)
         for cell in cells:
-            if results.is_complete(root, cell, "key"):
+            place = results.cell_dir(root, cell)
+            if results.standing(place, cell, {"key": 1}).status == "complete":
                 continue
             with open(os.path.join(root, "computed.log"), "a") as log:
                 log.write(f"{cell}\\n")
-            results.write_cell(root, cell, "key", row, episodes, {0: 1}, {})
-        results.collect(root, cells, dict.fromkeys(cells, "key"))
+            results.write_cell(place, cell, {"key": 1}, row, episodes, {}, delay_counts={0: 1})
+        results.collect(root)
 
 def crash_before(function):
     def wrapped(*arguments):
@@ -349,7 +388,7 @@ def start(root, crash_at, seeds):
 def finished(root):
     """Complete cells, with the time of their commit."""
     markers = {path: path.stat().st_mtime_ns for path in root.rglob("cell.json")}
-    return {p: t for p, t in markers.items() if results_cells.cell_problem(p.parent, fingerprint="key") is None}
+    return {p: t for p, t in markers.items() if status(p.parent, inputs={"key": 1}) == "complete"}
 
 
 def log_lines(root):
@@ -363,7 +402,7 @@ def assert_finished(root, count):
     assert names == sorted(set(log_lines(root)))
     assert len(results_files.read_csv(root / "results_all.csv")) == count
     leftovers = {p.name for p in root.rglob("*") if p.is_file()}
-    assert leftovers <= {"cell.json", *results_cells._DATA_FILES, "computed.log", "results_all.csv"}
+    assert leftovers <= {"cell.json", "episodes.csv", "delays.csv", "results.csv", "computed.log", "results_all.csv"}
 
 
 def test_killed_run_resumes_without_losing_or_repeating_a_cell(tmp_path):

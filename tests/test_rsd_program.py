@@ -14,81 +14,141 @@ from flax import nnx
 
 from line_world import ReachEnv
 from rtc.bench import tokens, tokens_report
+from rtc.delay.estimators import EstimatorConfig
+from rtc.delay.profiles import DelayProfileConfig
 from rtc.policies.tokens import checkpoints
 from rtc.policies.tokens.policy import TokenPolicy
 from rtc.policies.tokens.rfsq import Tokenizer
-from rtc.programs import rsd
+from rtc.programs import rsd as rsd_program
 from rtc.shared import files
-from rtc.study import cells
-from rtc.study.protocols import rsd_arms, rsd_cells
-from rtc.study.protocols.rsd_arms import Arm
-from rtc.study.protocols.rsd_cells import Condition
+from rtc.study import cells, plan, runner, subject
+from rtc.study import tokens as token_study
+from rtc.study.arguments import StudyArguments
+from rtc.study.evaluation import EvalConfig
+from rtc.study.outcome import Outcome
+from rtc.study.protocols import rsd
+from rtc.study.study import Arm, Study
+from rtc.study.tokens import Decoding
 from rtc.worlds.kinetix import levels
 from token_world import MODELS, SMALL, small_policy
 
-SMALL_ARMS = {
-    "blocks": Arm("blocks", "plain"),
-    "blocks_greedy": Arm("blocks", "plain, greedy", rule="greedy"),
-    "exact": Arm("blocks", "speculative", speculative=True),
-    "greedy": Arm("blocks", "speculative, greedy", speculative=True, rule="greedy"),
-    "index_2": Arm("blocks", "lossy", speculative=True, rule="index", tolerance=2),
-    "draft": Arm("draft", "the draft"),
+SMALL_DECODINGS = {
+    "blocks": Decoding("blocks"),
+    "blocks_greedy": Decoding("blocks", rule="greedy"),
+    "exact": Decoding("blocks", speculative=True),
+    "greedy": Decoding("blocks", speculative=True, rule="greedy"),
+    "index_2": Decoding("blocks", speculative=True, rule="index", tolerance=2),
+    "draft": Decoding("draft"),
 }
 
 
 def save_policy(root, name, seed=0, entries=range(5)):
     facts = {
         "entries": list(entries),
-        "tokenizer_sha256": checkpoints.sha256(rsd_arms.tokenizer_path(root)),
+        "tokenizer_sha256": checkpoints.sha256(token_study.tokenizer_path(root)),
         "training": {"num_epochs": 2, "learning_rate": 1e-3},
     }
-    checkpoints.save(rsd_arms.policy_path(root, name, "reach"), small_policy(name, seed), facts)
+    checkpoints.save(token_study.policy_path(root, name, "reach"), small_policy(name, seed), facts)
 
 
 @pytest.fixture
 def small_world(two_bound, monkeypatch, tmp_path):
     """Policies of random weights for a level in which nothing is simulated but a point on a line."""
     env = ReachEnv(jnp.float32(0.9))
-    monkeypatch.setattr(rsd_arms, "observed", lambda level: (two_bound, env))
+    monkeypatch.setattr(token_study, "observed", lambda level, *_: (two_bound, env))
     monkeypatch.setattr(levels, "varying_observation_entries", lambda level: np.arange(5))
-    checkpoints.save(rsd_arms.tokenizer_path(tmp_path), Tokenizer(SMALL, nnx.Rngs(0)), {})
+    checkpoints.save(token_study.tokenizer_path(tmp_path), Tokenizer(SMALL, nnx.Rngs(0)), {})
     for name in MODELS:
         save_policy(tmp_path, name)
     return tmp_path
 
 
-def test_cells_are_computed_once_and_again_when_something_changes(small_world, tmp_path, capsys):
-    runs = rsd_cells.Runs(tokens=small_world)
-    condition = Condition("own", "exact", SMALL_ARMS["exact"], pass_ticks=1.0)
-    cell = rsd_cells.run(tmp_path / "cells", condition, "reach", runs, 5)
+def small_study(root, **arms):
+    """A study of the small world, and how it runs."""
+    made = [
+        Arm("own", label, EvalConfig(), run_path=str(root), **({"decoding": arm} if isinstance(arm, Decoding) else arm))
+        for label, arm in arms.items()
+    ]
+    texts = dict.fromkeys(("title", "title_zh", "question", "question_zh"), "")
+    study = Study(name="small", arms=tuple(made), levels=("reach",), num_evals=5, **texts)
+    return study, StudyArguments(output_root=str(root / "study")).of(study)
+
+
+def test_cells_are_computed_once_and_again_when_something_changes(small_world, capsys):
+    study, args = small_study(small_world, exact=dataclasses.replace(SMALL_DECODINGS["exact"], pass_ticks=1.0))
+    runner.run(study, args)
+    (cell,) = Outcome.read(study, args).group(("own", "exact"))
     assert len(cell.episodes) == 5
     assert sum(cell.result[name] for name in cell.result if name.startswith("passes_")) == pytest.approx(1)
+    assert cell.inputs["config"]["decoding"] == {"main": "blocks", "speculative": True, "pass_ticks": 1.0}
     assert capsys.readouterr().out.count("solved") == 1
-    rsd_cells.run(tmp_path / "cells", condition, "reach", runs, 5)
-    assert capsys.readouterr().out == ""
+    runner.run(study, args)
+    assert capsys.readouterr().out == "0 of 1 cells to compute\n"
     save_policy(small_world, "draft", seed=9)
-    rsd_cells.run(tmp_path / "cells", condition, "reach", runs, 5)
+    with pytest.raises(runner.ConflictError, match="checkpoint_sha256"):
+        runner.run(study, args)
+    runner.run(study, dataclasses.replace(args, overwrite=True))
     assert capsys.readouterr().out.count("solved") == 1
 
 
-def test_shuffled_delays_have_the_law_of_the_cell(small_world, tmp_path):
-    condition = Condition("own", "exact", SMALL_ARMS["exact"], pass_ticks=1.0)
-    cell = rsd_cells.run(tmp_path / "cells", condition, "reach", rsd_cells.Runs(tokens=small_world), 5)
-    law = dict(zip(rsd_cells.shuffled(cell).base_delays, rsd_cells.shuffled(cell).base_probs, strict=True))
-    total = sum(cell.delay_counts.values())
-    assert law == pytest.approx({delay: count / total for delay, count in cell.delay_counts.items()})
+def test_shuffled_delays_have_the_law_of_the_cell(small_world):
+    own = dataclasses.replace(SMALL_DECODINGS["exact"], pass_ticks=1.0)
+    shuffled = {"decoding": SMALL_DECODINGS["exact"], "delays_of": ("own", "exact")}
+    study, args = small_study(small_world, exact=own, shuffled=shuffled)
+    with pytest.raises(cells.CellError, match="not computed yet"):
+        plan.planned(study, args, study.arms[1], "reach", 0)
+    runner.run(study, args)
+    source = Outcome.read(study, args).group(("own", "exact"))[0]
+    profile = plan.planned(study, args, study.arms[1], "reach", 0).config.delay_profile
+    law = dict(zip(profile.base_delays, profile.base_probs, strict=True))
+    total = sum(source.delay_counts.values())
+    assert law == pytest.approx({delay: count / total for delay, count in source.delay_counts.items()})
+
+
+def test_every_copy_of_a_hedged_query_costs_its_passes(small_world):
+    once, twice = (
+        token_study.load(str(small_world), SMALL_DECODINGS["blocks"], "reach").evaluate(
+            EvalConfig(num_evals=3, delay_profile=DelayProfileConfig(fixed_delay=1, hedge=hedge)), 0
+        )
+        for hedge in (1, 2)
+    )
+    start = 3  # passes of the chunk before the first query
+    costs = [found.summary.episodes["flow_evals"].to_numpy() - start for found in (once, twice)]
+    assert (costs[1] == 2 * costs[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"draft_ticks": 1.0}, "have no effect without pass_ticks"),
+        ({"tolerance": 1.0}, "tolerance=1.0 is unused"),
+        ({"rule": "exakt"}, "did you mean 'exact'"),
+        ({"max_passes": 0}, "max_passes=0"),
+    ],
+)
+def test_faulty_decodings_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        Decoding("blocks", **change)
+
+
+def test_delays_that_would_have_no_effect_are_refused(small_world):
+    policy = token_study.load(str(small_world), Decoding("blocks", pass_ticks=1.0), "reach")
+    with pytest.raises(ValueError, match="delay_profile has no effect"):
+        policy.check(EvalConfig(delay_profile=DelayProfileConfig(fixed_delay=1)))
+    with pytest.raises(ValueError, match=r"estimator\.kind='oracle'"):
+        policy.check(EvalConfig(estimator=EstimatorConfig("oracle")))
 
 
 def test_a_policy_of_other_observations_is_refused(small_world):
     save_policy(small_world, "blocks", entries=[0, 1, 2, 3, 5])
     with pytest.raises(ValueError, match="other entries"):
-        rsd_arms.load_agent(small_world, SMALL_ARMS["blocks"], "reach")
+        token_study.load_agent(small_world, ("blocks",), "reach")
 
 
 def test_a_policy_of_another_tokenizer_is_refused(small_world):
-    checkpoints.save(rsd_arms.tokenizer_path(small_world), Tokenizer(SMALL, nnx.Rngs(7)), {})
+    checkpoints.save(token_study.tokenizer_path(small_world), Tokenizer(SMALL, nnx.Rngs(7)), {})
     with pytest.raises(ValueError, match="another tokenizer"):
-        rsd_arms.load_agent(small_world, SMALL_ARMS["blocks"], "reach")
+        token_study.load_agent(small_world, ("blocks",), "reach")
 
 
 def test_without_delay_nothing_is_committed(small_world, tmp_path, monkeypatch):
@@ -100,10 +160,11 @@ def test_without_delay_nothing_is_committed(small_world, tmp_path, monkeypatch):
         return real(self, obs, committed, prefix)
 
     monkeypatch.setattr(TokenPolicy, "context", context)
-    monkeypatch.setattr(rsd, "MODELS", MODELS)
     jax.clear_caches()
-    protocol = rsd.Protocol(("reach",), 4, 2, runs=rsd_cells.Runs(tokens=small_world), root=tmp_path / "rsd")
-    protocol.depth()
+    protocol = rsd.Protocol(("reach",), 4, 2, runs=rsd.Runs(tokens=small_world))
+    study, args = small_study(small_world, blocks={})
+    study = dataclasses.replace(study, arms=tuple(protocol.without_delay()[3:4]))
+    runner.run(study, args)
     jax.effects_barrier()
     jax.clear_caches()
     assert len(prefixes) > 10
@@ -124,7 +185,7 @@ class RightDecoder:
 def test_benchmark_runs_whole_chunks_until_every_arm_has_its_queries(small_world, tmp_path, monkeypatch):
     monkeypatch.setattr(tokens, "WIDE", MODELS["layers"])
     monkeypatch.setattr(tokens, "FlowDecoder", RightDecoder)
-    monkeypatch.setattr(rsd_arms, "ARMS", SMALL_ARMS)
+    monkeypatch.setattr(rsd, "DECODINGS", SMALL_DECODINGS)
     measured = tokens.measure(small_world, "flow", "reach", 4, 3)
     tokens_report.write(measured, files.require_writable(tmp_path / "bench"), time.time())
     assert all(len(tokens.times(decoder)) >= 4 for decoder in measured.decoders.values())
@@ -160,22 +221,22 @@ def test_the_line_through_whole_queries(small_world, monkeypatch):
 
 
 def test_the_page_of_the_experiment(small_world, tmp_path, monkeypatch):
-    training_facts = {"training": {"num_epochs": 16, "learning_rate": 3e-4}}
-    flow_subject = types.SimpleNamespace(checkpoint_sha256="0", training=training_facts)
-    monkeypatch.setattr(rsd, "ARMS", {name: SMALL_ARMS[name] for name in ("blocks", "exact")})
+    training = {"training": {"num_epochs": 16, "learning_rate": 3e-4}}
+    chosen = {name: SMALL_DECODINGS[name] for name in ("blocks", "exact")}
+    monkeypatch.setattr(rsd, "DECODINGS", chosen)
     monkeypatch.setattr(rsd, "MODELS", MODELS)
     monkeypatch.setattr(rsd, "IN_CLOSED_LOOP", ("blocks", "exact"))
     monkeypatch.setattr(rsd, "OPEN", (("exact", "blocks"),))
     monkeypatch.setattr(rsd, "CLOSED", (("exact", "exact_shuffled"), ("flow_prefix", "flow")))
-    monkeypatch.setattr(rsd_cells.experiment, "load_subject", lambda run, level: flow_subject)
-
-    def flow(condition, level, runs, num_evals, seed):
-        stand_in = dataclasses.replace(condition, arm=SMALL_ARMS["blocks"])
-        return rsd_cells._tokens(stand_in, level, runs, num_evals, seed)
-
-    monkeypatch.setattr(rsd_cells, "_flow", flow)
-    protocol = rsd.Protocol(("reach",), 4, 2, runs=rsd_cells.Runs(tokens=small_world), root=tmp_path / "rsd")
-    rsd.run(protocol, {"pass_ms": 1.0, "draft_ms": 0.5, "flow_ms": 1.2, "overhead_ms": 0.8, "git_commit": "abc"})
+    monkeypatch.setattr(subject, "load", lambda run, level: types.SimpleNamespace(training=training))
+    load = token_study.load
+    # A token policy stands in for the flow policies.
+    monkeypatch.setattr(plan, "_flow", lambda *_: load(str(small_world), SMALL_DECODINGS["blocks"], "reach"))
+    protocol = rsd.Protocol(("reach",), 4, 2, runs=rsd.Runs(tokens=small_world), root=tmp_path / "rsd")
+    times = {"pass_ms": 1.0, "draft_ms": 0.5, "flow_ms": 1.2, "overhead_ms": 0.8, "git_commit": "abc"}
+    bench = tmp_path / "bench.json"
+    bench.write_text(json.dumps(times))
+    rsd_program.run(rsd_program.Arguments(protocol, bench))
     page = (tmp_path / "rsd" / "summary.md").read_text()
     assert "How many layers matter" in page
     assert "| layers_4 " in page

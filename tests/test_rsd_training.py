@@ -14,7 +14,7 @@ from rtc.policies import weights
 from rtc.policies.tokens import checkpoints
 from rtc.policies.tokens.rfsq import Tokenizer
 from rtc.programs import train_rsd
-from rtc.study.protocols import rsd_arms
+from rtc.study import tokens as token_files
 from rtc.training import cloning, token_data, token_quality, tokens
 from rtc.training.trainer import FitConfig
 from token_world import MODELS, SMALL, demonstrations_of, small_policy
@@ -121,7 +121,7 @@ def test_bad_checkpoints_are_refused(tmp_path):
 
 def test_the_training_script_makes_everything_once(two_bound, tmp_path, monkeypatch):
     models = {name: MODELS[name] for name in ("blocks", "draft")}
-    monkeypatch.setattr(rsd_arms, "MODELS", models)
+    monkeypatch.setattr(token_files, "MODELS", models)
     monkeypatch.setattr(train_rsd, "TokenizerConfig", lambda: SMALL)
     monkeypatch.setattr(token_data, "load", lambda run_path, names: {name: demonstrations_of() for name in names})
     monkeypatch.setattr(cloning, "data_facts", lambda path, demos, *level: {})
@@ -136,6 +136,6 @@ def test_the_training_script_makes_everything_once(two_bound, tmp_path, monkeypa
     assert found == {path: path.read_bytes() for path in (tmp_path / "run").glob("*/policies/*.safetensors")}
     with pytest.raises(ValueError, match="another run"):
         train_rsd.train(dataclasses.replace(args, policy=FitConfig(num_epochs=3)))
-    header = json.loads(rsd_arms.policy_path(tmp_path / "run", "blocks", "reach").with_suffix(".json").read_text())
+    header = json.loads(token_files.policy_path(tmp_path / "run", "blocks", "reach").with_suffix(".json").read_text())
     assert header["facts"]["entries"] == [0, 1, 2, 3, 4]
     assert {"git_commit", "command", "accuracy_0"} <= set(header["facts"])

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from rtc.study import statistics
-from rtc.study.statistics import Interval, SeedMetrics
+from rtc.study import statistics, verdicts
+from rtc.study.statistics import Interval
+from rtc.study.verdicts import SeedMetrics
 
 WORKS = Interval(0.8, 0.75, 0.85)
 
@@ -86,7 +87,7 @@ def test_seed_std_by_hand():
 def judge(solved_before=(0.5, 0.7), solved_after=(0.5, 0.7), d_p99=2.0, p_violate=0.0, baseline=WORKS):
     long_tail = SeedMetrics([4.0, 4.0], [0.04, 0.06], solved_before)
     controlled = SeedMetrics([d_p99] * 2, [p_violate] * 2, solved_after)
-    return statistics.judge_tail_control(long_tail, controlled, baseline)
+    return verdicts.judge_tail_control(long_tail, controlled, baseline)
 
 
 def test_verdict_passes():

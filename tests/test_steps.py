@@ -16,19 +16,18 @@ import pytest
 import tyro
 from flax import nnx
 
-import compare_groups
 import eval_flow
-import run_stepA_baseline
-import run_stepD_tail_v1
-import summarize_tail_v1
 from model import FlowPolicy
 from rtc.control import executor, timeline
 from rtc.delay import profiles
 from rtc.policies import checkpoints
+from rtc.programs import tail_baseline, tail_matrix, tail_summary
 from rtc.report import preview
 from rtc.study import cells as results
-from rtc.study import evaluation, runner
+from rtc.study import evaluation
+from rtc.study import subject as subjects
 from rtc.study.evaluation import EvalConfig
+from rtc.study.runner import ConflictError
 from stubs import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,8 +46,8 @@ def run_path(tmp_path_factory):
 @pytest.fixture(scope="module")
 def step_a(run_path, tmp_path_factory):
     root = str(tmp_path_factory.mktemp("stepA"))
-    args = run_stepA_baseline.Arguments(seeds=(0, 1), num_evals=4, run_path=run_path, output_root=root, num_slots=4)
-    run_stepA_baseline.run(args)
+    args = tail_baseline.Arguments(seeds=(0, 1), num_evals=4, run_path=run_path, output_root=root, num_slots=4)
+    tail_baseline.run(args)
     return args
 
 
@@ -61,9 +60,9 @@ def compiles():
 @pytest.fixture(scope="module")
 def step_d(run_path, tmp_path_factory, compiles):
     root = str(tmp_path_factory.mktemp("stepD"))
-    args = run_stepD_tail_v1.Arguments(seeds=(0, 1), num_evals=4, run_path=run_path, output_root=root, num_slots=4)
+    args = tail_matrix.Arguments(seeds=(0, 1), num_evals=4, run_path=run_path, output_root=root, num_slots=4)
     before = executor._run_sharded._cache_size()
-    run_stepD_tail_v1.run(args)
+    tail_matrix.run(args)
     compiles.append(executor._run_sharded._cache_size() - before)
     return args
 
@@ -90,7 +89,7 @@ def test_step_a_writes_results_and_video(step_a):
 
 def test_preview_shows_the_recorded_episode(step_d, recwarn):
     """The second pass reproduces a delayed episode action for action, and its bodies move."""
-    subject = runner.load_subject(step_d.run_path, LEVEL)
+    subject = subjects.load(step_d.run_path, LEVEL)
     cell = results.Cell("long_tail", "naive", 0, "grasp_easy")
     trace = timeline.load_trace(results.cell_dir(step_d.output_root, cell) / results.TRACE)
     config = EvalConfig(num_evals=4, model=TINY, delay_profile=profiles.PROFILES["long_tail"])
@@ -123,14 +122,14 @@ def test_capped_profile_has_a_shorter_tail(step_d):
 
 
 def test_summary_has_everything(step_a, step_d, capsys):
-    args = summarize_tail_v1.Arguments(
+    args = tail_summary.Arguments(
         seeds=step_d.seeds,
         num_evals=4,
         run_path=step_d.run_path,
         output_root=step_d.output_root,
         baseline_root=step_a.output_root,
     )
-    summarize_tail_v1.run(args)
+    tail_summary.run(args)
     text = (Path(step_d.output_root) / "summary.md").read_text()
     for part in (
         "d_p99",
@@ -156,9 +155,8 @@ def test_summary_has_everything(step_a, step_d, capsys):
 
 def test_finished_cells_are_skipped(step_d, capsys):
     before = marker_times(step_d.output_root)
-    run_stepD_tail_v1.run(step_d)
+    tail_matrix.run(step_d)
     out = capsys.readouterr().out
-    assert out.count("skip") == 8
     assert "0 of 8 cells to compute" in out
     assert marker_times(step_d.output_root) == before
 
@@ -168,44 +166,43 @@ def test_one_compile_per_method(step_d, compiles):
     assert compiles[0] <= 2
 
 
-def test_changed_configuration_is_recomputed(step_d, tmp_path, capsys):
+def test_a_changed_configuration_needs_a_place_of_its_own(step_d, tmp_path, capsys):
     args = dataclasses.replace(step_d, methods=("naive",), profiles=("long_tail",), output_root=str(tmp_path))
-    run_stepD_tail_v1.run(args)
+    tail_matrix.run(args)
     first = marker_times(tmp_path)
-    run_stepD_tail_v1.run(
-        dataclasses.replace(args, seeds=(0,), execution=dataclasses.replace(args.execution, fallback="zero"))
+    changed = dataclasses.replace(
+        args, seeds=(0,), execution=dataclasses.replace(args.execution, fallback="zero"), overwrite=False
     )
-    out = capsys.readouterr().out
-    assert "1 of 1 cells to compute" in out
+    with pytest.raises(ConflictError, match=r"execution\.fallback = none, not zero.*--overwrite"):
+        tail_matrix.run(changed)
+    assert marker_times(tmp_path) == first
+    tail_matrix.run(dataclasses.replace(changed, overwrite=True))
+    assert "(replaced)" in capsys.readouterr().out
     second = marker_times(tmp_path)
-    changed = {path for path in first if first[path] != second[path]}
-    assert changed == {tmp_path / "long_tail" / "naive" / "seed_0" / "cell.json"}
+    renewed = {path for path in first if first[path] != second[path]}
+    assert renewed == {tmp_path / "long_tail" / "naive" / "seed_0" / "cell.json"}
 
 
 def test_eval_flow_command(run_path, tmp_path, capsys):
-    size = [
-        "--config.model.action-chunk-size", "4", "--config.model.channel-dim", "8", "--config.model.num-layers", "1",
-        "--config.model.channel-hidden-dim", "8", "--config.model.token-hidden-dim", "8",
-    ]  # fmt: skip
-    argv = [
-        "--run-path",
-        run_path,
-        "--level-paths",
-        LEVEL,
-        "--output-dir",
-        str(tmp_path),
-        "--config.num-slots",
-        "4",
-    ]
-    eval_flow_main([*argv, "--config.num-evals", "4", "--config.num-flow-steps", "5", *size])
+    common = ["--run-path", run_path, "--level-paths", LEVEL, "--output-dir", str(tmp_path), "--config.num-slots", "4"]
+    argv = [*common, "--config.num-evals", "4", "--config.num-flow-steps", "5"]
+    eval_flow_main(argv)
+    size = ["--config.model.action-chunk-size", "4", "--config.model.channel-dim", "8"]
+    eval_flow_main([*argv, *size, "--seed", "5"])
+    assert capsys.readouterr().out.splitlines()[-1] == f"open first: {tmp_path / 'results.csv'}"
+    eval_flow_main([*argv, "--config.execution.fallback", "zero"])
     table = pd.read_csv(tmp_path / "results.csv")
-    assert table.loc[0, ["profile", "method", "level"]].tolist() == ["no_delay", "naive", "grasp_easy"]
-    assert "results.csv" in capsys.readouterr().out
+    assert table["profile"].str.fullmatch("no_delay(-[0-9a-f]{8})?").all()
+    assert table.groupby("profile")["seed"].apply(list).tolist() == [[0, 5], [0]]
+    assert table[["method", "level"]].drop_duplicates().to_numpy().tolist() == [["naive", "grasp_easy"]]
+    eval_flow_main([*argv, "--config.execution.fallback", "zero", "--name", "mine"])
+    assert "mine" in pd.read_csv(tmp_path / "results.csv")["profile"].tolist()
 
 
 def test_eval_flow_names_the_first_mismatch(run_path, tmp_path):
+    place = ["--run-path", run_path, "--level-paths", LEVEL, "--output-dir", str(tmp_path)]
     with pytest.raises(ValueError, match=r"channel_dim.*8.*256|channel_dim.*256.*8"):
-        eval_flow_main(["--run-path", run_path, "--level-paths", LEVEL, "--output-dir", str(tmp_path)])
+        eval_flow_main([*place, "--config.model.channel-dim", "256"])
 
 
 @pytest.mark.parametrize(
@@ -222,7 +219,7 @@ def test_eval_flow_names_the_first_mismatch(run_path, tmp_path):
 )
 def test_bad_arguments_stop_before_any_work(step_d, tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        run_stepD_tail_v1.run(dataclasses.replace(step_d, output_root=str(tmp_path / "out"), **change))
+        tail_matrix.run(dataclasses.replace(step_d, output_root=str(tmp_path / "out"), **change))
     assert not list(tmp_path.rglob("results.csv"))
 
 
@@ -232,7 +229,7 @@ def test_read_only_output_root_is_reported_before_any_work(step_d, monkeypatch):
 
     monkeypatch.setattr(evaluation, "evaluate", no_work)
     with pytest.raises(OSError, match="output root"):
-        run_stepD_tail_v1.run(dataclasses.replace(step_d, output_root="/proc/exp_delta"))
+        tail_matrix.run(dataclasses.replace(step_d, output_root="/proc/exp_delta"))
 
 
 def test_out_of_memory_falls_back_to_fewer_slots(step_d, monkeypatch):
@@ -244,7 +241,7 @@ def test_out_of_memory_falls_back_to_fewer_slots(step_d, monkeypatch):
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
         return run(*args, num_slots=num_slots, **kwargs)
 
-    subject = runner.load_subject(step_d.run_path, LEVEL)
+    subject = subjects.load(step_d.run_path, LEVEL)
     config = EvalConfig(num_evals=4, model=TINY, num_slots=16)
     monkeypatch.setattr(executor, "rollout", rollout)
     with pytest.warns(UserWarning, match="num_slots=4"):
@@ -263,7 +260,7 @@ def test_non_finite_numbers_are_reported_with_their_place(step_d, monkeypatch, a
         records.bad_tick[1], records.actions[1, 3] = 3, action
         return records
 
-    subject = runner.load_subject(step_d.run_path, LEVEL)
+    subject = subjects.load(step_d.run_path, LEVEL)
     monkeypatch.setattr(executor, "rollout", rollout)
     place = rf"the {source} produced .* level grasp_easy, method naive, seed 7, episode 1, tick 3 \(1 of 4 episodes"
     with pytest.raises(evaluation.NonFiniteError, match=place):
@@ -271,22 +268,12 @@ def test_non_finite_numbers_are_reported_with_their_place(step_d, monkeypatch, a
 
 
 def test_slots_do_not_change_results_on_the_simulator(step_d):
-    subject = runner.load_subject(step_d.run_path, LEVEL)
+    subject = subjects.load(step_d.run_path, LEVEL)
     config = EvalConfig(num_evals=6, model=TINY, num_slots=1, delay_profile=profiles.PROFILES["long_tail"])
     few = evaluation.evaluate(config, subject.level, subject.policy)
     many = evaluation.evaluate(dataclasses.replace(config, num_slots=6), subject.level, subject.policy)
     for name in set(few.records._fields) - {"slot_ticks", "poses"}:
         np.testing.assert_array_equal(getattr(few.records, name), getattr(many.records, name), err_msg=name)
-
-
-def test_groups_of_two_experiments_are_compared_in_pairs(step_a, step_d, capsys):
-    groups = [f"{step_d.output_root}/{profile}/naive" for profile in ("tail_controlled", "long_tail")]
-    compare_groups.run(compare_groups.Arguments(*groups))
-    assert "over 8 pairs" in capsys.readouterr().out
-    compare_groups.run(compare_groups.Arguments(groups[0], groups[0]))
-    assert "solved (%): +0.0 [+0.0, +0.0]" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="holds no cells"):
-        compare_groups.run(compare_groups.Arguments(step_d.output_root, groups[0]))
 
 
 def test_killed_run_resumes(step_d, tmp_path):
@@ -305,7 +292,7 @@ def test_killed_run_resumes(step_d, tmp_path):
     survivors = marker_times(tmp_path)
     assert survivors
     args = dataclasses.replace(step_d, methods=("naive",), output_root=str(tmp_path))
-    run_stepD_tail_v1.run(args)
+    tail_matrix.run(args)
     after = marker_times(tmp_path)
     assert len(after) == 4
     assert {path: after[path] for path in survivors} == survivors

@@ -1,7 +1,6 @@
 """Studies: what is compared with what, corrected p values, and a small one from start to page."""
 
 import dataclasses
-import importlib
 import re
 from pathlib import Path
 
@@ -13,21 +12,22 @@ from flax import nnx
 
 from model import FlowPolicy
 from rtc.delay import profiles as delay_profiles
-from rtc.delay import profiles as delays_profiles
 from rtc.delay import sampling
 from rtc.delay.estimators import EstimatorConfig
 from rtc.policies import checkpoints
 from rtc.programs import study as study_program
-from rtc.report import preview, study_page
+from rtc.report import preview
 from rtc.shared import files, launchers
 from rtc.shared.launchers import LauncherConfig, Task
-from rtc.study import cells as results_cells
-from rtc.study import runner, statistics
-from rtc.study.study import Comparison, Outcome, Study, StudyArguments, arm, tasks, versus
+from rtc.study import cells as store
+from rtc.study import plan, runner, statistics
+from rtc.study.arguments import StudyArguments
+from rtc.study.outcome import Outcome
+from rtc.study.runner import ConflictError
+from rtc.study.study import Comparison, Study, arm, versus
 from stubs import TINY
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted(path.stem for path in (ROOT / "exp").glob("run_study_*.py"))
 
 
 def study_of(*arms, comparisons=(), **changes):
@@ -72,8 +72,8 @@ def test_what_the_command_line_leaves_open_is_the_studys():
 
 
 def test_estimators_start_from_the_median_delay():
-    deadline = dataclasses.replace(delays_profiles.profile("heavy"), scale_ms=150.0, deadline=5)
-    starts = {name: arm(name, "naive").config.estimator.initial for name in delays_profiles.PROFILES}
+    deadline = dataclasses.replace(delay_profiles.profile("heavy"), scale_ms=150.0, deadline=5)
+    starts = {name: arm(name, "naive").config.estimator.initial for name in delay_profiles.PROFILES}
     assert starts == {"no_delay": 0, "long_tail": 0, "tail_controlled": 0, "burst": 0, "heavy": 1}
     assert arm("late", "naive", delay=deadline).config.estimator == EstimatorConfig(initial=5)
     assert arm("heavy", "naive", estimator=EstimatorConfig("fixed")).config.estimator == EstimatorConfig("fixed")
@@ -91,9 +91,8 @@ def fake_cell(level, key, solved, evals=1.0):
     """Three queries per episode, one of them abandoned."""
     counts = {"num_queries": 3, "abandoned_queries": 1, "flow_evals": 3 * evals}
     episodes = pd.DataFrame({"episode": range(len(solved)), statistics.SOLVED: solved} | counts)
-    row = dict.fromkeys(study_page.SIDE_EFFECTS, 1.0) | {"method": key[1]}
-    record = {"git_commit": "abc", "git_dirty": False, "wall_s": 60.0}
-    return results_cells.CellData(results_cells.Cell(*key, 0, level), "", row, episodes, {}, {}, record)
+    row = {"method": key[1], "d_p99": 2.0}
+    return store.CellData(store.Cell(*key, 0, level), row, episodes, {0: 3, 2: 1}, {}, {})
 
 
 @pytest.fixture
@@ -112,35 +111,31 @@ def outcome():
 
 
 def test_differences_are_paired_within_levels(outcome):
-    same, late = (outcome.difference(comparison, statistics.SOLVED) for comparison in outcome.study.comparisons)
+    (same, _), (late, corrected) = outcome.tests(statistics.SOLVED).values()
     assert (same.interval.value, same.interval.low, same.interval.high, same.p_value) == (0, 0, 0, 1)
     assert late.interval.value == pytest.approx(0.125)
     assert late.p_value < 1e-6
-    text = study_page.comparison_table(outcome.study, outcome)
-    assert text["finding"].tolist() == ["not told apart", "higher"]
-    assert text["better / worse levels"].tolist() == ["0 / 0", "1 / 0"]
-    assert text[study_page.EXTRA].tolist() == ["+0.00", "+2.50"]
-    free, gain = text[study_page.PER_EVALUATION]
-    assert free == ""
-    assert gain.startswith("+5.00 [+")
+    assert corrected == pytest.approx(2 * late.p_value)
+    key = ("long_tail", "realtime")
+    assert outcome.evaluations_per_chunk(key) == 3.5
+    assert outcome.cell_mean(key, "d_p99") == 2.0
+    assert np.isnan(outcome.cell_mean(key, "passes_1"))
+    assert outcome.delay_counts(key) == {0: 6, 2: 2}
+    assert outcome.rate("a", key).value == 0.75
+
+
+def test_p_values_are_corrected_within_a_family(outcome):
+    alone = [dataclasses.replace(c, family=c.candidate[0]) for c in outcome.study.comparisons]
+    apart = Outcome(dataclasses.replace(outcome.study, comparisons=tuple(alone)), outcome.cells)
+    _, (late, corrected) = apart.tests(statistics.SOLVED).values()
+    assert corrected == late.p_value
 
 
 def test_arms_that_a_level_lacks_are_left_out(outcome):
     cells = {key: cell for key, cell in outcome.cells.items() if key != ("b", "long_tail", "realtime")}
     fewer = Outcome(outcome.study, cells)
-    assert len(study_page.comparison_table(fewer.study, fewer)) == 1
-    assert len(study_page.side_effect_table(fewer.study, fewer)) == 3
-    assert study_page.mean_table(fewer.study, fewer)["long_tail"].tolist()[1] == ""
-    assert "nan" in study_page.level_table(fewer.study, fewer)["b"].tolist()
-
-
-def test_levels_that_nothing_solves_without_delay_allow_no_conclusion(outcome):
-    assert study_page.unfit_levels(outcome.study, outcome) == []
-    failing = {
-        key: (fake_cell(key[0], key[1:], [0] * 200),) if key[0] == "b" else cells
-        for key, cells in outcome.cells.items()
-    }
-    assert study_page.unfit_levels(outcome.study, Outcome(outcome.study, failing)) == ["b"]
+    assert len(fewer.tests(statistics.SOLVED)) == 1
+    assert len(fewer.arms()) == 3
 
 
 def test_holm_corrects_in_order():
@@ -178,13 +173,15 @@ def test_comparisons_are_named_by_what_differs():
 
 
 def test_a_task_holds_the_arms_that_share_a_program():
-    study = study_of(*(arm(p, m) for p in ("no_delay", "burst") for m in ("naive", "trained_prefix")))
-    found = tasks(study, StudyArguments(levels=("catapult", "trampoline"), run_path="x", prefix_run_path="y"))
-    assert [task.name for task in found] == [
+    arms = [arm(p, m) for p in ("no_delay", "burst") for m in ("naive", "trained_prefix")]
+    arms.append(dataclasses.replace(arm("no_delay", "naive", "late"), delays_of=("burst", "naive")))
+    args = StudyArguments(levels=("catapult", "trampoline"), run_path="x", prefix_run_path="y")
+    first, second = runner.tasks(study_of(*arms), args)
+    assert [task.name for task in first] == [
         f"{level}, {method}" for level in ("catapult", "trampoline") for method in ("naive, x", "trained_prefix, y")
     ]
-    assert [task.arguments[2] for task in found] == ["x", "y", "x", "y"]
-    assert [[one.profile for one in task.arguments[3]] for task in found] == [["no_delay", "burst"]] * 4
+    assert [[one.profile for one in task.arguments[3]] for task in first] == [["no_delay", "burst"]] * 4
+    assert [[one.method for one in task.arguments[3]] for task in second] == [["late"]] * 2
 
 
 def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
@@ -199,21 +196,69 @@ def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
 
     monkeypatch.setattr(preview, "write", video)
     study_program.run(SMALL, dataclasses.replace(arguments, preview=True))
-    assert shown == [("grasp_easy", delays_profiles.profile("long_tail"), True)]  # the arm that starves
+    lines = capsys.readouterr().out.splitlines()
+    assert "2 of 2 cells to compute" in lines
+    cells = [line for line in lines if line.startswith("grasp_easy ") and "solved" in line]
+    assert [line.split(":")[0] for line in cells] == [f"grasp_easy {p}/naive/seed_0" for p in ("no_delay", "long_tail")]
+    assert lines[-1] == f"open first: {root / 'index.html'}"
+    assert shown == [("grasp_easy", delay_profiles.profile("long_tail"), True)]  # the arm that starves
     assert files.read_csv(root / "results_all.csv")["profile"].tolist() == ["no_delay", "long_tail"]
     english, chinese = (root / name for name in ("summary.md", "summary.zh-CN.md"))
     assert "long_tail - no_delay (naive)" in english.read_text()
     assert "What it means." in english.read_text()
     assert "# 一个研究" in chinese.read_text()
     page = (root / "index.html").read_text()
-    assert page.count("<table>") == 2 * 4
     assert page.count("<video") == 1
     assert not re.search(r'(src|href)="(?!data:)', page)  # self-contained
 
-    capsys.readouterr()
-    monkeypatch.setattr(runner, "_compute", None)  # nothing is left to compute
+    monkeypatch.setattr(runner, "compute", None)  # nothing is left to compute
     study_program.run(SMALL, arguments)
     assert "0 of 2 cells to compute" in capsys.readouterr().out
+
+
+def test_results_of_another_configuration_are_in_the_way(arguments, monkeypatch, capsys):
+    few = dataclasses.replace(SMALL, arms=SMALL.arms[:1], comparisons=())
+    args = dataclasses.replace(arguments, num_evals=2).of(few)
+    runner.run(few, args)
+    monkeypatch.setattr(runner, "compute", None)  # it stops before any work
+    more = dataclasses.replace(args, num_evals=4)
+    with pytest.raises(ConflictError, match=r"config\.num_evals = 2, not 4.*--output-root.*--overwrite"):
+        runner.run(few, more)
+    with pytest.raises(store.CellError, match="1 arms are incomplete"):
+        Outcome.read(few, more, required=None)
+    assert Outcome.read(few, args).complete(("no_delay", "naive"))
+    planned = next(plan.cells(few, args))
+    assert planned.standing().status == "complete"
+
+
+def test_a_cell_of_older_code_is_computed_again(arguments, monkeypatch, capsys):
+    few = dataclasses.replace(SMALL, arms=SMALL.arms[:1], comparisons=())
+    args = dataclasses.replace(arguments, num_evals=2).of(few)
+    runner.run(few, args)
+    monkeypatch.setattr(plan.subject.identity, "code", lambda config: "newer")
+    assert next(plan.cells(few, args)).standing().status == "older"
+    assert Outcome.read(few, args).complete(("no_delay", "naive"))  # a report of it can still be written
+    capsys.readouterr()
+    runner.run(few, args)
+    out = capsys.readouterr().out
+    assert "1 of 1 cells to compute, 1 of them again as the code has changed" in out
+    assert "(again: older code)" in out
+    assert next(plan.cells(few, args)).standing().status == "complete"
+
+
+def test_runs_with_other_settings_share_a_folder(arguments):
+    args = dataclasses.replace(arguments, num_evals=2).of(SMALL)
+    one, other = (
+        study_of(arm("custom", "naive", delay=delay_profiles.profile(name))) for name in ("no_delay", "burst")
+    )
+    assert plan.distinct(one, args).profiles == ["custom"]
+    runner.run(one, args)
+    assert plan.distinct(one, args).profiles == ["custom"]
+    (name,) = plan.distinct(other, args).profiles
+    assert re.fullmatch(r"custom-[0-9a-f]{8}", name)
+    seeds = dataclasses.replace(args, seeds=(5,))
+    assert plan.distinct(one, seeds).profiles == ["custom"]
+    assert plan.distinct(other, seeds).profiles == [name]
 
 
 def test_wandb_gets_the_report_without_a_network(arguments, tmp_path, monkeypatch):
@@ -222,7 +267,7 @@ def test_wandb_gets_the_report_without_a_network(arguments, tmp_path, monkeypatc
     study_program.run(SMALL, dataclasses.replace(arguments, wandb=True))
     (run,) = tmp_path.glob("wandb/offline-run-*")
     names = {path.name.split("_")[0] for path in (run / "files/media").rglob("*") if path.is_file()}
-    assert names >= {"comparisons", "means", "levels", "primary"}
+    assert names >= {"comparisons", "all", "level", "arms"}
 
 
 def test_a_study_by_submitit_gives_the_same_episodes(arguments, tmp_path):
@@ -265,32 +310,9 @@ def test_bad_launchers_are_refused(change, message):
         LauncherConfig(**change)
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_the_studies_of_the_benchmark_are_whole(script):
-    module = importlib.import_module(script)
-    study = module.STUDY if hasattr(module, "STUDY") else module.study()
-    assert study.name == script.removeprefix("run_")
-    assert study.comparisons
-    for one in study.arms:
-        results_cells.Cell(*one.key, 0, "grasp_easy")  # a name that can be a directory
-    assert all(comparison.candidate != comparison.reference for comparison in study.comparisons)
-
-
-def test_controls_and_their_references_have_equal_mean_delays():
-    module = importlib.import_module("run_study_tail_controls")
-    profiles = module.profiles()
-    for name, reference in module.RARER.items():
-        control, faster = (delay_profiles.mean_delay(profiles[key]) for key in (name, reference))
-        assert control == pytest.approx(faster)
-        assert control < delay_profiles.mean_delay(module.SPIKY)
-        tail = {delay: p for delay, p in delay_profiles.law(profiles[reference]).items() if delay}
-        assert tail.keys() == {1, 2, 8}
-        assert tail[8] / tail[1] == pytest.approx(0.1 / 0.27)
-
-
 @pytest.mark.parametrize("change", [{}, {"tail_cap": 3}, {"hedge": 3}, {"deadline": 2}, {"drop_spike_prob": 0.3}])
 def test_the_mean_delay_is_that_of_the_samples(change):
-    config = dataclasses.replace(delays_profiles.profile("long_tail"), **change)
+    config = dataclasses.replace(delay_profiles.profile("long_tail"), **change)
     process = sampling.make_process(config)
     streams = jax.vmap(sampling.init)(jax.random.split(jax.random.key(0), 20_000))
     sample = jax.vmap(sampling.sample, (None, 0))(process, streams)[0].delay
@@ -299,20 +321,9 @@ def test_the_mean_delay_is_that_of_the_samples(change):
     error = sample.std() / np.sqrt(len(sample))
     assert abs(spent - delay_profiles.mean_delay(config)) < 5 * error
     with pytest.raises(ValueError, match="for mode 'mixture' only"):
-        delay_profiles.mean_delay(delays_profiles.profile("heavy"))
+        delay_profiles.mean_delay(delay_profiles.profile("heavy"))
 
 
 def test_a_speed_up_cannot_slow_down():
     with pytest.raises(ValueError, match=r"mean=0\.5 must lie between 0 and"):
-        delay_profiles.thinned(delays_profiles.profile("long_tail"), 0.5)
-
-
-def test_bursts_and_single_spikes_are_equally_many():
-    profiles = importlib.import_module("run_study_bursts").profiles()
-    for name, profile in profiles.items():
-        if name != "no_delay":
-            spike = int(name.split("_")[1][0])
-            share = profile.law.p_burst if profile.mode == "markov" else profile.p_spike
-            assert (profile.d_spike, share) == (spike, pytest.approx(0.05))
-            if profile.mode == "markov":
-                assert 1 / profile.p_burst_end == pytest.approx(int(name.split("x")[1]))
+        delay_profiles.thinned(delay_profiles.profile("long_tail"), 0.5)

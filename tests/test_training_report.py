@@ -68,7 +68,7 @@ def test_the_report_from_start_to_end(root, capsys):
     assert "4 episodes" in text
     for name in ("cloning_curves.png", "expert_curves.png"):
         assert name in text
-        assert (root / "logs-bc" / name).stat().st_size > 5_000
+        assert (root / "logs-bc/figures" / name).stat().st_size > 5_000
     capsys.readouterr()
     report_training.run(args)
     assert capsys.readouterr().out.count("0 of 1 cells to compute") == 2

@@ -14,9 +14,8 @@ from rtc.bench import timing
 from rtc.control.environment import start_keys
 from rtc.methods import Query
 from rtc.shared.tables import percentiles
-from rtc.study import evaluation
 from rtc.study.evaluation import EvalConfig
-from rtc.study.runner import Subject, weak_policy
+from rtc.study.subject import FlowSubject
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,13 @@ class Latency:
         return pd.DataFrame({"query": range(len(self.warm_ms)), "latency_ms": self.warm_ms})
 
 
-def query_function(config: EvalConfig, subject: Subject) -> Callable[[int], Float[Array, "1 h a"]]:
+def query_function(config: EvalConfig, subject: FlowSubject) -> Callable[[int], Float[Array, "1 h a"]]:
     """A function that answers the i-th query, batch 1, from the level's first observation: compiled at its first call.
 
     Raises:
         ValueError: the method does not fit the policies.
     """
-    env, policy, controller = evaluation.prepare(config, subject.level, subject.policy, weak_policy(config, subject))
+    env, policy, controller = subject.prepare(config)
     obs = env.reset(start_keys(1))[1]
     size = policy.action_chunk_size
 

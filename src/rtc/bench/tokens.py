@@ -20,9 +20,9 @@ from rtc.policies.tokens import checkpoints
 from rtc.policies.tokens.agent import NO_DEADLINE
 from rtc.policies.tokens.policy import TokenModelConfig, TokenPolicy
 from rtc.policies.tokens.rules import Exact
-from rtc.study import evaluation, runner
-from rtc.study.protocols import rsd_arms
-from rtc.study.protocols.rsd_arms import Arm
+from rtc.study import evaluation, subject, tokens
+from rtc.study.protocols import rsd
+from rtc.study.tokens import Decoding
 
 FLOW, FLOW_STEPS = "flow", 5
 WIDE = TokenModelConfig(blocks=(1,) * 8, dim=1024, depth=8, num_heads=16, obs_hidden_dim=1024)
@@ -58,8 +58,8 @@ def measure(run_path: Path, flow_run: str, level: str, queries: int, repeats: in
         repeats: repetitions of single passes and of shortened queries.
     """
     decoders = {FLOW: FlowDecoder(flow_run, level)}
-    decoders |= {name: engine_of(run_path, arm, level) for name, arm in rsd_arms.ARMS.items()}
-    timed = {name: arm for name, arm in rsd_arms.ARMS.items() if arm.speculative and arm.max_passes == NO_DEADLINE}
+    decoders |= {name: engine_of(run_path, arm, level) for name, arm in rsd.DECODINGS.items()}
+    timed = {name: arm for name, arm in rsd.DECODINGS.items() if arm.speculative and arm.max_passes == NO_DEADLINE}
     split = {name: engine_of(run_path, arm, level, split=True) for name, arm in timed.items()}
     episodes = run_episodes(decoders, level, queries)
     run_episodes(split, level, queries)
@@ -71,8 +71,8 @@ class FlowDecoder:
     """The flow policy, plain sampling, with the milliseconds of every query from the call to the chunk in memory."""
 
     def __init__(self, run_path: str, level: str):
-        subject = runner.load_subject(run_path, level)
-        _, policy = evaluation.observed(subject.level, subject.policy, "fast")
+        there = subject.load(run_path, level)
+        _, policy = evaluation.observed(there.level, there.policy, "fast")
         self.total_ms: list[float] = []
         self._action = jax.jit(
             lambda obs, number: policy.action(jax.random.fold_in(jax.random.key(0), number), obs, FLOW_STEPS)
@@ -86,9 +86,9 @@ class FlowDecoder:
         return chunk
 
 
-def engine_of(run_path: Path, arm: Arm, level: str, *, split: bool = False) -> Engine:
+def engine_of(run_path: Path, arm: Decoding, level: str, *, split: bool = False) -> Engine:
     """The engine of an arm."""
-    agent = rsd_arms.load_agent(run_path, arm, level)
+    agent = tokens.load_agent(run_path, arm.models, level)
     return Engine(agent, arm.make_rule(agent), max_passes=arm.max_passes, split=split)
 
 
@@ -107,7 +107,7 @@ def forget(decoder: Engine | FlowDecoder) -> None:
 
 def run_episodes(decoders: Mapping[str, Any], level: str, queries: int) -> dict[str, list[Episode]]:
     """Episodes of every decoder in turn, until each has answered this many queries; two to warm up are not counted."""
-    _, env = rsd_arms.observed(level)
+    _, env = tokens.observed(level)
     for decoder in decoders.values():
         for seed in range(2):
             run_episode_with_chunks(env, decoder, seed=seed)
@@ -138,13 +138,13 @@ def query_costs(run_path: Path, level: str, queries: int) -> dict[str, Any]:
     Returns:
         `pass_ms` and `overhead_ms` of the model `layers`, `draft_ms` of the draft; `medians` of the queries.
     """
-    loaded = {name: rsd_arms.load_agent(run_path, Arm(name, ""), level) for name in ("layers", "draft")}
+    loaded = {name: tokens.load_agent(run_path, (name,), level) for name in ("layers", "draft")}
     engines = {
         (name, count): Engine(replace(agent, main=leading_blocks(agent.main, count)), Exact())
         for name, agent in loaded.items()
         for count in range(1, len(agent.main.config.blocks) + 1)
     }
-    obs = np.asarray(rsd_arms.observed(level)[1].reset(start_keys(1))[1][0])
+    obs = np.asarray(tokens.observed(level)[1].reset(start_keys(1))[1][0])
     for _ in range(queries + 20):
         for engine in engines.values():
             engine(obs)
@@ -173,8 +173,8 @@ def pass_times(run_path: Path, level: str, repeats: int) -> dict[str, pd.DataFra
 
     Of the model `layers`, of the draft, and of a wide model with random weights.
     """
-    shipped = checkpoints.load_policy(rsd_arms.policy_path(run_path, "layers", level))
-    draft = checkpoints.load_policy(rsd_arms.policy_path(run_path, "draft", level))
+    shipped = checkpoints.load_policy(tokens.policy_path(run_path, "layers", level))
+    draft = checkpoints.load_policy(tokens.policy_path(run_path, "draft", level))
     sizes = replace(WIDE, blocks=shipped.config.blocks)
     wide = TokenPolicy(obs_dim=shipped.obs_dim, tokens=shipped.tokens, config=sizes, rngs=nnx.Rngs(0))
     found = {}

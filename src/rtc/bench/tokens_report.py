@@ -10,44 +10,35 @@ import pandas as pd
 
 from rtc.bench.token_timing import Engine, Episode, spread
 from rtc.bench.tokens import FLOW, WIDE, Measured, times
-from rtc.report import rsd_figures
+from rtc.report import catalogue, page
+from rtc.report.figures import tokens as figures
+from rtc.report.page import Page, Section
 from rtc.shared import files, provenance
-from rtc.shared import tables as report
 from rtc.study import statistics
 
 INTRODUCTION = """\
-# RSD at batch 1
-
 Milliseconds from the call to the chunk in the host's memory, on an otherwise idle device, in episodes that execute
 whole chunks without delay (`run_episode_with_chunks`); arms take turns. A query is one compiled program.
 """
 SPLIT = """\
-## Draft and verification
-
 Rounds as separate calls, each with its own dispatch: shares, not totals. `M - K·a`: passes to expect for M blocks, K of
 them drafted, a being the mean of Π Σ min(p, q) over a block's tokens, from the distributions p and q of the two models.
 """
 DEVIATION = """\
-## What lossy decoding changes
-
 Actions against greedy autoregression on the same queries. `greedy` and `blocks_greedy` are lossless: rounding only.
 """
 PASSES = """\
-## What a pass costs
-
 Median of whole autoregressive queries (`layers` and the draft, stopped after 1, 2, … blocks) and the line through them:
 {pass_ms:.3f} ms per pass of the main model, {draft_ms:.3f} ms per pass of the draft, {overhead_ms:.3f} ms for the rest.
 """
 POSITIONS = f"""\
-## One pass against its length
-
 A layer's four tokens share a position: a pass over a whole chunk of 32 tokens has 8 positions. 0 is an empty program.
 `wide` has random weights, a width of {WIDE.dim} and {WIDE.depth} blocks: only its times mean anything.
 """
 
 
-def write(measured: Measured, root: Path, started: float) -> None:
-    """Writes bench.json, pass_times.csv, the figure and summary.md below `root`."""
+def write(measured: Measured, root: Path, started: float) -> Path:
+    """Writes bench.json, pass_times.csv and the page below `root`; returns the file to open first."""
     engines = {name: decoder for name, decoder in measured.decoders.items() if name != FLOW}
     flow = spread(times(measured.decoders[FLOW]))
     found = {name: engine.get_stats() for name, engine in engines.items()}
@@ -56,22 +47,17 @@ def write(measured: Measured, root: Path, started: float) -> None:
     files.atomic_write(root / "bench.json", json.dumps(facts, indent=2, default=str) + "\n")
     curve = pd.concat([table.assign(model=name) for name, table in measured.passes.items()])
     files.atomic_write(root / "pass_times.csv", files.to_csv(curve))
-    rsd_figures.pass_times(measured.passes, root / "figures" / "pass_times")
     medians = measured.costs["medians"]
-    tables = (
-        (INTRODUCTION, main_table(measured.decoders, measured.episodes)),
-        (SPLIT, split_table(measured.split)),
-        (DEVIATION, deviation_table(engines)),
-        (
-            PASSES.format(**measured.costs),
-            pd.DataFrame({"query": list(medians), "p50 (ms)": [f"{ms:.3f}" for ms in medians.values()]}),
-        ),
-        (POSITIONS, pass_table(measured.passes)),
+    queries = pd.DataFrame({"query": list(medians), "p50 (ms)": [f"{ms:.3f}" for ms in medians.values()]})
+    sections = (
+        Section("", [INTRODUCTION, main_table(measured.decoders, measured.episodes)]),
+        Section("Draft and verification", [SPLIT, split_table(measured.split)]),
+        Section("What lossy decoding changes", [DEVIATION, deviation_table(engines)]),
+        Section("What a pass costs", [PASSES.format(**measured.costs), queries]),
+        Section("One pass against its length", [POSITIONS, pass_table(measured.passes)], ["pass_times"]),
     )
-    text = [part for heading, table in tables for part in (heading, report.format_table(table) + "\n")]
-    text += ["![Time of one pass](figures/pass_times.png)\n", provenance.footer(started)]
-    files.atomic_write(root / "summary.md", "\n".join(text))
-    print(f"wrote {root / 'summary.md'}")
+    text = Page("RSD at batch 1", sections, provenance.footer(started))
+    return page.write(root, {"en": text}, {"pass_times": figures.pass_times(measured.passes)})
 
 
 def main_table(decoders: Mapping[str, Any], episodes: Mapping[str, list[Episode]]) -> pd.DataFrame:
@@ -84,7 +70,7 @@ def main_table(decoders: Mapping[str, Any], episodes: Mapping[str, list[Episode]
             row |= {"mean passes": f"{found['mean_passes']:.2f}", "mean drafts": f"{found['mean_drafts']:.2f}"}
             row |= {"acceptance per layer": " ".join(f"{share:.2f}" for share in found["acceptance_per_layer"])}
         solved = [episode.solved for episode in episodes[name]]
-        row |= {"episodes": len(solved), "solved (%)": statistics.percent(statistics.wilson(sum(solved), len(solved)))}
+        row |= {"episodes": len(solved), "solved (%)": catalogue.rate(statistics.wilson(sum(solved), len(solved)))}
         rows.append(row)
     return pd.DataFrame(rows).astype(object).fillna("")
 

@@ -138,3 +138,8 @@ def rollout(
     )
     in_order = jax.tree.map(lambda x: np.asarray(x).swapaxes(0, 1).reshape(-1, *x.shape[2:]), records)
     return jax.tree.map(lambda x: x[: episodes.size], in_order)
+
+
+def slot_ticks(records: Records) -> int:
+    """Slot-ticks that all devices simulated for these records, idle ones included; `rollout` deals rows in turn."""
+    return int(records.slot_ticks[: len(jax.local_devices())].sum())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rtc.bench import tokens, tokens_report
 from rtc.shared import commands, files
-from rtc.study.protocols.rsd_cells import Runs
+from rtc.study.protocols.rsd import Runs
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import pandas as pd
 
 from rtc.delay import profiles
 from rtc.shared import commands, tables
-from rtc.study import evaluation, runner
+from rtc.study import evaluation
+from rtc.study import subject as subjects
 from rtc.study.evaluation import EvalConfig
 
 
@@ -39,7 +40,7 @@ class Arguments:
 
 
 def run(args: Arguments) -> None:
-    subject = runner.load_subject(args.run_path, args.level_path)
+    subject = subjects.load(args.run_path, args.level_path)
     profile = profiles.profile("long_tail")
     base = EvalConfig(num_evals=args.num_evals, delay_profile=profile, model=subject.policy.config)
     settings = [

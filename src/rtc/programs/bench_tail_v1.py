@@ -21,8 +21,9 @@ from rtc.bench.closed_loop import Setting
 from rtc.control import executor
 from rtc.shared import commands, files, paths, provenance, tables
 from rtc.study import cells as results_cells
-from rtc.study import evaluation, runner
-from rtc.study.protocols.tail_arguments import TailArguments
+from rtc.study import evaluation
+from rtc.study import subject as subjects
+from rtc.study.protocols.tail_v1 import TailArguments
 
 STEP_D = paths.ROOT / "exp" / "run_stepD_tail_v1.py"
 
@@ -64,7 +65,7 @@ class Arguments:
 
 def tick_table(args: Arguments) -> pd.DataFrame:
     """One row per method."""
-    subject = runner.load_subject(args.run_path, args.level_path)
+    subject = subjects.load(args.run_path, args.level_path)
     env, policy = evaluation.observed(subject.level, subject.policy, args.physics)
     steps = TailArguments.num_flow_steps
     setting = Setting(env, policy, steps, args.num_slots, args.ticks, args.query_block)

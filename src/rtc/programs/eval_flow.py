@@ -12,24 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
-
 from rtc.delay import profiles
 from rtc.delay.profiles import DelayProfileConfig
-from rtc.shared import commands, files
-from rtc.shared import tables as report
-from rtc.study import cells as results_cells
-from rtc.study import runner
-from rtc.study.cells import Cell
+from rtc.shared import commands, tables
+from rtc.study import cells, plan, runner, subject
+from rtc.study.arguments import StudyArguments
 from rtc.study.evaluation import EvalConfig, evaluate
 from rtc.study.protocols import published_curve
-from rtc.study.runner import PlannedCell
+from rtc.study.study import Arm, Study
 from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 __all__ = ["Arguments", "DelayProfileConfig", "EvalConfig", "evaluate", "run"]
 
 SWEEP_METHODS = ("naive", "realtime", "bid", "hard_masking")
 MAX_SWEPT_DELAY = 4
+NO_DELAY, CUSTOM = "no_delay", "custom"
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,11 @@ class Arguments:
 
     Attributes:
         run_path: directory of the run, logs-bc/<run>.
-        level_paths: world files or level names.
-        output_dir: where results.csv and the cells go; finished cells are not computed again.
+        level_paths: level names, or paths of world files.
+        policy: file of the policy instead of the run's, for a level of your own; one level only.
+        output_dir: where results.csv and the cells go; finished cells are not computed again, and runs with other
+            settings go beside them.
+        name: what the delay is called in tables and directories; by default the profile's name, no_delay or custom.
         seed: seed of all randomness.
         profile: a named delay profile instead of config.delay_profile.
         sweep: run the published grid of constant delays and execute horizons.
@@ -50,7 +50,9 @@ class Arguments:
 
     run_path: str
     level_paths: tuple[str, ...] = LEVEL_NAMES
+    policy: str | None = None
     output_dir: str = "eval_output"
+    name: str | None = None
     seed: int = 0
     profile: str | None = None
     sweep: bool = False
@@ -58,47 +60,76 @@ class Arguments:
     config: EvalConfig = field(default_factory=EvalConfig)
     config_file: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.policy is not None and len(self.level_paths) != 1:
+            raise ValueError(f"policy={self.policy!r} is for one level: give it with --level-paths <one level>")
+        if self.sweep and (self.profile is not None or self.name is not None):
+            given = "profile" if self.profile is not None else "name"
+            value = getattr(self, given)
+            raise ValueError(f"sweep=True and {given}={value!r}: the sweep sets the delays, so leave one out")
+        if self.profile is not None and self.config.delay_profile != DelayProfileConfig():
+            raise ValueError(f"profile={self.profile!r} and config.delay_profile both set the delay: leave one out")
 
-def plan(args: Arguments, level_name: str) -> list[PlannedCell]:
-    """The cells of one level.
+
+def arms(args: Arguments, chunk_size: int) -> list[Arm]:
+    """What is evaluated on a level.
 
     Raises:
         ValueError: unknown profile.
     """
     if args.sweep:
-        if args.profile is not None:
-            raise ValueError(f"sweep=True and profile={args.profile!r}: the sweep sets the delays, so leave one out")
-        size = args.config.model.action_chunk_size
-        points = published_curve.grid(range(min(MAX_SWEPT_DELAY, size // 2) + 1), size)
-        return published_curve.plan(level_name, SWEEP_METHODS, points, args.config, args.seed)
-    config, name = args.config, "custom"
+        points = published_curve.grid(range(min(MAX_SWEPT_DELAY, chunk_size // 2) + 1), chunk_size)
+        return published_curve.arms(SWEEP_METHODS, points, args.config)
+    config, name = args.config, CUSTOM
     if args.profile is not None:
-        if config.delay_profile != DelayProfileConfig():
-            raise ValueError(f"profile={args.profile!r} and config.delay_profile both set the delay: leave one out")
         config, name = dataclasses.replace(config, delay_profile=profiles.profile(args.profile)), args.profile
     elif config.delay_profile == DelayProfileConfig():
-        name = "no_delay"
-    return [PlannedCell(Cell(name, config.method, args.seed, level_name), config)]
+        name = NO_DELAY
+    return [Arm(args.name or name, config.method, config, policy=args.policy)]
+
+
+def level_study(args: Arguments, level_path: str) -> tuple[Study, StudyArguments]:
+    """The evaluation of one level, and how it runs."""
+    config = args.config
+    chunk = subject.load(args.run_path, level_path, config.step, config.model, args.policy).chunk_size
+    study = Study(
+        name="eval_flow",
+        title="Evaluation",
+        title_zh="评估",
+        question="",
+        question_zh="",
+        arms=tuple(arms(args, chunk)),
+        levels=(level_path,),
+        num_evals=config.num_evals,
+        layout="{level}",
+    )
+    how = StudyArguments(
+        levels=(level_path,),
+        seeds=(args.seed,),
+        num_evals=config.num_evals,
+        run_path=args.run_path,
+        prefix_run_path=args.run_path,
+        num_slots=config.num_slots,
+        output_root=args.output_dir,
+        overwrite=args.overwrite,
+    )
+    # A name that was given is a promise: where it is taken by another configuration, the runner says so.
+    return (study if args.name else plan.distinct(study, how)), how
 
 
 def run(args: Arguments) -> None:
-    """Evaluates every level, writes `<output_dir>/results.csv` and prints its table."""
-    step, model = args.config.step, args.config.model
-    subjects = [runner.load_subject(args.run_path, path, step, model) for path in args.level_paths]
-    names = [subject.level.name for subject in subjects]
+    """Evaluates every level, writes all complete cells of the folder to `<output_dir>/results.csv` and prints them."""
+    names = [Path(path).stem for path in args.level_paths]
     if len(set(names)) < len(names):
         raise ValueError(f"level_paths name {names}: results are kept by level name, so give each name once")
-    tables = []
-    for subject in subjects:
-        cells = plan(args, subject.level.name)
-        root = Path(args.output_dir) / subject.level.name
-        runner.run_cells(root, cells, subject, overwrite=args.overwrite)
-        tables.append(results_cells.collect(root, [planned.cell for planned in cells]))
-    table = pd.concat(tables, ignore_index=True)
-    path = Path(args.output_dir) / "results.csv"
-    files.atomic_write(path, files.to_csv(table))
-    print(report.format_table(table[list(results_cells.MAIN_COLUMNS)]))
-    print(f"results: {path}")
+    evaluations = [level_study(args, path) for path in args.level_paths]
+    for study, how in evaluations:
+        runner.check(study, how)
+    for study, how in evaluations:
+        runner.run(study, how)
+    table = cells.collect(args.output_dir, "results.csv")
+    print(tables.format_table(table[list(cells.MAIN_COLUMNS)]))
+    commands.open_first(Path(args.output_dir) / "results.csv")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

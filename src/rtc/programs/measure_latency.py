@@ -17,7 +17,7 @@ import pandas as pd
 from rtc import methods
 from rtc.bench import latency
 from rtc.shared import commands, files, provenance, tables
-from rtc.study import runner
+from rtc.study import subject as subjects
 from rtc.study.evaluation import EvalConfig
 
 INTRODUCTION = """\
@@ -61,7 +61,7 @@ class Arguments:
 def query_function(args: Arguments, name: str) -> Callable[[int], object]:
     """What answers the queries of one method."""
     run_path = methods.run_for(name, args.run_path, args.prefix_run_path)
-    subject = runner.load_subject(run_path, args.level_path)
+    subject = subjects.load(run_path, args.level_path)
     config = EvalConfig(method=name, num_flow_steps=args.num_flow_steps, model=subject.policy.config)
     return latency.query_function(config, subject)
 

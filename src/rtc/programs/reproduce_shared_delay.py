@@ -13,7 +13,8 @@ from rtc.control.controller import ExecutionConfig
 from rtc.delay import profiles as delays_profiles
 from rtc.delay import sampling
 from rtc.shared import commands, files, provenance, tables
-from rtc.study import evaluation, runner, statistics
+from rtc.study import evaluation, statistics
+from rtc.study import subject as subjects
 from rtc.study.evaluation import EvalConfig
 
 INTRODUCTION = """\
@@ -51,7 +52,7 @@ class Arguments:
     output: Path = Path("exp_runs/shared_delay.md")
 
 
-def row(args: Arguments, subject: runner.Subject, method: str, profile: str, shared: bool) -> dict[str, object]:
+def row(args: Arguments, subject: subjects.FlowSubject, method: str, profile: str, shared: bool) -> dict[str, object]:
     """One simulation of one condition."""
     config = EvalConfig(
         num_evals=args.num_evals,
@@ -88,7 +89,7 @@ def row(args: Arguments, subject: runner.Subject, method: str, profile: str, sha
 
 def run(args: Arguments) -> None:
     started = time.time()
-    subject = runner.load_subject(args.run_path, args.level_path)
+    subject = subjects.load(args.run_path, args.level_path)
     rows = [
         row(args, subject, method, profile, shared)
         for shared in (True, False)

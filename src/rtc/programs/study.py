@@ -1,55 +1,58 @@
-"""The program of a study: computes the cells that are missing, then writes its video and its report."""
+"""Runs a study, a TOML file: `python exp/run_study.py methods`, or a path to a file of your own (docs/studies.md).
+
+The cells that are missing are computed, then its video and its report are written.
+"""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 
-from rtc.report import preview, study_page
-from rtc.report.study_page import Figures
-from rtc.shared import commands, launchers, tracking
-from rtc.study import cells
-from rtc.study.study import Outcome, Study, StudyArguments, load, planned, run_of, tasks
+from rtc import report
+from rtc.report import preview
+from rtc.shared import commands, tracking
+from rtc.study import cells as store
+from rtc.study import files, plan, runner
+from rtc.study.arguments import StudyArguments
+from rtc.study.outcome import Outcome
+from rtc.study.study import Study
 
 
-def run(study: Study, args: StudyArguments, draw: Callable[[Study, Outcome], Figures] | None = None) -> None:
-    """Runs a study; `draw` makes its own figures, see `study_report.write`."""
+def run(study: Study, args: StudyArguments) -> None:
+    """Runs a study and writes its report; the report covers what is there, whatever failed."""
     args, failure = args.of(study), None
     if not args.report_only:
         try:
-            launchers.run_all(tasks(study, args), args.launcher)
-        except ChildProcessError as error:  # the report covers what is there
+            runner.run(study, args, keep_going=True)
+        except ChildProcessError as error:
             failure = error
     outcome = Outcome.read(study, args)
     if args.preview and outcome.cells:
         write_preview(study, outcome, args)
-    study_page.write(study, outcome, args.root, draw)
+    page = report.write(study, outcome, args.root)
     if failure is not None:
         raise failure
     if args.wandb:
-        tables = {
-            "comparisons": study_page.comparison_table(study, outcome),
-            "means": study_page.mean_table(study, outcome),
-            "side_effects": study_page.side_effect_table(study, outcome),
-            "levels": study_page.level_table(study, outcome),
-        }
-        tracking.log_report(study.name, dataclasses.asdict(args), tables, args.root)
+        tracking.log_report(study.name, dataclasses.asdict(args), report.tables(study, outcome), args.root)
+    commands.open_first(page)
 
 
 def write_preview(study: Study, outcome: Outcome, args: StudyArguments) -> None:
     """Writes preview.mp4: an episode of the arm that starves most, on the first level."""
-    level, seed = outcome.levels[0], args.seeds[0]
-    there = [one for one in study.arms if (level, *one.key) in outcome.cells]
-    worst = max(there, key=lambda one: outcome.cells[level, *one.key][0].result["starved_fraction"])
-    subject = load(run_of(worst, args), level)
-    wanted = planned(worst, args, level, seed, subject)
-    trace = cells.cell_dir(args.root / "cells" / level, wanted.cell) / cells.TRACE
-    preview.write(args.root / "preview.mp4", subject, wanted.config, trace)
+    name, level, seed = outcome.levels[0], args.levels[0], args.seeds[0]
+    there = [one for one in study.arms if (name, *one.key) in outcome.cells and one.decoding is None]
+    if there:
+        worst = max(there, key=lambda one: outcome.cells[name, *one.key][0].result["starved_fraction"])
+        shown = plan.planned(study, args, worst, level, seed)
+        preview.write(args.root / "preview.mp4", shown.subject, shown.config, shown.directory / store.TRACE)
 
 
-def main(
-    study: Study,
-    description: str | None,
-    draw: Callable[[Study, Outcome], Figures] | None = None,
-    argv: Sequence[str] | None = None,
-) -> None:
-    """Parses the command line (`argv`, by default `sys.argv`) and runs a study."""
-    commands.start(StudyArguments, lambda args: run(study, args, draw), description, argv)
+def main(argv: Sequence[str] | None = None) -> None:
+    """Takes the file from the command line; what follows it are the options of any study."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if not argv or argv[0].startswith("-"):
+        known = ", ".join(sorted(path.stem for path in files.FOLDER.glob("*.toml")))
+        usage = "usage: python exp/run_study.py STUDY [options]; STUDY --help lists the options"
+        raise SystemExit(f"{__doc__}\n{usage}\nstudies: {known}")
+    with commands.plain_errors():
+        study = files.read(argv[0])
+    commands.start(StudyArguments, lambda args: run(study, args), study.question or study.title, argv[1:])

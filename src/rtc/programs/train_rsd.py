@@ -11,9 +11,11 @@ from typing import Any
 
 from rtc.policies.checkpoints import level_slug
 from rtc.policies.tokens.rfsq import TokenizerConfig
-from rtc.report import rsd
+from rtc.report import token_training
+from rtc.report.page import Section
 from rtc.shared import commands, runtime
-from rtc.study.protocols import rsd_arms
+from rtc.study import tokens as token_files
+from rtc.study.protocols import rsd as rsd_protocol
 from rtc.training import cloning, token_data, tokens
 from rtc.training.demonstrations import Demonstrations
 from rtc.training.runs import as_dict, claim
@@ -36,7 +38,7 @@ class Arguments:
         held_out: share of the episodes that is kept from training.
     """
 
-    levels: tuple[str, ...] = rsd_arms.LEVELS
+    levels: tuple[str, ...] = rsd_protocol.LEVELS
     tokenizer_levels: tuple[str, ...] = LEVEL_NAMES
     data_run: Path = Path("logs-expert/benchmark")
     run_path: Path = Path("logs-bc/rsd")
@@ -54,8 +56,7 @@ def train(args: Arguments) -> None:
     # The levels of the policies may change from run to run; everything else decides what is in the checkpoints.
     with claim(args.run_path, as_dict(args), True, may_differ=("levels",)):
         sections = train_all(args, demos, parts, facts)
-    rsd.write_training(args.run_path, sections, started)
-    commands.open_first(args.run_path / "README.md")
+    commands.open_first(token_training.write(args.run_path, sections, started))
 
 
 def _facts(path: Path, data: Demonstrations, name: str) -> dict[str, Any]:
@@ -63,9 +64,9 @@ def _facts(path: Path, data: Demonstrations, name: str) -> dict[str, Any]:
     return cloning.data_facts(path, data, level.name, level.sha256)
 
 
-def train_all(args: Arguments, demos: Mapping, parts: Mapping, facts: Mapping) -> list[str]:
+def train_all(args: Arguments, demos: Mapping, parts: Mapping, facts: Mapping) -> list[Section]:
     """Trains what is missing; returns the sections of the report."""
-    path = rsd_arms.tokenizer_path(args.run_path)
+    path = token_files.tokenizer_path(args.run_path)
     tokenizer = tokens.train_tokenizer(
         token_data.join([parts[name] for name in args.tokenizer_levels]),
         TokenizerConfig(),
@@ -73,21 +74,23 @@ def train_all(args: Arguments, demos: Mapping, parts: Mapping, facts: Mapping) -
         path,
         {"data": {name: facts[name] for name in args.tokenizer_levels}},
     )
-    sections = [rsd.tokenizer_section(tokenizer, {name: parts[name] for name in args.tokenizer_levels}, path)]
+    sections = [
+        token_training.tokenizer_section(tokenizer, {name: parts[name] for name in args.tokenizer_levels}, path)
+    ]
     for name in args.levels:
         policies = {}
-        for model, sizes in rsd_arms.MODELS.items():
+        for model, sizes in token_files.MODELS.items():
             policies[model] = tokens.train_policy(
                 demos[name],
                 parts[name],
                 path,
                 sizes,
                 args.policy,
-                rsd_arms.policy_path(args.run_path, model, name),
+                token_files.policy_path(args.run_path, model, name),
                 facts[name],
             )
             runtime.make_room()
-        sections.append(rsd.policies_section(name, policies, tokenizer, parts[name], demos[name].obs))
+        sections.append(token_training.policies_section(name, policies, tokenizer, parts[name], demos[name].obs))
     return sections
 
 

@@ -1,1 +1,5 @@
-"""Reports: tables, figures, pages and videos of finished cells."""
+"""Reports: what the finished cells of a study found, as tables, figures and a page."""
+
+from rtc.report.study_report import tables, write
+
+__all__ = ["tables", "write"]

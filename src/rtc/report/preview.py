@@ -13,10 +13,10 @@ from rtc.control import executor, timeline
 from rtc.control.records import NEVER, Records
 from rtc.control.timeline import EpisodeTrace
 from rtc.shared import files, provenance
-from rtc.study import evaluation
 from rtc.study.evaluation import EvalConfig
-from rtc.study.runner import Subject, weak_policy
+from rtc.study.subject import Subject
 from rtc.worlds.kinetix import levels, render
+from rtc.worlds.kinetix.levels import Level
 from rtc.worlds.kinetix.shapes import shapes
 
 HOLD_FRAMES = 15  # half a second on the last state
@@ -37,34 +37,52 @@ def write(path: Path, subject: Subject, config: EvalConfig, trace_path: Path) ->
         return
     trace = timeline.load_trace(trace_path)
     records = play(subject, config, trace)
-    render.write_video(path, frames(subject, records), fps=1000 / config.delay_profile.tick_ms)
-    files.atomic_write(note, json.dumps({"episode": trace.description, "trace_sha256": source}, indent=2) + "\n")
+    differs_from = first_difference(records, trace, subject.level)
+    if differs_from is not None:
+        warnings.warn(
+            f"{path}: the replay of {trace.description} differs from tick {differs_from + 1} on", stacklevel=2
+        )
+    render.write_video(path, frames(subject, records, differs_from), fps=1000 / config.delay_profile.tick_ms)
+    facts = {"episode": trace.description, "trace_sha256": source, "differs_from_tick": differs_from}
+    files.atomic_write(note, json.dumps(facts, indent=2) + "\n")
 
 
 def play(subject: Subject, config: EvalConfig, trace: EpisodeTrace) -> Records:
-    """Runs the episode of a trace again, and warns should rounding have changed it."""
-    records = executor.rollout(
-        *evaluation.prepare(config, subject.level, subject.policy, weak_policy(config, subject)),
+    """Runs the episode of a trace again, with the places of the bodies."""
+    return subject.rollout(
+        config,
         seed=trace.seed,
         episodes=np.array([trace.episode]),
-        num_steps=config.num_flow_steps,
         num_slots=executor.MIN_SLOTS,
         record_poses=True,
     )
-    again = records.actions[0, : records.length[0]][:, subject.level.bound_actions]
-    if not np.array_equal(again, trace.action):
-        warnings.warn(f"the second pass over {trace.description} differs from the recorded one", stacklevel=2)
-    return records
 
 
-def frames(subject: Subject, records: Records) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """One frame before any action, one per control tick, and the last one held."""
+def first_difference(records: Records, trace: EpisodeTrace, level: Level) -> int | None:
+    """The first tick at which a replayed episode is not the recorded one; None if it is the same to the end."""
+    again = records.actions[0, : records.length[0]][:, level.bound_actions]
+    both = min(len(again), len(trace.action))
+    apart = np.flatnonzero((again[:both] != trace.action[:both]).any(axis=1))
+    if apart.size:
+        return int(apart[0])
+    return None if len(again) == len(trace.action) else both
+
+
+def frames(subject: Subject, records: Records, differs_from: int | None = None) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """One frame before any action, one per control tick, and the last one held.
+
+    Args:
+        differs_from: tick from which this is not the recorded episode; every frame says so.
+    """
     level = subject.level
-    yield render.draw(shapes(level, level.start), caption=[level.name])
+    note = (
+        [] if differs_from is None else ["replayed; differs from the", f"recorded episode from tick {differs_from + 1}"]
+    )
+    yield render.draw(shapes(level, level.start), caption=[level.name, *note])
     for tick in range(records.length[0]):
         state = levels.at_poses(level, jax.tree.map(lambda pose, tick=tick: pose[0, tick], records.poses))
         last = tick == records.length[0] - 1
-        picture = render.draw(shapes(level, state), caption=_caption(records, tick, last))
+        picture = render.draw(shapes(level, state), caption=[*_caption(records, tick, last), *note])
         yield picture
     for _ in range(HOLD_FRAMES):
         yield picture

@@ -1,25 +1,42 @@
 """What was trained and how well it does: one row per shipped policy, and the learning curves."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from rtc.policies import checkpoints
 from rtc.policies.checkpoints import level_slug
-from rtc.report import figures
-from rtc.study import cells, runner, statistics
+from rtc.report import catalogue, page
+from rtc.report.figures import training as figures
+from rtc.report.page import Page
+from rtc.shared import provenance
+from rtc.study import cells, runner, statistics, subject
 from rtc.study.cells import Cell
 from rtc.study.evaluation import EvalConfig
-from rtc.study.runner import PlannedCell
-from rtc.training import cloning, progress
+from rtc.study.plan import PlannedCell
+from rtc.study.statistics import Interval
+from rtc.training import cloning
 
 ZERO_DELAY = "no_delay"
+_INTRODUCTION = """\
+Each run `logs-bc/<run>/<epoch>/policies/` holds one policy per level (`.safetensors`, and its facts in `.json`).
+
+- `h8`: flow policies with chunks of 8 actions; the early epoch is the weak policy for bidirectional decoding.
+- `h8_prefix`: the same, fine-tuned with simulated delay, for training-time RTC (`trained_prefix`).
+- `h4`, `h4_prefix`: the same with chunks of 4 (study L).
+- `h8_seed1`, `h8_seed2`: cloned from the same demonstrations as `h8`, with other seeds (study M).
+- `grasp_easy_h4`: the policy of tail_v1, with chunks of 4, from an expert of its own.
+
+`solved`: naive, no delay, a new chunk at every tick (d = 0, s = 1), {num_evals} episodes, with Wilson's 95 % interval.
+Where a policy's facts say `data_record_mode`, drawn actions were executed and the experts' mode is what is imitated
+(DART). Experts are imitated if they solve at least 65 % of their last episodes in training, unless
+`worlds/demonstrations.toml` asks for more; `masked` are the others. Seeds that never solved an episode were given up
+and are not counted. Times are wall times of training, in seconds; the machine was doing other things at times.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,17 +63,17 @@ def shipped(root: Path, levels: Sequence[str]) -> Iterator[Shipped]:
                     yield Shipped(run, epoch, level)
 
 
-def solve_rate(policy: Shipped, root: Path, num_evals: int) -> statistics.Interval:
+def solve_rate(policy: Shipped, root: Path, num_evals: int) -> Interval:
     """Naive solve rate at zero delay, s = 1; its cell is kept below `root` and not computed again."""
-    subject = runner.load_subject(policy.run, policy.level, policy.epoch)
-    config = EvalConfig(num_evals=num_evals, model=subject.policy.config)
+    there = subject.load(policy.run, policy.level, policy.epoch)
     cell = Cell(ZERO_DELAY, "naive", 0, policy.level)
     root = root / policy.run.name / str(policy.epoch) / policy.level
-    place = runner.run_cells(root, [PlannedCell(cell, config)], subject)[cell]
-    return statistics.solve_rate([cells.read_cell(place, cell)])
+    planned = PlannedCell(cell, EvalConfig(num_evals=num_evals), there, cells.cell_dir(root, cell))
+    runner.run_cells([planned])
+    return statistics.solve_rate([planned.read()])
 
 
-def row(policy: Shipped, rate: statistics.Interval) -> dict[str, Any]:
+def row(policy: Shipped, rate: Interval) -> dict[str, Any]:
     """A row of the table."""
     path = cloning.policy_path(policy.run, policy.epoch, level_slug(policy.level))
     found, facts = checkpoints.load_policy(path)
@@ -64,7 +81,7 @@ def row(policy: Shipped, rate: statistics.Interval) -> dict[str, Any]:
     size = sum(path.with_suffix(suffix).stat().st_size for suffix in (".safetensors", ".json"))
     return {
         "level": policy.level,
-        "solved (%)": statistics.percent(rate),
+        "solved (%)": catalogue.rate(rate),
         "experts solved (%)": _rates(experts),
         "masked (%)": _rates(masked) or "-",
         "expert steps (M)": ", ".join(f"{e['env_steps'] / 1e6:.1f}" for e in experts.values()),
@@ -87,36 +104,39 @@ def _short(commit: str | None) -> str:
     return commit[:10] if commit else "unknown"
 
 
-def expert_curves(run: Path, levels: Sequence[str]) -> Figure:
-    """Solve rate of every expert of a run during training, one panel per level; given-up seeds in grey."""
-    with matplotlib.rc_context(figures.STYLE):
-        height = 1.2 + 1.7 * -(-len(levels) // figures.LEVELS_PER_ROW)
-        figure = Figure(figsize=(10, height), layout="constrained")
-        for ax, level in figures.solve_rate_panels(figure, levels):
-            for path in sorted((run / "stats").glob(f"{level_slug(level)}_seed_*.csv")):
-                table = pd.DataFrame(progress.read_rows(path))
-                smooth = table["solve_rate"].rolling(8, min_periods=1).mean()
-                kept = any(run.glob(f"[0-9]*/policies/{path.stem}.safetensors"))
-                color = figures.BLUE if kept else figures.LIGHT
-                ax.plot(table["env_steps"] / 1e6, 100 * smooth, color=color, linewidth=1.0, zorder=2 if kept else 1)
-        figure.supxlabel("environment steps (millions)", fontsize=9)
-        figure.supylabel("episodes solved (%), mean of 8 updates", fontsize=9)
-    return figure
+def write(
+    rates: Mapping[Shipped, Interval],
+    root: Path,
+    expert_run: Path,
+    levels: Sequence[str],
+    num_evals: int,
+    started: float,
+) -> Path:
+    """Writes README.md and figures/ below `root`; returns the file to open first.
+
+    Args:
+        rates: solve rate of every policy.
+        expert_run: the experts' run, for their learning curves; kept as they are where it is not there.
+        levels: levels of the learning curves.
+        num_evals: episodes per policy.
+        started: when the command began, in seconds since the epoch.
+    """
+    groups: dict[tuple[Path, int], dict[Shipped, Interval]] = {}
+    for policy, rate in rates.items():
+        groups.setdefault((policy.run, policy.epoch), {})[policy] = rate
+    drawn = {"cloning_curves": figures.cloning_curves(list(dict.fromkeys(run for run, _ in groups)), levels)}
+    if (expert_run / "stats").is_dir():
+        drawn["expert_curves"] = figures.expert_curves(expert_run, levels)
+    kept = [] if "expert_curves" in drawn or not (root / "figures/expert_curves.png").is_file() else ["expert_curves"]
+    sections = [page.Section("", [_INTRODUCTION.format(num_evals=num_evals)])]
+    sections += [_section(f"{run.name}, epoch {epoch}", found) for (run, epoch), found in groups.items()]
+    sections.append(page.Section("Learning curves", [], [*drawn, *kept]))
+    text = Page("Policies", sections, provenance.footer(started))
+    return page.write(root, {"en": text}, drawn, name="README", kept=kept)
 
 
-def cloning_curves(runs: Sequence[Path], levels: Sequence[str]) -> Figure:
-    """Flow-matching loss by epoch, one panel per run and a line per level."""
-    with matplotlib.rc_context(figures.STYLE):
-        figure, axes = figures.subplots(1, len(runs), (1 + 3.2 * len(runs), 3.2))
-        for ax, run in zip(axes[0], runs, strict=True):
-            for number, level in enumerate(levels):
-                rows = progress.read_rows(run / "stats" / f"{level_slug(level)}.csv")
-                if rows:
-                    shade = matplotlib.colormaps["viridis"](number / max(1, len(levels) - 1))
-                    epochs = np.arange(1, len(rows) + 1)
-                    ax.plot(epochs, [r["loss"] for r in rows], color=shade, linewidth=1.0, label=level)
-            ax.set_title(run.name)
-            ax.set_xlabel("epoch")
-        figure.axes[0].set_ylabel("flow-matching loss")
-        figure.legend(*figure.axes[-1].get_legend_handles_labels(), loc="outside right center", frameon=False)
-    return figure
+def _section(heading: str, policies: Mapping[Shipped, Interval]) -> page.Section:
+    """The table of one run and epoch."""
+    values = [rate.value for rate in policies.values()]
+    mean = f"Mean over {len(values)} levels: {np.mean(values):.1%}; lowest: {min(values):.1%}."
+    return page.Section(heading, [pd.DataFrame([row(*item) for item in policies.items()]), mean])

@@ -4,6 +4,7 @@ import base64
 import html
 import mimetypes
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import markdown
@@ -23,19 +24,19 @@ img, video { max-width: 100%; height: auto; } figure { margin: 1.5rem 0; } figca
 code { background: #f4f4f4; padding: 0.1em 0.3em; overflow-wrap: anywhere; }
 summary { cursor: pointer; font-weight: 600; }
 """
-SUMMARIES = {"summary.md": "en", "summary.zh-CN.md": "zh-CN"}
 MAX_VIDEO_BYTES = 8_000_000
 
 
-def write(root: Path, title: str) -> Path:
-    """Writes `<root>/index.html` from the summaries, figures and videos that are there.
+def write(root: Path, title: str, texts: Mapping[str, Path]) -> Path:
+    """Writes `<root>/index.html` from Markdown files, their figures, and the videos below `root`; returns its path.
+
+    Args:
+        texts: files by language: `en`, and `zh-CN` where there is one.
 
     Raises:
-        FileNotFoundError: there is no summary.md, or it names an image that does not exist.
+        FileNotFoundError: a file names an image that does not exist.
     """
-    bodies = {language: to_html(root / name) for name, language in SUMMARIES.items() if (root / name).is_file()}
-    if "en" not in bodies:
-        raise FileNotFoundError(f"{root / 'summary.md'} is missing: write the summary before the page")
+    bodies = {language: to_html(path) for language, path in texts.items()}
     parts = [bodies["en"], *(_video(path) for path in sorted(root.glob("**/preview*.mp4")))]
     if "zh-CN" in bodies:
         parts.append(f'<details lang="zh-CN"><summary>中文</summary>{bodies["zh-CN"]}</details>')

@@ -1,6 +1,7 @@
 """Where the tasks of a study run: in this process, or as jobs of a cluster (Slurm, by way of submitit)."""
 
 import os
+import pickle
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
+from rtc.shared import runtime
 from rtc.shared.entry import EXPECTED, how_to_install
 from rtc.shared.validation import require_choice, require_int
 
@@ -106,12 +108,12 @@ def _submit(tasks: Sequence[Task], config: LauncherConfig) -> list[tuple[str, st
     os.environ.setdefault("EXP_DELTA_CPU_DEVICES", str(config.cpus_per_task))
     failures, waiting, running = [], list(tasks), []
     if config.cluster == "slurm":
-        jobs = executor.map_array(partial(_call, sys.argv), waiting)
+        jobs = executor.map_array(partial(_call, sys.argv), map(pickle.dumps, waiting))
         running, waiting = list(zip(waiting, jobs, strict=True)), []
     while waiting or running:
         while waiting and len(running) < config.max_jobs:
             task = waiting.pop(0)
-            running.append((task, executor.submit(_call, sys.argv, task)))
+            running.append((task, executor.submit(_call, sys.argv, pickle.dumps(task))))
         task, job = running.pop(0)
         print(f"wait for {task.name} (job {job.job_id}; {len(waiting) + len(running)} more)")
         try:
@@ -121,7 +123,10 @@ def _submit(tasks: Sequence[Task], config: LauncherConfig) -> list[tuple[str, st
     return failures
 
 
-def _call(argv: list[str], task: Task) -> None:
-    """Runs in the job, in the name of the command that submitted it."""
+def _call(argv: list[str], pickled: bytes) -> None:
+    """Runs in the job, in the name of the command that submitted it; the task comes in pickled, since unpickling it
+    imports what starts JAX, which must be configured by then."""
     sys.argv = argv
+    runtime.configure()
+    task = pickle.loads(pickled)
     task.function(*task.arguments)

@@ -1,35 +1,34 @@
-"""Results on disk: atomic writes, the cell schema, resume after a crash.
+"""Results on disk: atomic writes, the cell schema, what a directory holds.
 
-A *cell* is one (profile, method, seed) of an experiment on one level. Its directory
-`<root>/<profile>/<method>/seed_<n>/` holds
+A *cell* is one (profile, method, seed) of a study on one level. Its directory `<level's root>/<profile>/<method>/
+seed_<n>/` holds
 
     episodes.csv   one row per episode
-    delays.csv     histogram of the sampled inference delays, in control ticks
     results.csv    one row: the cell's metrics
-    timeline.npz   one of its episodes tick by tick (rtc.traces)
-    cell.json      the commit marker, written last: fingerprint, file hashes, provenance
+    delays.csv     histogram of the sampled inference delays, in control ticks (where delays are simulated)
+    cell.json      the commit marker, written last: what the results depend on, file hashes, provenance
+    ...            what else belongs to it, such as timeline.npz: one of its episodes tick by tick
 
-A cell counts as done only if its marker carries the wanted fingerprint and every file still has the recorded
-hash. So a run killed at any instant loses at most the cell it was computing, and never reuses a broken one.
+A cell counts as done only if its marker carries the wanted inputs and every file still has the recorded hash. So a run
+killed at any instant loses at most the cell it was computing, and never reuses a broken one.
 """
 
 import dataclasses
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from rtc.shared.files import PathLike, atomic_write, read_csv, to_csv
-from rtc.shared.provenance import canonical_json, digest_of_inputs, sha256
+from rtc.shared.provenance import canonical_json, sha256
 
+IDENTITY_COLUMNS = ("profile", "method", "seed", "level")
+# Leading columns of results.csv wherever delays are simulated.
 MAIN_COLUMNS = (
-    "profile",
-    "method",
-    "seed",
-    "level",
+    *IDENTITY_COLUMNS,
     "returned_episode_solved",
     "returned_episode_returns",
     "returned_episode_lengths",
@@ -42,13 +41,18 @@ MAIN_COLUMNS = (
 )
 EPISODES, DELAYS, RESULTS, MARKER = "episodes.csv", "delays.csv", "results.csv", "cell.json"
 TRACE, COLLECTED = "timeline.npz", "results_all.csv"
-_DATA_FILES = (EPISODES, DELAYS, RESULTS)
-_SCHEMA = 1
+# The input that may differ in a cell that is computed again unasked: a version of the code.
+CODE = "code"
+_REQUIRED = (EPISODES, RESULTS)
+_SCHEMA = 2
+
+Inputs = Mapping[str, Any]
+Status = Literal["complete", "missing", "damaged", "older", "other"]
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Cell:
-    """One table row of an experiment. The profile and method names are directory names."""
+    """One table row of a study. The profile and method names are directory names."""
 
     profile: str
     method: str
@@ -74,17 +78,18 @@ class CellData:
     Attributes:
         result: the one row of results.csv.
         episodes: one row per episode.
-        delay_counts: delay in control ticks -> number of queries.
-        inputs: what the fingerprint was computed from (empty if the writer did not give it).
+        delay_counts: delay in control ticks -> number of queries; empty where no delays are simulated.
+        inputs: what its results depend on.
+        directory: where it is.
     """
 
     cell: Cell
-    fingerprint: str
     result: dict[str, Any]
     episodes: pd.DataFrame
     delay_counts: dict[int, int]
     inputs: dict[str, Any]
     provenance: dict[str, Any]
+    directory: Path = Path()
 
 
 class CellError(ValueError):
@@ -92,162 +97,217 @@ class CellError(ValueError):
 
 
 def cell_dir(root: PathLike, cell: Cell) -> Path:
-    """`<root>/<profile>/<method>/seed_<n>`. One output root holds one level."""
+    """`<root>/<profile>/<method>/seed_<n>`. Such a root holds the cells of one level."""
     return Path(root) / cell.profile / cell.method / f"seed_{cell.seed}"
 
 
+def fingerprint(inputs: Inputs) -> str:
+    """sha256 of everything that a cell's results depend on."""
+    return sha256(canonical_json(inputs).encode())
+
+
 def write_cell(
-    root: PathLike,
+    directory: PathLike,
     cell: Cell,
-    fingerprint: str,
+    inputs: Inputs,
     result_row: Mapping[str, Any],
     episodes: pd.DataFrame,
-    delay_counts: Mapping[int, int],
     provenance: Mapping[str, Any],
     *,
-    inputs: Mapping[str, Any] | None = None,
+    delay_counts: Mapping[int, int] | None = None,
+    leading: Sequence[str] = MAIN_COLUMNS,
     attachments: Mapping[str, bytes] | None = None,
-) -> Path:
-    """Writes a cell and then its commit marker; returns the cell's directory.
+) -> None:
+    """Writes a cell and then its commit marker.
 
     Args:
-        fingerprint: from `fingerprint(...)`.
-        result_row: the metrics of results.csv; `MAIN_COLUMNS` come first, the others follow in the given
-            order. The identity columns (profile, method, seed, level) are filled in from `cell`.
+        directory: from `cell_dir`.
+        inputs: what the results depend on, by name.
+        result_row: the metrics of results.csv. The identity columns are filled in from `cell`.
         episodes: one row per episode, with a column `episode`.
-        delay_counts: delay in control ticks -> number of queries.
         provenance: from `provenance(...)`.
-        inputs: the arguments of `fingerprint(...)` by name, kept readable in the marker.
+        delay_counts: delay in control ticks -> number of queries; None where no delays are simulated.
+        leading: columns that results.csv must have and starts with; the others follow in the given order.
         attachments: further files by name, hashed and committed like the tables.
 
     Raises:
-        ValueError: a main column or the episode index is missing, a delay is negative, or `inputs` does not
-            give `fingerprint`.
+        ValueError: a leading column or the episode index is missing, or a delay is negative.
     """
-    directory = cell_dir(root, cell)
-    row = _ordered_row(cell, result_row)
+    directory = Path(directory)
+    row = _ordered_row(cell, result_row, leading)
     if "episode" not in episodes.columns or episodes["episode"].duplicated().any():
         raise ValueError("episodes needs a column 'episode' with distinct indices: two runs are paired by it")
-    if any(int(delay) != delay or delay < 0 for delay in delay_counts):
-        raise ValueError(f"delay_counts has the delays {sorted(delay_counts)}; use whole ticks from 0 on")
-    if inputs is not None and digest_of_inputs(inputs) != fingerprint:
-        raise ValueError("inputs do not give this fingerprint; pass what fingerprint(...) was called with")
-
+    tables = {EPISODES: episodes, RESULTS: pd.DataFrame([row])}
+    if delay_counts is not None:
+        if any(int(delay) != delay or delay < 0 for delay in delay_counts):
+            raise ValueError(f"delay_counts has the delays {sorted(delay_counts)}; use whole ticks from 0 on")
+        tables[DELAYS] = pd.DataFrame(sorted(delay_counts.items()), columns=["delay_ticks", "count"], dtype=int)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / MARKER).unlink(missing_ok=True)
-    delays = pd.DataFrame(sorted(delay_counts.items()), columns=["delay_ticks", "count"], dtype=int)
-    tables = {EPISODES: episodes, DELAYS: delays, RESULTS: pd.DataFrame([row])}
     contents = {name: to_csv(table).encode() for name, table in tables.items()} | dict(attachments or {})
     for name, content in contents.items():
         atomic_write(directory / name, content)
     marker = {
         "schema": _SCHEMA,
         "cell": dataclasses.asdict(cell),
-        "fingerprint": fingerprint,
+        "fingerprint": fingerprint(inputs),
         "files": {name: sha256(content) for name, content in contents.items()},
-        "inputs": inputs or {},
+        "inputs": inputs,
         "provenance": provenance,
     }
-    plain = json.loads(canonical_json(marker))
-    atomic_write(directory / MARKER, json.dumps(plain, indent=2) + "\n")
-    return directory
+    atomic_write(directory / MARKER, json.dumps(plain(marker), indent=2) + "\n")
 
 
-def _ordered_row(cell: Cell, values: Mapping[str, Any]) -> dict[str, Any]:
+def _ordered_row(cell: Cell, values: Mapping[str, Any], leading: Sequence[str]) -> dict[str, Any]:
     identity = dataclasses.asdict(cell)
     for name, value in identity.items():
         if name in values and values[name] != value:
             raise ValueError(f"result_row has {name}={values[name]!r}, the cell {value!r}; leave it out")
     row = {**values, **identity}
-    missing = [name for name in MAIN_COLUMNS if name not in row]
+    leading = tuple(dict.fromkeys((*IDENTITY_COLUMNS, *leading)))
+    missing = [name for name in leading if name not in row]
     if missing:
-        raise ValueError(f"result_row lacks {', '.join(missing)}; give every main column")
-    ordered = [*MAIN_COLUMNS, *(name for name in values if name not in MAIN_COLUMNS)]
+        raise ValueError(f"result_row lacks {', '.join(missing)}; give every leading column")
+    ordered = [*leading, *(name for name in values if name not in leading)]
     return {name: row[name].item() if hasattr(row[name], "item") else row[name] for name in ordered}
 
 
-def cell_problem(directory: PathLike, cell: Cell | None = None, fingerprint: str | None = None) -> str | None:
-    """Why `directory` does not hold a complete cell; None if it does.
+def plain(value: Any) -> Any:
+    """The value as JSON gives it back: dicts, lists, strings and numbers."""
+    return json.loads(canonical_json(value))
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """What a cell's directory holds, against what is wanted there.
+
+    Attributes:
+        status: `complete`; `missing`; `damaged`: wanted, but broken; `older`: the same configuration, computed with
+            another version of the code; `other`: another cell or configuration.
+        reason: why it is not complete, in words.
+    """
+
+    status: Status
+    reason: str = ""
+
+
+def standing(directory: PathLike, cell: Cell | None = None, inputs: Inputs | None = None) -> Standing:
+    """What `directory` holds.
 
     Args:
         cell: the identity that the marker must carry; None accepts any.
-        fingerprint: the fingerprint that the marker must carry; None accepts any.
+        inputs: what the results must depend on; None accepts anything.
     """
     directory = Path(directory)
     try:
         marker = json.loads((directory / MARKER).read_bytes())
-        identity, recorded, files = Cell(**marker["cell"]), marker["fingerprint"], marker["files"]
+        schema, identity = marker["schema"], Cell(**marker["cell"])
     except FileNotFoundError:
-        return "not computed yet"
+        return Standing("missing", "not computed yet")
     except (ValueError, KeyError, TypeError) as error:
-        return f"{MARKER} is damaged ({error})"
-    if marker.get("schema") != _SCHEMA:
-        return f"{MARKER} has schema {marker.get('schema')}, this version reads {_SCHEMA}"
+        return Standing("damaged", f"{MARKER} is damaged ({error})")
+    if schema != _SCHEMA:
+        return Standing("other", f"{MARKER} has schema {schema}, this version reads {_SCHEMA}")
     if cell is not None and identity != cell:
-        return f"holds {identity} on {identity.level}, not {cell} on {cell.level}"
-    if fingerprint is not None and recorded != fingerprint:
-        return "computed with another configuration, checkpoint, level or code version"
-    for name in {*_DATA_FILES, *files}:
+        return Standing("other", f"holds {identity} on {identity.level}, not {cell} on {cell.level}")
+    changed = () if inputs is None else differences(marker.get("inputs", {}), plain(inputs))
+    if any(name.split(".")[0] != CODE for name, _, _ in changed):
+        named = "; ".join(f"{name} = {there}, not {wanted}" for name, there, wanted in changed if name != CODE)
+        return Standing("other", f"computed with another configuration: {named}")
+    broken = _broken_file(directory, marker.get("files", {}))
+    if broken:
+        return Standing("damaged", broken)
+    return Standing("older", "computed with another version of the code") if changed else Standing("complete")
+
+
+def marked_inputs(directory: PathLike) -> dict[str, Any] | None:
+    """What the results in `directory` depend on, as its marker says; None where there is no marker to be read."""
+    try:
+        return json.loads((Path(directory) / MARKER).read_bytes())["inputs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _broken_file(directory: Path, files: Mapping[str, str]) -> str:
+    for name in dict.fromkeys((*_REQUIRED, *files)):
         path = directory / name
         if not path.is_file():
             return f"{name} is missing"
         if sha256(path.read_bytes()) != files.get(name):
             return f"{name} does not match its recorded sha256"
-    return None
+    return ""
 
 
-def is_complete(root: PathLike, cell: Cell, fingerprint: str) -> bool:
-    """Whether `cell` is on disk with this fingerprint and undamaged files; if not, it has to be computed."""
-    return cell_problem(cell_dir(root, cell), cell, fingerprint) is None
+def differences(there: Any, wanted: Any) -> list[tuple[str, str, str]]:
+    """Entries in which two nested dictionaries differ: (dotted name, value there, value wanted), as texts."""
+    first, second = flatten(there), flatten(wanted)
+    return [
+        (name, *(str(side.get(name, "none")) for side in (first, second)))
+        for name in dict.fromkeys((*second, *first))
+        if (name in first) != (name in second) or first[name] != second[name]
+    ]
 
 
-def read_cell(directory: PathLike, cell: Cell | None = None, fingerprint: str | None = None) -> CellData:
-    """Reads a complete cell from its directory, or from an experiment's root that is a single cell.
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one dict with dotted names; lists stay values."""
+    if not isinstance(config, dict):
+        return {prefix: config}
+    parts = [flatten(value, f"{prefix}.{name}" if prefix else str(name)) for name, value in config.items()]
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def read_cell(
+    directory: PathLike, cell: Cell | None = None, inputs: Inputs | None = None, *, older: bool = False
+) -> CellData:
+    """Reads a complete cell.
+
+    Args:
+        directory, cell, inputs: as of `standing`.
+        older: another version of the code may have computed it.
 
     Raises:
-        CellError: see `cell_problem`.
+        CellError: it is missing, damaged or another one; see `standing`.
     """
     directory = Path(directory)
-    problem = cell_problem(directory, cell, fingerprint)
-    if problem:
-        raise CellError(f"{directory}: {problem}")
+    found = standing(directory, cell, inputs)
+    if found.status != "complete" and not (older and found.status == "older"):
+        raise CellError(f"{directory}: {found.reason}")
     marker = json.loads((directory / MARKER).read_bytes())
-    delays = read_csv(directory / DELAYS)
+    counts = {}
+    if DELAYS in marker["files"]:
+        delays = read_csv(directory / DELAYS)
+        counts = {int(d): int(n) for d, n in zip(delays["delay_ticks"], delays["count"], strict=True)}
     return CellData(
         cell=Cell(**marker["cell"]),
-        fingerprint=marker["fingerprint"],
         result=read_csv(directory / RESULTS).iloc[0].to_dict(),
         episodes=read_csv(directory / EPISODES),
-        delay_counts={int(d): int(n) for d, n in zip(delays["delay_ticks"], delays["count"], strict=True)},
+        delay_counts=counts,
         inputs=marker["inputs"],
         provenance=marker["provenance"],
+        directory=directory,
     )
 
 
-def collect(
-    root: PathLike,
-    cells: Sequence[Cell],
-    fingerprints: Mapping[Cell, str] | None = None,
-    *,
-    partial: bool = False,
-) -> pd.DataFrame:
-    """Joins the result rows of `cells`, in this order, into `<root>/results_all.csv`.
+def complete_cells(root: PathLike) -> Iterator[Path]:
+    """Directories of all complete cells below `root`, sorted; seeds in the order of their numbers."""
+    places = (marker.parent for marker in Path(root).rglob(MARKER))
 
-    Only complete cells are collected, and nothing else that may lie under `root`.
+    def order(place: Path) -> tuple[Path, int]:
+        number = place.name.removeprefix("seed_")
+        return place.parent, int(number) if number.isdecimal() else 0
 
-    Args:
-        fingerprints: the wanted fingerprint of each cell; None checks identity and file hashes only.
-        partial: leave incomplete cells out instead of raising.
+    return (place for place in sorted(places, key=order) if standing(place).status == "complete")
+
+
+def collect(root: PathLike, name: str = COLLECTED) -> pd.DataFrame:
+    """Joins the result rows of all complete cells below `root` into `<root>/<name>`.
 
     Raises:
-        CellError: cells are incomplete (all are named), or none is complete.
+        CellError: there is none.
     """
-    wanted = {cell: fingerprints[cell] if fingerprints is not None else None for cell in cells}
-    problems = {cell: cell_problem(cell_dir(root, cell), cell, key) for cell, key in wanted.items()}
-    incomplete = [f"  {cell}: {problem}" for cell, problem in problems.items() if problem]
-    complete = [cell for cell, problem in problems.items() if not problem]
-    if not complete or (incomplete and not partial):
-        raise CellError("\n".join([f"{len(incomplete)} of {len(wanted)} cells are incomplete:", *incomplete]))
-    table = pd.concat([read_csv(cell_dir(root, cell) / RESULTS) for cell in complete], ignore_index=True)
-    atomic_write(Path(root) / COLLECTED, to_csv(table))
+    rows = [read_csv(place / RESULTS) for place in complete_cells(root)]
+    if not rows:
+        raise CellError(f"{root} holds no complete cells")
+    table = pd.concat(rows, ignore_index=True)
+    atomic_write(Path(root) / name, to_csv(table))
     return table

@@ -25,12 +25,41 @@ from rtc.methods import MethodOptions
 from rtc.policies.flow import FlowPolicy
 from rtc.policies.mixer import ModelConfig
 from rtc.shared import runtime
-from rtc.shared.validation import require_choice, require_int
+from rtc.shared.validation import require_choice, require_float, require_int
 from rtc.worlds.kinetix import levels
 from rtc.worlds.kinetix.levels import Level
 
 DEFAULT_SLOTS = 64
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Size that a policy has to have; None leaves a field to the checkpoint.
+
+    Attributes:
+        channel_dim, channel_hidden_dim, token_hidden_dim, num_layers, action_chunk_size: as in `ModelConfig`.
+        simulated_delay: how a policy was trained whose checkpoint does not say so (a pickle); others know it.
+    """
+
+    channel_dim: int | None = None
+    channel_hidden_dim: int | None = None
+    token_hidden_dim: int | None = None
+    num_layers: int | None = None
+    action_chunk_size: int | None = None
+    simulated_delay: int | None = None
+
+    def wanted(self, there: ModelConfig, trust: bool) -> ModelConfig:
+        """The configuration to check a checkpoint against.
+
+        Args:
+            there: what the checkpoint says.
+            trust: it knows how it was trained.
+        """
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+        if trust:
+            given.pop("simulated_delay", None)
+        return dataclasses.replace(there, **given)
 
 
 @dataclass(frozen=True)
@@ -47,8 +76,9 @@ class EvalConfig:
         estimator: what the method is told about the delay.
         execution: how chunks are executed.
         physics: the simulator's step: "fast", or "stock" for Kinetix's own.
+        start_noise: perturbation of the start states; 0 starts every episode alike.
         num_slots: episodes simulated at a time, per device; results do not depend on it.
-        model: size of the policy; must match the checkpoint.
+        model: what the policy's size has to be; by default whatever the checkpoint has.
     """
 
     step: int = -1
@@ -60,8 +90,9 @@ class EvalConfig:
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     physics: str = "fast"
+    start_noise: float = 0.0
     num_slots: int = DEFAULT_SLOTS
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ModelSize = field(default_factory=ModelSize)
 
     def __post_init__(self):
         require_int("num_evals", self.num_evals, low=1)
@@ -69,15 +100,20 @@ class EvalConfig:
         require_int("num_slots", self.num_slots, low=1)
         require_choice("method", self.method, methods.METHODS)
         require_choice("physics", self.physics, levels.PHYSICS)
+        require_float("start_noise", self.start_noise, low=0.0, high=10.0)
+        if isinstance(self.model, ModelConfig):
+            object.__setattr__(self, "model", ModelSize(**dataclasses.asdict(self.model)))
         chunk, horizon = self.model.action_chunk_size, self.execution.execute_horizon
-        if horizon > chunk:
-            raise ValueError(f"execute_horizon={horizon} exceeds action_chunk_size={chunk}: choose at most {chunk}")
+        if chunk is not None:
+            require_horizon(horizon, chunk)
 
-    def identity(self) -> dict:
-        """Everything that determines the results, as plain data; the checkpoint is identified by its hash."""
-        settings = dataclasses.asdict(self)
-        settings |= {"delay_profile": self.delay_profile.identity(), "estimator": self.estimator.identity()}
-        return {name: value for name, value in settings.items() if name not in ("num_slots", "step")}
+
+def require_horizon(horizon: int, chunk_size: int) -> None:
+    """Raises ValueError where more of a chunk would be executed than there is."""
+    if horizon > chunk_size:
+        raise ValueError(
+            f"execute_horizon={horizon} exceeds action_chunk_size={chunk_size}: choose at most {chunk_size}"
+        )
 
 
 @dataclass(frozen=True)
@@ -131,23 +167,29 @@ def prepare(
         ValueError: the method does not fit the policies, or a trace cannot be read.
     """
     check_policy(config, policy, weak)
-    (env, folded), controller = observed(level, policy, config.physics), controller_for(config)
+    (env, folded), controller = observed(level, policy, config.physics, config.start_noise), controller_for(config)
     if controller.method.needs_weak_policy:
-        method = dataclasses.replace(controller.method, weak=observed(level, weak, config.physics)[1])
+        method = dataclasses.replace(
+            controller.method, weak=observed(level, weak, config.physics, config.start_noise)[1]
+        )
         controller = dataclasses.replace(controller, method=method)
     return env, folded, controller
 
 
-def observed(level: Level, policy: FlowPolicy, physics: str) -> tuple[Environment, FlowPolicy]:
+def observed(
+    level: Level, policy: FlowPolicy, physics: str, start_noise: float = 0.0
+) -> tuple[Environment, FlowPolicy]:
     """The level and the policy, both with the observation entries that can change in this level and no others."""
-    env, entries, start = _varying(level, physics)
+    env, entries, start = _varying(level, physics, start_noise)
     return env, policy.observing(entries, start)
 
 
 @functools.lru_cache(maxsize=64)
-def _varying(level: Level, physics: str) -> tuple[Environment, Int[np.ndarray, " v"], Float[np.ndarray, " o"]]:
+def _varying(
+    level: Level, physics: str, start_noise: float
+) -> tuple[Environment, Int[np.ndarray, " v"], Float[np.ndarray, " o"]]:
     """The level observing only what can change, which entries these are, and the whole first observation."""
-    env, entries = levels.make_env(level, physics), levels.varying_observation_entries(level)
+    env, entries = levels.make_env(level, physics, start_noise), levels.varying_observation_entries(level)
     start = jax.jit(lambda: env.reset(start_keys(1))[1][0])()
     return env.observing(tuple(entries.tolist())), entries, np.asarray(start)
 
@@ -179,34 +221,52 @@ def evaluate(
     """
     runtime.make_room()
     env, folded, controller = prepare(config, level, policy, weak)
+    hedge = config.delay_profile.tail.hedge
+    return run(
+        functools.partial(executor.rollout, env, folded, controller, seed=seed, num_steps=config.num_flow_steps),
+        config,
+        level,
+        what=f"level {level.name}, method {config.method}, seed {seed}",
+        chunk_size=policy.action_chunk_size,
+        evaluations=lambda steps: controller.method.network_evaluations(steps) * hedge,
+        bootstrap_evaluations=config.num_flow_steps,
+    )
+
+
+def run(
+    rollout: Callable[..., Records],
+    config: EvalConfig,
+    level: Level,
+    *,
+    what: str,
+    chunk_size: int,
+    evaluations: Callable[[Int[np.ndarray, "n t"]], Int[np.ndarray, "n t"]],
+    bootstrap_evaluations: int,
+) -> Evaluation:
+    """Runs the episodes of a configuration, with fewer slots where memory is short, and summarises them.
+
+    Args:
+        rollout: `executor.rollout` of everything but `episodes` and `num_slots`.
+        what: names the evaluation in messages.
+        chunk_size, evaluations, bootstrap_evaluations: as of `metrics.summarise`.
+
+    Raises:
+        NonFiniteError: a NaN or infinity appeared; the message says in which episode and tick.
+    """
     episodes = np.arange(config.num_evals)
     start = time.perf_counter()
-
-    def run(num_slots: int) -> Records:
-        return executor.rollout(
-            env,
-            folded,
-            controller,
-            seed=seed,
-            episodes=episodes,
-            num_steps=config.num_flow_steps,
-            num_slots=num_slots,
-        )
-
-    records = with_fewer_slots(run, config.num_slots)
+    records = with_fewer_slots(lambda slots: rollout(episodes=episodes, num_slots=slots), config.num_slots)
     wall_s = time.perf_counter() - start
-    require_finite(records, f"level {level.name}, method {config.method}, seed {seed}")
+    require_finite(records, what)
     summary = metrics.summarise(
         records,
         episodes,
-        chunk_size=policy.action_chunk_size,
+        chunk_size=chunk_size,
         bound_actions=level.bound_actions,
-        evaluations=lambda steps: controller.method.network_evaluations(steps) * config.delay_profile.tail.hedge,
-        bootstrap_evaluations=config.num_flow_steps,
+        evaluations=evaluations,
+        bootstrap_evaluations=bootstrap_evaluations,
     )
-    devices = len(jax.local_devices())
-    utilisation = records.length.sum() / records.slot_ticks[:devices].sum()
-    return Evaluation(summary, records, wall_s, float(utilisation))
+    return Evaluation(summary, records, wall_s, float(records.length.sum() / executor.slot_ticks(records)))
 
 
 def require_finite(records: Records, what: str) -> None:

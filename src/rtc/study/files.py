@@ -1,46 +1,78 @@
 """Studies written as TOML files: delay profiles times methods, and what is compared.
 
-    name = "hedging"
-    title = "Does hedging help?"
-    levels = ["grasp_easy", "catapult"]
-    num_evals = 1024                  # episodes per arm, level and seed
+    name = "study_hedging"
+    title = "Does hedging help?"        # title_zh, question, question_zh: likewise
+    levels = ["grasp_easy", "my/level.json"]
+    num_evals = 1024                    # episodes per arm, level and seed
     seeds = [0, 1]
+    preregistered = true                # metric and comparisons were fixed before it ran
+    figures = ["arms"]                  # and sections = ["comparisons", ...]: see `layout`
 
-    [profiles.long_tail]              # a named profile
-    [profiles.hedged]                 # another one, with some fields of DelayProfileConfig changed
+    [profiles.long_tail]                # a named profile
+    [profiles.hedged]                   # fields of DelayProfileConfig changed in a named one or in one of this file
     base = "long_tail"
     hedge = 2
+    [profiles.rarer]                    # `base`, but rarer, so that the mean delay is that of another profile
+    base = "long_tail"
+    mean_of = "hedged"
+    [profiles."{hz}_Hz"]                # a trace beside this file; 45 ms: what its median query shall take
+    for = { hz = [30, 50] }
+    mode = "trace"
+    trace_path = "latency/{method}.csv"
+    trace_scale = { trace = "latency/naive.csv", median_ms = 45.0 }
+    dt_ms = "= 1000 / hz"
 
-    [defaults]                        # fields of EvalConfig for all methods
-    execution = { execute_horizon = 2 }
+    [defaults]                          # fields of EvalConfig for all methods
+    estimator = { kind = "window_max", initial = "median" }
 
-    [methods.realtime]                # a named method
-    [methods.soft]                    # one with fields of EvalConfig of its own
+    [methods.realtime]                  # a named method
+    [methods."soft+s{s}"]               # one per value of s, with fields of EvalConfig of its own
+    for = { s = [1, 2, 4] }
     method = "realtime"
     method_options = { max_guidance_weight = 2.0 }
-    estimator = { kind = "quantile", q = 0.9 }
+    execution = { execute_horizon = "{s}" }
+    exclude = "profile == 'hedged' and s > 2"
+    profiles = ["long_tail", "hedged"]  # by default all; run_path = "logs-bc/..." for policies of another run
 
+    [[comparisons]]                     # every method against one, under every profile
+    methods = ["realtime"]
+    against = "naive"
     [[comparisons]]
-    candidate = ["hedged", "soft"]
-    reference = ["long_tail", "realtime"]
+    for = { s = [1, 2] }
+    candidate = ["{profile}", "soft+s{s}"]
+    reference = ["{profile}", "realtime"]
+    less = { candidate = [...], reference = [...] }
 
-A method may also name the run of its policies (`run_path`).
+`for` repeats a table for every combination of its axes (an array names axes of the table `[axes]`), `{axis}` and
+`{axis.field}` are filled in, texts that begin with "=" are expressions, and `exclude` leaves combinations out. Methods
+know `profile`, its name, and the axes of its table; comparisons know `profile`; profiles know `method` and `label`. An
+estimator that learns from delays starts from the profile's median (`initial = "median"`, the default here) or from a
+number of ticks; one with a `kind` replaces that of `[defaults]`.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from rtc import methods
 from rtc.delay import profiles as delays
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.shared import toml
+from rtc.shared.paths import ROOT
 from rtc.shared.validation import require_choice, unknown
-from rtc.study.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Study, arm, starting_at_median
+from rtc.study import templates
+from rtc.study.evaluation import EvalConfig
+from rtc.study.layout import Section
+from rtc.study.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Study, starting_at_median
 from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
+# The studies of the benchmark, by the names of their files.
+FOLDER = ROOT / "exp" / "studies"
 _ELSEWHERE = {
     "delay_profile": "belongs to the tables [profiles.<name>]",
     "num_evals": "is one number for the whole study, at the top",
@@ -49,15 +81,38 @@ _ELSEWHERE = {
     "step": "is the last one; leave it out",
 }
 _TEXTS = ("name", "title", "title_zh", "question", "question_zh", "primary")
-_KEYS = (*_TEXTS, "num_evals", "seeds", "levels", "defaults", "profiles", "methods", "comparisons")
+_PLAIN = ("num_evals", "preregistered")
+_LISTS = ("seeds", "figures")
+_TABLES = ("axes", "defaults", "profiles", "methods", "comparisons")
+_KEYS = (*_TEXTS, *_PLAIN, *_LISTS, "levels", "sections", *_TABLES)
+_PROFILE_ONLY = ("base", "mean_of", templates.FOR, templates.EXCLUDE)
+_METHOD_ONLY = ("method", "run_path", "profiles", templates.FOR, templates.EXCLUDE)
+_COMPARISON = ("candidate", "reference", "less", "family", templates.FOR, templates.EXCLUDE)
+_VERSUS = ("methods", "against", "profiles", "family")
 
 
-def read(path: str | Path) -> Study:
-    """The study of a file.
+def find(name: str | Path) -> Path:
+    """The file of a study: a path, or the name of one of the benchmark's.
+
+    Raises:
+        ValueError: there is no such file.
+    """
+    path = Path(name)
+    if path.suffix == ".toml" or path.is_file():
+        return path
+    known = sorted(file.stem for file in FOLDER.glob("*.toml"))
+    if str(name) not in known:
+        raise unknown("study", str(name), [*known, "a path to a .toml file"])
+    return FOLDER / f"{name}.toml"
+
+
+def read(name: str | Path) -> Study:
+    """The study of a file, given by its path or its name.
 
     Raises:
         ValueError: the file cannot be read, lacks something, or names what does not exist; the message says where.
     """
+    path = find(name)
     tables = toml.read(path)
     for key in tables:
         if key not in _KEYS:
@@ -65,59 +120,187 @@ def read(path: str | Path) -> Study:
     for key in ("profiles", "methods"):
         if not tables.get(key):
             raise ValueError(f"{path} has no tables [{key}.<name>]: give at least one")
-    name = tables.get("name", Path(path).stem)
-    texts = {"title": name, "title_zh": tables.get("title", name), "question": "", "question_zh": ""}
-    texts |= {key: tables[key] for key in _TEXTS if key in tables}
-    for level in tables.get("levels", ()):
-        require_choice(f"{path}: levels entry", level, LEVEL_NAMES)
-    defaults = tables.get("defaults", {})
-    profiles = {name: _profile(name, table, f"{path}, profiles.{name}") for name, table in tables["profiles"].items()}
-    return Study(
-        **texts | {"name": name},
-        arms=tuple(
-            _arm(profile, config, label, defaults, table, str(path))
-            for label, table in tables["methods"].items()
-            for profile, config in profiles.items()
-        ),
-        comparisons=tuple(_comparison(entry, str(path)) for entry in tables.get("comparisons", ())),
-        levels=tuple(tables.get("levels", DELAY_LEVELS)),
-        num_evals=tables.get("num_evals", EPISODES),
-        seeds=tuple(tables.get("seeds", (0,))),
-    )
+    return _File(path, tables).study()
 
 
-def _profile(name: str, table: Mapping[str, Any], where: str) -> DelayProfileConfig:
-    changes = dict(table)
-    named = name if name in delays.PROFILES and "mode" not in changes else None
-    base = changes.pop("base", named)
-    return toml.fill(DelayProfileConfig() if base is None else delays.profile(base), changes, where)
+@dataclasses.dataclass(frozen=True, eq=False)
+class _File:
+    """A file that is being read."""
+
+    path: Path
+    tables: Mapping[str, Any]
+
+    def study(self) -> Study:
+        tables = self.tables
+        name = tables.get("name", self.path.stem)
+        texts = {"title": name, "title_zh": tables.get("title", name), "question": "", "question_zh": ""}
+        texts |= {key: tables[key] for key in (*_TEXTS, *_PLAIN) if key in tables}
+        texts |= {key: tuple(tables[key]) for key in _LISTS if key in tables}
+        return Study(
+            **{"num_evals": EPISODES} | texts | {"name": name},
+            arms=tuple(self.arms()),
+            comparisons=tuple(self.comparisons()),
+            levels=tuple(map(self.level, tables.get("levels", DELAY_LEVELS))),
+            sections=tuple(map(self.section, tables.get("sections", ()))),
+        )
+
+    @property
+    def axes(self) -> Mapping[str, Any]:
+        return self.tables.get("axes", {})
+
+    @functools.cached_property
+    def profiles(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Names of the profiles, each with its table's key and the values of its axes."""
+        found = {}
+        for key, table in self.tables["profiles"].items():
+            where = f"{self.path}, profiles.{key}"
+            for values in templates.combinations(table, self.axes, where):
+                if not templates.excluded(table, values, where):
+                    found[templates.filled(key, values, where)] = (key, values)
+        return found
+
+    def level(self, entry: str) -> str:
+        """A level's name, or its path, which may be relative to the file."""
+        if "/" not in entry and not entry.endswith(".json"):
+            require_choice(f"{self.path}: levels entry", entry, LEVEL_NAMES)
+            return entry
+        beside = self.path.parent / entry
+        return str(beside) if beside.is_file() else entry
+
+    def section(self, entry: str | Mapping[str, Any]) -> Section:
+        """A section of the report, by its kind or with more about it."""
+        if isinstance(entry, str):
+            return Section(entry)
+        return toml.fill(Section(entry.get("kind", "")), entry, f"{self.path}, sections")
+
+    def trace(self, path: str) -> str:
+        """A trace's path, which is relative to the file."""
+        return str((self.path.parent / path).resolve())
+
+    def profile(self, name: str, values: Mapping[str, Any]) -> DelayProfileConfig:
+        """A profile of the file, or a named one.
+
+        Args:
+            values: `method` and `label` of the arm that meets it.
+        """
+        if name not in self.profiles:
+            return delays.profile(name)
+        key, own = self.profiles[name]
+        where = f"{self.path}, profiles.{name}"
+        table = {k: v for k, v in self.tables["profiles"][key].items() if k not in (templates.FOR, templates.EXCLUDE)}
+        changes = templates.filled(table, {**values, **own}, where)
+        base, mean_of = changes.pop("base", None), changes.pop("mean_of", None)
+        if base is None and "mode" not in changes and name in delays.PROFILES:
+            start = delays.profile(name)
+        else:
+            start = DelayProfileConfig() if base is None else self.profile(base, values)
+        if mean_of is not None:
+            if changes or base is None:
+                raise ValueError(f"{where}: mean_of needs a base, and nothing else")
+            return delays.thinned(start, delays.mean_delay(self.profile(mean_of, values)))
+        if "trace_path" in changes:
+            changes["trace_path"] = self.trace(changes["trace_path"])
+        if isinstance(changes.get("trace_scale"), Mapping):
+            changes["trace_scale"] = self.scale(changes["trace_scale"], where)
+        return toml.fill(start, changes, where)
+
+    def scale(self, table: Mapping[str, Any], where: str) -> float:
+        """Factor on latencies that makes the median of a trace `median_ms`."""
+        if set(table) != {"trace", "median_ms"}:
+            raise ValueError(f"{where}: trace_scale is a factor, or a table with trace and median_ms")
+        return float(table["median_ms"]) / float(np.median(delays.read_trace(self.trace(table["trace"]))))
+
+    def arms(self) -> Iterator[Arm]:
+        """The arms: methods in their order, each under every profile."""
+        for key, table in self.tables["methods"].items():
+            where = f"{self.path}, methods.{key}"
+            _check_keys({"defaults": self.tables.get("defaults", {}), "methods." + key: table}, str(self.path))
+            for values in templates.combinations(table, self.axes, where):
+                for profile in table.get("profiles", self.profiles):
+                    _, of_profile = self.profiles.get(profile, ("", {}))
+                    here = {**of_profile, **values, "profile": profile}
+                    if not templates.excluded(table, here, where):
+                        yield self.arm(key, table, here)
+
+    def arm(self, key: str, table: Mapping[str, Any], values: Mapping[str, Any]) -> Arm:
+        """A method under a profile."""
+        label = templates.filled(key, values, f"{self.path}, methods.{key}")
+        where = f"{self.path}, methods.{label}"
+        own = {name: value for name, value in table.items() if name not in _METHOD_ONLY}
+        method = templates.filled(table.get("method", label), values, where)
+        require_choice(f"{where}: method", method, methods.METHODS)
+        delay = self.profile(values["profile"], {"method": method, "label": label})
+        changes = _merged(self.tables.get("defaults", {}), templates.filled(own, values, where))
+        estimator = _estimator(changes.pop("estimator", {}), delay, where)
+        config = EvalConfig(delay_profile=delay, method=method, estimator=estimator)
+        run_path = templates.filled(table.get("run_path"), values, where)
+        return Arm(values["profile"], label, toml.fill(config, changes, where), run_path)
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """The comparisons, in their order."""
+        for number, entry in enumerate(self.tables.get("comparisons", ())):
+            where = f"{self.path}, comparison {number + 1}"
+            known = _VERSUS if "against" in entry else _COMPARISON
+            for name in entry:
+                if name not in known:
+                    raise unknown(f"{where}: key", name, known)
+            if "against" in entry:
+                yield from self.versus(entry, where)
+            else:
+                yield from self.pattern(entry, where)
+
+    def versus(self, entry: Mapping[str, Any], where: str) -> Iterator[Comparison]:
+        """Every method of an entry against one, under every profile."""
+        if not isinstance(entry.get("methods"), list):
+            raise ValueError(f"{where}: against needs methods, an array of labels")
+        for profile in entry.get("profiles", self.profiles):
+            for method in entry["methods"]:
+                yield Comparison((profile, method), (profile, entry["against"]), family=entry.get("family", ""))
+
+    def pattern(self, entry: Mapping[str, Any], where: str) -> Iterator[Comparison]:
+        """The comparisons of an entry with candidate and reference."""
+        free = "profile" in templates.names_in(entry) and "profile" not in entry.get(templates.FOR, {})
+        for values in templates.combinations(entry, self.axes, where):
+            for profile in self.profiles if free else (None,):
+                here = {**values, "profile": profile} if free else values
+                if not templates.excluded(entry, here, where):
+                    parts = {k: v for k, v in entry.items() if k not in (templates.FOR, templates.EXCLUDE)}
+                    yield _comparison(templates.filled(parts, here, where), where)
 
 
-def _arm(
-    profile: str,
-    delay: DelayProfileConfig,
-    label: str,
-    defaults: Mapping[str, Any],
-    table: Mapping[str, Any],
-    path: str,
-) -> Arm:
-    changes = dict(table)
-    run_path, method = changes.pop("run_path", None), changes.pop("method", label)
-    require_choice(f"{path}, methods.{label}: method", method, methods.METHODS)
-    config = arm(profile, method, delay=delay, estimator=EstimatorConfig()).config
-    for where, values in ((f"{path}, defaults", defaults), (f"{path}, methods.{label}", changes)):
+def _check_keys(tables: Mapping[str, Mapping[str, Any]], path: str) -> None:
+    for where, values in tables.items():
         for name, place in _ELSEWHERE.items():
             if name in values:
-                raise ValueError(f"{where}: {name} {place}")
-        config = toml.fill(config, values, where)
-    if config.estimator.initial is None:
-        config = dataclasses.replace(config, estimator=starting_at_median(delay, config.estimator))
-    return Arm(profile, label, config, run_path)
+                raise ValueError(f"{path}, {where}: {name} {place}")
+
+
+def _merged(defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Two tables of fields of EvalConfig; nested tables are merged, but an estimator of another kind replaces one."""
+    found = dict(defaults)
+    for name, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
+        replaces = name == "estimator" and isinstance(value, Mapping) and "kind" in value
+        found[name] = {**found[name], **value} if nested and not replaces else value
+    return found
+
+
+def _estimator(table: Mapping[str, Any], delay: DelayProfileConfig, where: str) -> EstimatorConfig:
+    at_median = table.get("initial", "median") == "median"
+    given = {name: value for name, value in table.items() if not (name == "initial" and at_median)}
+    config = toml.fill(EstimatorConfig(), given, f"{where}, estimator")
+    found = starting_at_median(delay, config) if at_median else config
+    if table.get("initial") == "median" and found is config:
+        raise ValueError(f"{where}: initial has no effect on an estimator of kind {config.kind!r}; leave it out")
+    return found
 
 
 def _comparison(entry: Mapping[str, Any], where: str) -> Comparison:
     try:
         candidate, reference = (tuple(entry[name]) for name in ("candidate", "reference"))
-    except (KeyError, TypeError) as error:
+        profile, method = candidate
+        (_, _), less = reference, entry.get("less")
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: a comparison needs candidate and reference, each [profile, method]") from error
-    return Comparison(candidate, reference)
+    subtracted = None if less is None else _comparison(less, where)
+    return Comparison((profile, method), reference, subtracted, entry.get("family", ""))

@@ -26,7 +26,7 @@ SECTIONS = (
     "text",
     "verdict",
 )
-FIGURES = ("arms", "curve", "delays", "grid", "layers", "outcomes", "timeline")
+FIGURES = ("arms", "delays", "grid", "layers", "outcomes", "solve_rate", "timeline")
 
 
 @dataclass(frozen=True)

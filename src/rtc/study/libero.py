@@ -1,10 +1,11 @@
-"""Evaluates a policy on a suite: every task, a number of trials each; resumable, results as CSV.
+"""Evaluates a policy on a LIBERO suite: every task, a number of trials each; resumable, results as CSV.
 
-The directory of a run, `<root>/<policy>/<suite>/`, holds
+Every trial is a cell: `<root>/<policy>/<suite>/cells/<task>/no_delay/<policy>/seed_<trial>/`, with queries.csv, a row
+per query and its latency. From the cells that are complete come, in `<root>/<policy>/<suite>/`,
 
-    episodes.csv   one row per finished trial; a trial is done once it is here
-    queries.csv    one row per query of these trials, with its latency: also a latency trace for delay profiles
-    summary.csv    success rates with 95 % Wilson intervals and latencies, per task and for the suite
+    episodes.csv   one row per finished trial
+    queries.csv    one row per query of these trials: also a latency trace for delay profiles
+    summary.csv    success rates and latencies, per task with 95 % Wilson intervals, and for the suite
     run.json       what the numbers depend on, and where they come from
 """
 
@@ -18,11 +19,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rtc.shared import files, provenance
+from rtc.shared import files, identity, provenance
 from rtc.shared.files import PathLike
 from rtc.shared.tables import percentiles
 from rtc.shared.validation import require_int
-from rtc.study import statistics
+from rtc.study import cells as store
+from rtc.study import runner, statistics
+from rtc.study.cells import Cell
+from rtc.study.runner import ConflictError
 from rtc.worlds.libero.adapter import Observation
 from rtc.worlds.libero.constants import IMAGE_PIXELS, PROPRIO_DIM, Suite
 from rtc.worlds.libero.episodes import Episode, run_episode
@@ -31,8 +35,10 @@ from rtc.worlds.libero.simulator import TaskSource
 
 EPISODES, QUERIES, SUMMARY, FACTS = "episodes.csv", "queries.csv", "summary.csv", "run.json"
 WHOLE_SUITE = "all"
-RESULT_MODULES = tuple(
-    f"rtc/libero/{name}.py"
+# The simulation waits for the policy.
+PROFILE = "no_delay"
+_CODE = tuple(
+    f"rtc.worlds.libero.{name}"
     for name in ("adapter", "constants", "episodes", "oft_worker", "openvla_oft", "policies", "simulator")
 )
 
@@ -66,32 +72,33 @@ class Plan:
 
 
 def evaluate(plan: Plan, source: TaskSource, policy: LiberoPolicy, root: PathLike, overwrite: bool = False) -> Path:
-    """Runs the trials that are not done yet and writes the summary; returns the directory with the results.
+    """Runs the trials that are not done yet and writes the tables; returns the directory with them.
 
     Args:
         root: results go to `<root>/<policy>/<suite>/`.
-        overwrite: start over if results of another configuration are there.
+        overwrite: replace trials of another configuration.
 
     Raises:
-        ValueError: results of another configuration are there, another process is writing them, a task has too few
-            initial states, or the policy's answer is no chunk.
+        ConflictError: trials of another configuration are in the way.
+        ValueError: another process is writing here, a task has too few initial states, or the policy's answer is no
+            chunk.
     """
     started = time.time()
     directory = files.require_writable(Path(root) / plan.policy / plan.suite.name)
     with files.lock(directory):
-        record = Record(directory)
-        inputs = _inputs(plan, source)
-        record.claim(inputs, overwrite)
-        names = source.task_names()
-        pending = {task: record.pending(task, plan.num_trials) for task in plan.tasks}
+        run = _Run(plan, source, policy, directory)
+        pending = {task: run.pending(task, overwrite) for task in plan.tasks}
         if any(pending.values()):
             warm_up(policy)
         for task_id, trials in pending.items():
             if trials:
-                _run_task(plan, source, policy, record, task_id, names[task_id], trials)
-        table = summarise(record.episodes, record.queries)
-        files.atomic_write(directory / SUMMARY, files.to_csv(table))
-        record.write_facts({"inputs": inputs, "last_run": provenance.provenance(started)})
+                run.task(task_id, trials)
+        episodes, queries = run.finished()
+        tables = {EPISODES: episodes, QUERIES: queries, SUMMARY: summarise(episodes, queries)}
+        for name, table in tables.items():
+            files.atomic_write(directory / name, files.to_csv(table))
+        facts = {"inputs": run.common, "last_run": provenance.provenance(started)}
+        files.atomic_write(directory / FACTS, json.dumps(store.plain(facts), indent=2) + "\n")
     return directory
 
 
@@ -101,112 +108,105 @@ def warm_up(policy: LiberoPolicy) -> None:
     policy.predict(Observation(black, black, np.zeros(PROPRIO_DIM), "do nothing"))
 
 
-def _inputs(plan: Plan, source: TaskSource) -> dict[str, Any]:
-    """What an episode's outcome depends on, besides its task and trial."""
-    values = {
-        "policy": plan.policy,
-        "settings": plan.settings,
-        "suite": plan.suite,
-        "versions": source.versions(),
-        "code": provenance.code_version(modules=RESULT_MODULES),
-    }
-    return json.loads(provenance.canonical_json(values))
+class _Run:
+    """A plan that is being worked on, and its trials on disk."""
 
+    def __init__(self, plan: Plan, source: TaskSource, policy: LiberoPolicy, directory: Path):
+        self._plan, self._source, self._policy, self._directory = plan, source, policy, directory
+        self._names = source.task_names()
+        # What an episode's outcome depends on, besides its task and trial.
+        self.common = {
+            "config": {"policy": plan.policy, "settings": plan.settings, "suite": plan.suite},
+            "versions": source.versions(),
+            store.CODE: identity.code_version(_CODE),
+        }
 
-def _run_task(
-    plan: Plan,
-    source: TaskSource,
-    policy: LiberoPolicy,
-    record: "Record",
-    task_id: int,
-    task: str,
-    pending: Sequence[int],
-) -> None:
-    states, instruction = source.initial_states(task_id), source.instruction(task_id)
-    if len(states) < plan.num_trials:
-        raise ValueError(f"num_trials={plan.num_trials}: {task} has {len(states)} initial states; use at most as many")
-    with source.environment(task_id) as env:
-        for trial in range(pending[-1] + 1):
-            if trial not in pending:
-                # A reset draws the place of furniture, which is no part of the initial state, from one random stream
-                # per task: it must be drawn for finished trials too.
-                env.reset()
-                continue
-            episode = run_episode(env, policy, plan.suite, instruction, states[trial], plan.policy)
-            record.add({"task_id": task_id, "task": task, "trial": trial}, episode)
-            outcome = "success" if episode.success else "failure"
-            print(f"{plan.suite.name} {task_id} ({instruction}), trial {trial}: {outcome} after {episode.steps} steps")
+    def _cell(self, task_id: int, trial: int) -> Cell:
+        return Cell(PROFILE, self._plan.policy, trial, f"{self._plan.suite.name}_{task_id}")
 
+    def _place(self, task_id: int, trial: int) -> Path:
+        return store.cell_dir(self._directory / "cells" / f"task_{task_id:02d}", self._cell(task_id, trial))
 
-class Record:
-    """Finished trials on disk; episodes.csv decides which are."""
+    def pending(self, task_id: int, overwrite: bool) -> list[int]:
+        """Trials of a task that have to be run."""
+        trials = []
+        for trial in range(self._plan.num_trials):
+            place = self._place(task_id, trial)
+            there = store.standing(place, self._cell(task_id, trial), self.common)
+            if there.status == "other" and not overwrite:
+                raise ConflictError(
+                    f"{place}: {there.reason}. Nothing was changed: choose another --output-root, or replace it with "
+                    "--overwrite"
+                )
+            if there.status != "complete":
+                trials.append(trial)
+        return trials
 
-    def __init__(self, directory: Path):
-        self._directory = directory
-        self.episodes = self._read(EPISODES)
-        self.queries = self._read(QUERIES)
-        if len(self.queries):
-            # Queries are written first: a run killed in between leaves some of a trial that is not done.
-            done = (
-                set(zip(self.episodes["task_id"], self.episodes["trial"], strict=True)) if len(self.episodes) else set()
-            )
-            keep = [pair in done for pair in zip(self.queries["task_id"], self.queries["trial"], strict=True)]
-            self.queries = self.queries[keep]
-
-    def _read(self, name: str) -> pd.DataFrame:
-        path = self._directory / name
-        return files.read_csv(path) if path.is_file() else pd.DataFrame()
-
-    def claim(self, inputs: dict[str, Any], overwrite: bool) -> None:
-        """Makes sure that what is here has the same inputs, or that nothing is.
-
-        Raises:
-            ValueError: it has others, and `overwrite` is off; the message names them.
-        """
-        path = self._directory / FACTS
-        found = json.loads(path.read_text())["inputs"] if path.is_file() else {}
-        if found == inputs:
-            return
-        if len(self.episodes) and not overwrite:
-            changed = [name for name in inputs if found.get(name) != inputs[name]]
+    def task(self, task_id: int, pending: Sequence[int]) -> None:
+        """Runs some trials of a task."""
+        plan, source = self._plan, self._source
+        states, instruction = source.initial_states(task_id), source.instruction(task_id)
+        if len(states) < plan.num_trials:
             raise ValueError(
-                f"{self._directory} holds results with another {', '.join(changed)}: choose another --output-root, or "
-                "start over with --overwrite"
+                f"num_trials={plan.num_trials}: {self._names[task_id]} has {len(states)} initial states; use at most "
+                "as many"
             )
-        for name in (EPISODES, QUERIES, SUMMARY):
-            (self._directory / name).unlink(missing_ok=True)
-        self.episodes = self.queries = pd.DataFrame()
-        self.write_facts({"inputs": inputs})
+        with source.environment(task_id) as env:
+            for trial in range(pending[-1] + 1):
+                if trial not in pending:
+                    # A reset draws the place of furniture, which is no part of the initial state, from one random
+                    # stream per task: it must be drawn for finished trials too.
+                    env.reset()
+                    continue
+                started = time.time()
+                episode = run_episode(env, self._policy, plan.suite, instruction, states[trial], plan.policy)
+                self._write(task_id, trial, episode, started)
+                outcome = "success" if episode.success else "failure"
+                runner.report(
+                    f"{plan.suite.name} {task_id} ({instruction}), trial {trial}: {outcome} after {episode.steps} steps"
+                )
 
-    def write_facts(self, facts: dict[str, Any]) -> None:
-        files.atomic_write(self._directory / FACTS, json.dumps(facts, indent=2) + "\n")
-
-    def pending(self, task_id: int, num_trials: int) -> list[int]:
-        """Trials of a task that are not done."""
-        done = set(self.episodes[self.episodes["task_id"] == task_id]["trial"]) if len(self.episodes) else set()
-        return [trial for trial in range(num_trials) if trial not in done]
-
-    def add(self, identity: dict[str, Any], episode: Episode) -> None:
-        """Puts a finished trial on disk."""
-        row = {**identity, "success": int(episode.success), "steps": episode.steps, "queries": len(episode.queries)}
-        rows = [
-            {**identity, "query": number, "step": query.step, "latency_ms": query.latency_ms, **query.stats}
+    def _write(self, task_id: int, trial: int, episode: Episode, started: float) -> None:
+        outcome = {"success": int(episode.success), "steps": episode.steps, "queries": len(episode.queries)}
+        queries = [
+            {"query": number, "step": query.step, "latency_ms": query.latency_ms, **query.stats}
             for number, query in enumerate(episode.queries)
         ]
-        self.queries = pd.concat([self.queries, pd.DataFrame(rows)], ignore_index=True)
-        self.episodes = pd.concat([self.episodes, pd.DataFrame([row])], ignore_index=True)
-        files.atomic_write(self._directory / QUERIES, files.to_csv(self.queries))
-        files.atomic_write(self._directory / EPISODES, files.to_csv(self.episodes))
+        store.write_cell(
+            self._place(task_id, trial),
+            self._cell(task_id, trial),
+            self.common,
+            {**outcome, "task_id": task_id, "task": self._names[task_id]},
+            pd.DataFrame([{"episode": trial, **outcome}]),
+            provenance.provenance(started),
+            leading=tuple(outcome),
+            attachments={QUERIES: files.to_csv(pd.DataFrame(queries)).encode()},
+        )
+
+    def finished(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """All complete trials of this configuration, and their queries, by task and trial."""
+        rows, queries = [], []
+        for place in store.complete_cells(self._directory / "cells"):
+            if store.standing(place, None, self.common).status == "complete":
+                cell = store.read_cell(place)
+                trial = {"task_id": cell.result["task_id"], "task": cell.result["task"], "trial": cell.cell.seed}
+                rows.append(trial | {name: cell.result[name] for name in ("success", "steps", "queries")})
+                table = files.read_csv(place / QUERIES)
+                for name, value in reversed(trial.items()):
+                    table.insert(0, name, value)
+                queries.append(table)
+        return pd.DataFrame(rows), pd.concat(queries, ignore_index=True)
 
 
 def summarise(episodes: pd.DataFrame, queries: pd.DataFrame) -> pd.DataFrame:
     """One row per task and a last one for all: episodes, success rate with its 95 % Wilson interval, steps, latency.
 
-    The last row pools the trials of the tasks; its interval holds for these tasks.
+    The last row pools the trials of the tasks, which differ in difficulty: it has no interval.
     """
     groups = [(task_id, group["task"].iloc[0], group) for task_id, group in episodes.groupby("task_id")]
     rows = [_summary_row(name, group, queries[queries["task_id"] == task_id]) for task_id, name, group in groups]
-    return pd.DataFrame([*rows, _summary_row(WHOLE_SUITE, episodes, queries)])
+    whole = _summary_row(WHOLE_SUITE, episodes, queries) | {"success_low": np.nan, "success_high": np.nan}
+    return pd.DataFrame([*rows, whole])
 
 
 def _summary_row(task: str, episodes: pd.DataFrame, queries: pd.DataFrame) -> dict[str, Any]:

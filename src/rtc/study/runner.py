@@ -1,204 +1,182 @@
-"""Runs the cells of an experiment: checks everything first, skips what is done, resumes after a kill."""
+"""Runs a study: checks everything first, skips what is done, resumes after a kill."""
 
-import contextlib
-import functools
+import dataclasses
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from tqdm import tqdm
 
-from rtc import methods
 from rtc.control import timeline
 from rtc.control.records import NEVER, Records
 from rtc.control.timeline import EpisodeTrace
-from rtc.policies import checkpoints
-from rtc.policies.flow import FlowPolicy
-from rtc.policies.mixer import ModelConfig
-from rtc.shared import files, provenance
-from rtc.study import cells as results_cells
-from rtc.study import evaluation
+from rtc.shared import files, launchers, provenance
+from rtc.study import cells as store
+from rtc.study import plan as planning
+from rtc.study.arguments import StudyArguments
 from rtc.study.cells import Cell
-from rtc.study.evaluation import EvalConfig, Evaluation
-from rtc.worlds.kinetix import levels
-from rtc.worlds.kinetix.levels import Level
+from rtc.study.evaluation import Evaluation
+from rtc.study.plan import PlannedCell
+from rtc.study.statistics import SOLVED
+from rtc.study.study import Arm, Study
+from rtc.study.subject import Subject
 
-# Read at once: a source file that is edited while a program runs has no part in what it computes.
-CODE_VERSION = provenance.code_version()
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is evaluated: one checkpoint on one level.
-
-    Attributes:
-        level: the level.
-        level_path: how the user named it.
-        policy: the policy.
-        checkpoint: its file.
-        checkpoint_sha256: hash of that file.
-        training: the facts stored with the checkpoint.
-        weak_checkpoint: the run's first one for the level, where it has an earlier one.
-    """
-
-    level: Level
-    level_path: str
-    policy: FlowPolicy
-    checkpoint: Path
-    checkpoint_sha256: str
-    training: dict
-    weak_checkpoint: Path | None = None
-
-    @functools.cached_property
-    def weak(self) -> FlowPolicy | None:
-        """The policy of `weak_checkpoint`, for methods that compare with one."""
-        return None if self.weak_checkpoint is None else checkpoints.load_policy(self.weak_checkpoint)[0]
+# Words for a cell's status where it is computed.
+_AGAIN = {"complete": "again", "older": "again: older code", "damaged": "again: damaged", "other": "replaced"}
+Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class PlannedCell:
-    """A cell and the configuration that fills it."""
-
-    cell: Cell
-    config: EvalConfig
+class ConflictError(ValueError):
+    """Complete results of another configuration are where new ones would go."""
 
 
-def load_subject(run_path: str | Path, level_path: str, step: int = -1, model: ModelConfig | None = None) -> Subject:
-    """Loads a level and a run's policy for it.
+def run(study: Study, args: StudyArguments, *, keep_going: bool = False) -> None:
+    """Computes the cells of a study that are not there yet.
 
     Args:
-        run_path: directory of the run, logs-bc/<run>.
-        level_path: world file or level name.
-        step: epoch of the checkpoint; -1 takes the last one.
-        model: the size that the policy must have; None takes it as it is.
+        study: what to evaluate.
+        args: how, as `StudyArguments.of` gives it.
+        keep_going: a failing task does not keep the others from running.
 
     Raises:
-        ValueError: unknown level, malformed world file, damaged checkpoint or one of another size.
-        FileNotFoundError: no such world file, run or epoch.
-    """
-    level = levels.load(level_path)
-    path = checkpoints.policy_path(run_path, level_path, step)
-    policy, training = checkpoints.load_policy(path)
-    if model is not None:
-        # How a policy was trained is a fact of the checkpoint, not a choice of who evaluates it; pickles lack it.
-        known = model if path.suffix == ".pkl" else replace(model, simulated_delay=policy.config.simulated_delay)
-        policy, training = checkpoints.load_policy(path, known)
-    early = checkpoints.first_policy_path(run_path, level_path)
-    weak = None if early == path else early
-    return Subject(level, level_path, policy, path, checkpoints.sha256(path), training, weak)
-
-
-def plan_inputs(planned: PlannedCell, subject: Subject) -> dict:
-    """Everything that a cell's results depend on; its hash is the cell's fingerprint."""
-    inputs = {
-        "config": {**planned.config.identity(), "seed": planned.cell.seed},
-        "checkpoint_sha256": subject.checkpoint_sha256,
-        "level_sha256": subject.level.sha256,
-        "code_version": CODE_VERSION,
-    }
-    if _needs_weak_policy(planned.config) and subject.weak_checkpoint is not None:
-        inputs["config"]["weak_sha256"] = checkpoints.sha256(subject.weak_checkpoint)
-    return inputs
-
-
-def _needs_weak_policy(config: EvalConfig) -> bool:
-    return methods.make(config.method, config.method_options).needs_weak_policy
-
-
-def weak_policy(config: EvalConfig, subject: Subject) -> FlowPolicy | None:
-    """The weak policy, if the method needs one and the run has one."""
-    return subject.weak if _needs_weak_policy(config) else None
-
-
-def run_cells(
-    root: str | Path, plan: Sequence[PlannedCell], subject: Subject, *, overwrite: bool = False, shared: bool = False
-) -> dict[Cell, Path]:
-    """Computes the cells that are not there yet and returns the directories of all of them.
-
-    Args:
-        root: output root of the experiment.
-        plan: the cells, in order. Those of one method should follow each other.
-        subject: policy and level.
-        overwrite: compute cells again although they are there.
-        shared: others may write to `root` at the same time; a cell that one of them computes is waited for.
-
-    Raises:
-        ValueError: an empty plan, a cell twice, a method that does not fit the policy, an unreadable trace, or
-            another run in `root`.
-        OSError: `root` cannot be written to.
+        ValueError: nothing to run, a method that does not fit its policy, an unreadable trace.
+        ConflictError: results of another configuration are in the way.
+        OSError: the output root cannot be written to; with `keep_going`, a ChildProcessError names tasks that failed.
         NonFiniteError: a NaN or infinity appeared; the cells before it are kept.
     """
-    _check_plan(plan, subject)
-    root = files.require_writable(root)
-    places = {planned.cell: results_cells.cell_dir(root, planned.cell) for planned in plan}
-    inputs = {planned.cell: plan_inputs(planned, subject) for planned in plan}
-
-    def why(planned: PlannedCell) -> str | None:
-        wanted = provenance.fingerprint(**inputs[planned.cell])
-        problem = results_cells.cell_problem(places[planned.cell], planned.cell, wanted)
-        return "complete, but overwrite is on" if overwrite and problem is None else problem
-
-    with contextlib.nullcontext() if shared else files.lock(root):
-        if not shared:
-            files.remove_leftovers(root)
-        todo = []
-        for planned in plan:
-            problem = why(planned)
-            if problem is None:
-                print(f"skip {planned.cell}: complete in {places[planned.cell]}")
-            else:
-                print(f"compute {planned.cell}: {problem}")
-                todo.append(planned)
-        print(f"{len(todo)} of {len(plan)} cells to compute")
-        with tqdm(todo, unit="cell", disable=not todo) as progress:
-            for planned in progress:
-                progress.set_description(str(planned.cell))
-                place = places[planned.cell]
-                with files.lock(place, wait=True) if shared else contextlib.nullcontext():
-                    # Whoever held the cell may have computed it.
-                    if why(planned) is not None:
-                        files.remove_leftovers(place)
-                        _compute(root, planned, subject, inputs[planned.cell])
-    return places
+    check(study, args)
+    for wave in tasks(study, args):
+        if keep_going or args.launcher.kind != "local":
+            launchers.run_all(wave, args.launcher)
+        else:
+            for task in wave:
+                task.function(*task.arguments)
 
 
-def _check_plan(plan: Sequence[PlannedCell], subject: Subject) -> None:
-    if not plan:
-        raise ValueError("there are no cells to run: give at least one each of profiles, methods and seeds")
-    cells = [planned.cell for planned in plan]
-    twice = [cell for cell in cells if cells.count(cell) > 1]
-    if twice:
-        raise ValueError(f"cell {twice[0]} is planned twice: name profiles, methods and seeds once each")
-    for planned in plan:
-        evaluation.check_policy(planned.config, subject.policy, weak_policy(planned.config, subject))
-        evaluation.controller_for(planned.config)
+def check(study: Study, args: StudyArguments) -> None:
+    """Everything that can be found wrong before any work; errors as of `run`."""
+    if not args.seeds or not args.levels:
+        raise ValueError("there are no cells to run: give at least one each of profiles, methods, levels and seeds")
+    if len(set(args.seeds)) < len(args.seeds):
+        raise ValueError(f"seeds={args.seeds}: name each of them once")
+    planning.check_levels(study, args, [planning.load(study.arms[0], args, level).level.name for level in args.levels])
+    independent = [one for one in study.arms if one.delays_of is None]
+    planned = list(planning.cells(study, args, independent))
+    files.require_writable(args.root)
+    found = [cell.standing() for cell in planned]
+    taken = [(cell, there) for cell, there in zip(planned, found, strict=True) if there.status == "other"]
+    if taken and not args.overwrite:
+        raise ConflictError(conflict(taken, args))
+    counts = {name: sum(there.status == name for there in found) for name in ("complete", "older")}
+    todo = len(planned) if args.overwrite else len(planned) - counts["complete"]
+    old = f", {counts['older']} of them again as the code has changed" if counts["older"] else ""
+    print(f"{todo} of {len(planned)} cells to compute{old}", flush=True)
 
 
-def _compute(root: Path, planned: PlannedCell, subject: Subject, inputs: dict) -> None:
-    started = time.time()
-    weak = weak_policy(planned.config, subject)
-    outcome = evaluation.evaluate(planned.config, subject.level, subject.policy, weak=weak, seed=planned.cell.seed)
+def conflict(taken: Sequence[tuple[PlannedCell, store.Standing]], args: StudyArguments) -> str:
+    """What is in the way, and what to do."""
+    (first, there), more = taken[0], f" (and {len(taken) - 1} more cells)" if len(taken) > 1 else ""
+    return (
+        f"{first.directory}{more}: {there.reason}. Nothing was changed: give another --output-root (--output-dir) for "
+        "the new results, or --overwrite to replace what is there"
+    )
+
+
+def tasks(study: Study, args: StudyArguments) -> list[list[launchers.Task]]:
+    """One task per level and group of arms that share a policy and a compiled program, in waves.
+
+    The second wave has the arms that meet the delays of others.
+    """
+    waves = []
+    for dependent in (False, True):
+        groups: dict[tuple[str, str], list[Arm]] = {}
+        for one in study.arms:
+            if (one.delays_of is not None) == dependent:
+                groups.setdefault((planning.run_of(one, args), _program(one)), []).append(one)
+        waves.append(
+            [
+                launchers.Task(f"{level}, {program}, {run_path}", run_arms, (study, args, level, tuple(arms)))
+                for level in args.levels
+                for (run_path, program), arms in groups.items()
+            ]
+        )
+    return [wave for wave in waves if wave]
+
+
+def _program(one: Arm) -> str:
+    """What tells compiled programs apart."""
+    if one.decoding is None:
+        return one.config.method
+    return " with ".join(one.decoding.models)
+
+
+def run_arms(study: Study, args: StudyArguments, level: str, arms: tuple[Arm, ...]) -> None:
+    """Computes the cells of some arms on one level that are not there yet."""
+    one_level = dataclasses.replace(args, levels=(level,))
+    run_cells(list(planning.cells(study, one_level, arms)), overwrite=args.overwrite)
+
+
+def run_cells(planned: Sequence[PlannedCell], *, overwrite: bool = False) -> None:
+    """Computes cells unless they are there; what another process computes at the same time is waited for.
+
+    Raises:
+        ConflictError: results of another configuration have come in the way.
+        NonFiniteError: a NaN or infinity appeared; the cells before it are kept.
+    """
+    todo = [cell for cell in planned if overwrite or cell.standing().status != "complete"]
+    for cell in progress(todo):
+        # Whoever holds the lock may be computing it.
+        with files.lock(cell.directory, wait=True):
+            there = cell.standing()
+            if there.status == "complete" and not overwrite:
+                continue
+            if there.status == "other" and not overwrite:
+                raise ConflictError(f"{cell.directory} {there.reason}")
+            files.remove_leftovers(cell.directory)
+            started = time.time()
+            found = compute(cell, started)
+        again = f" ({_AGAIN[there.status]})" if there.status in _AGAIN else ""
+        solved = 100 * found.summary.row[SOLVED]
+        report(f"{cell.cell.level} {cell.cell}{again}: solved {solved:.1f} %, {time.time() - started:.1f} s")
+
+
+def progress(todo: Sequence[Item]) -> Iterable[Item]:
+    """The items with a bar on a terminal, and without one elsewhere."""
+    return tqdm(todo, unit="cell") if todo and sys.stderr.isatty() else todo
+
+
+def report(line: str) -> None:
+    """Prints a line beside a bar, if there is one."""
+    if sys.stderr.isatty():
+        tqdm.write(line)
+    else:
+        print(line, flush=True)
+
+
+def compute(planned: PlannedCell, started: float) -> Evaluation:
+    """Evaluates a cell and writes it."""
+    subject = planned.subject
+    outcome = subject.evaluate(planned.config, planned.cell.seed)
     trace = episode_trace(outcome.records, interesting_episode(outcome), planned.cell, subject)
     timing = {"wall_s": outcome.wall_s, "slot_utilisation": outcome.utilisation}
-    origin = {"checkpoint": str(subject.checkpoint), "level_path": subject.level_path}
-    results_cells.write_cell(
-        root,
+    store.write_cell(
+        planned.directory,
         planned.cell,
-        provenance.fingerprint(**inputs),
+        planned.inputs,
         outcome.summary.row | timing,
         outcome.summary.episodes,
-        outcome.summary.delay_counts,
-        provenance.provenance(started) | origin,
-        inputs=inputs,
-        attachments={results_cells.TRACE: timeline.to_bytes(trace)},
+        provenance.provenance(started) | subject.origin(),
+        delay_counts=outcome.summary.delay_counts,
+        attachments={store.TRACE: timeline.to_bytes(trace)},
     )
+    return outcome
 
 
 def interesting_episode(outcome: Evaluation) -> int:
     """The episode to show: solved if one is, with as many starved ticks as the median of those that starve."""
     frame = outcome.summary.episodes
-    solved = frame[frame["returned_episode_solved"] == 1]
+    solved = frame[frame[SOLVED] == 1]
     pool = solved if len(solved) else frame
     starving = pool[pool["starved_ticks"] > 0]
     pool = starving if len(starving) else pool
@@ -217,7 +195,7 @@ def episode_trace(records: Records, episode: int, cell: Cell, subject: Subject) 
         length_executed=records.interval[episode, :length],
         age=records.age[episode, :length],
         action=records.actions[episode, :length][:, subject.level.bound_actions],
-        horizon=subject.policy.action_chunk_size,
+        horizon=subject.chunk_size,
         seed=cell.seed,
         episode=episode,
         description=f"{cell.level}, {cell}, episode {episode}",

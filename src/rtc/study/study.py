@@ -1,39 +1,31 @@
 """Studies: arms (delay profile and method) compared on the same episodes of several levels, with a stated question.
 
-A study names its primary metric and its comparisons beforehand. Its cells lie in
-`<output-root>/cells/<level>/<profile>/<method>/seed_<n>/`; finished ones are not computed again.
+Whatever is evaluated is a study: tail_v1, the published delay curve, RSD and the files in exp/studies. A study names
+its primary metric and its comparisons; `study.runner` computes its cells and `study.outcome` reads them.
 """
 
-import contextlib
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
-from rtc import methods
 from rtc.control import metrics
-from rtc.delay import profiles as delays_profiles
+from rtc.delay import profiles as delay_profiles
 from rtc.delay import sampling
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.delay.sampling import DelayProcess
-from rtc.shared import launchers, provenance
 from rtc.shared.validation import require_choice, require_int
-from rtc.study import cells as results
-from rtc.study import runner, statistics
-from rtc.study.cells import Cell, CellData, CellError
-from rtc.study.evaluation import DEFAULT_SLOTS, EvalConfig
-from rtc.study.runner import PlannedCell, Subject
-from rtc.study.statistics import Interval
+from rtc.study import statistics
+from rtc.study.evaluation import EvalConfig
+from rtc.study.layout import Section
+from rtc.study.tokens import Decoding
 
 # Where policies with chunks of 8 are, and those that learned to complete a prefix.
 RUN, PREFIX_RUN = "logs-bc/h8", "logs-bc/h8_prefix"
@@ -44,6 +36,8 @@ DRAWS = 10_001
 # Levels of the studies on random delay.
 DELAY_LEVELS = ("grasp_easy", "catapult", "hard_lunar_lander", "chain_lander", "catcher_v3", "car_launch")
 
+ArmKey = tuple[str, str]
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -52,17 +46,30 @@ class Arm:
     Attributes:
         profile: name of the delay condition, for tables and directories.
         method: name of what meets it.
-        config: the evaluation; episodes, slots and model are filled in when it runs, the step is the last one.
+        config: the evaluation; episodes and slots are filled in when it runs.
         run_path: run of its policies; None takes the study's run, or its prefix run where the method needs one.
+        decoding: how tokens are decoded, for token policies; `config.method` has no part in it then.
+        delays_of: another arm, whose delays this one meets: drawn independently from all those of its cell on the same
+            level with the same seed.
+        root: output root that holds its cells, where they belong to another study.
+        policy: file of its policy, instead of the one that the run has for a level.
     """
 
     profile: str
     method: str
     config: EvalConfig
     run_path: str | None = None
+    decoding: Decoding | None = None
+    delays_of: ArmKey | None = None
+    root: str | None = None
+    policy: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.delays_of is not None and self.config.delay_profile != DelayProfileConfig():
+            raise ValueError(f"arm {self.key} has delays_of and a delay_profile: leave one of them out")
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> ArmKey:
         return self.profile, self.method
 
 
@@ -70,6 +77,7 @@ def starting_at_median(delay: DelayProfileConfig, estimator: EstimatorConfig | N
     """An estimator that expects the profile's median delay of the first query, as whoever runs such a system would.
 
     An estimator that starts from more is wrong for as long as its window: for ten queries, often half of an episode.
+    One that does not learn from delays is returned as it is.
     """
     return (estimator or EstimatorConfig()).starting_at(_median_delay(delay))
 
@@ -108,7 +116,7 @@ def arm(
         run_path: run of the policies, see `Arm`.
         changes: further fields of `EvalConfig`.
     """
-    delay = delays_profiles.profile(profile) if delay is None else delay
+    delay = delay_profiles.profile(profile) if delay is None else delay
     changes.setdefault("estimator", starting_at_median(delay))
     return Arm(profile, label or method, EvalConfig(delay_profile=delay, method=method, **changes), run_path)
 
@@ -119,14 +127,16 @@ class Comparison:
 
     Attributes:
         less: another difference that is subtracted, to ask whether two differences are equal.
+        family: p values are corrected for the number of comparisons that share it.
     """
 
-    candidate: tuple[str, str]
-    reference: tuple[str, str]
+    candidate: ArmKey
+    reference: ArmKey
     less: "Comparison | None" = None
+    family: str = ""
 
     @property
-    def arms(self) -> tuple[tuple[str, str], ...]:
+    def arms(self) -> tuple[ArmKey, ...]:
         """All arms that it needs."""
         return self.candidate, self.reference, *(self.less.arms if self.less else ())
 
@@ -141,6 +151,11 @@ class Comparison:
         return f"{method} ({profile}) - {other_method} ({other_profile})"
 
 
+def versus(candidates: Sequence[str], reference: str, profiles: Sequence[str]) -> tuple[Comparison, ...]:
+    """Each candidate method against one reference method, under every profile."""
+    return tuple(Comparison((p, m), (p, reference)) for p in profiles for m in candidates if m != reference)
+
+
 @dataclass(frozen=True)
 class Study:
     """A question and what is evaluated to answer it.
@@ -150,11 +165,18 @@ class Study:
         title, title_zh: headings.
         question, question_zh: what is asked, in a sentence or two.
         arms: the conditions.
-        comparisons: the differences that answer it; p values are corrected for their number.
-        levels: names of levels.
+        comparisons: the differences that answer it.
+        levels: names of levels, or paths of world files.
         primary: the metric that decides, a column of episodes.csv.
         num_evals: episodes per arm, level and seed.
         seeds: seeds of all randomness.
+        preregistered: metric and comparisons were fixed before it ran.
+        baseline: the arm without delay that others are read against.
+        figures: names of figures, see `layout.FIGURES`.
+        sections: sections of its report; by default those of any study.
+        about: what a method's label stands for, where that needs words.
+        published: by method, published values of the primary metric by delay in ticks.
+        layout: folder below the output root that holds a level's cells; without `{level}` there can be one level.
     """
 
     name: str
@@ -163,22 +185,35 @@ class Study:
     question: str
     question_zh: str
     arms: tuple[Arm, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[Comparison, ...] = ()
     levels: tuple[str, ...] = DELAY_LEVELS
     primary: str = statistics.SOLVED
     num_evals: int = EPISODES
     seeds: tuple[int, ...] = (0,)
+    preregistered: bool = False
+    baseline: ArmKey | None = None
+    figures: tuple[str, ...] = ("arms",)
+    sections: tuple[Section, ...] = ()
+    about: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    layout: str = "cells/{level}"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         require_int("num_evals", self.num_evals, low=1)
         require_choice("primary", self.primary, metrics.EPISODE_MEANS)
+        if not self.arms:
+            raise ValueError(f"{self.name} has no arms: give at least one each of profiles, methods and seeds")
         keys = [one.key for one in self.arms]
         if len(set(keys)) < len(keys):
-            raise ValueError(f"arms of {self.name} share a name: {sorted({k for k in keys if keys.count(k) > 1})}")
+            twice = sorted({key for key in keys if keys.count(key) > 1})
+            raise ValueError(f"arms of {self.name} share a name: {twice}; name profiles and methods once each")
         for comparison in self.comparisons:
             for key in comparison.arms:
                 if key not in keys:
                     raise ValueError(f"comparison {comparison} of {self.name}: there is no arm {key}")
+        for one in self.arms:
+            if one.delays_of is not None and one.delays_of not in keys:
+                raise ValueError(f"arm {one.key} of {self.name}: there is no arm {one.delays_of} to take delays of")
 
     @property
     def profiles(self) -> list[str]:
@@ -188,190 +223,6 @@ class Study:
     def methods(self) -> list[str]:
         return list(dict.fromkeys(one.method for one in self.arms))
 
-
-@dataclass(frozen=True)
-class StudyArguments:
-    """Command line of a study; the defaults are its protocol.
-
-    Attributes:
-        levels: names of levels; by default the study's.
-        seeds: seeds of all randomness, by default the study's.
-        num_evals: episodes per arm, level and seed, by default the study's; others need an output root of their own.
-        run_path: run of the policies.
-        prefix_run_path: run of the policies trained with simulated delay, for methods that need them.
-        num_slots: episodes simulated at a time, per device; results do not depend on it.
-        output_root: where cells, tables and figures go; by default exp_runs/<study>.
-        launcher: how the cells are distributed.
-        report_only: write tables and figures of the cells that are there.
-        preview: also write a video of one episode.
-        wandb: log the report to Weights & Biases too; needs WANDB_MODE=online or offline, as it is disabled by
-            default.
-    """
-
-    levels: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    num_evals: int | None = None
-    run_path: str = RUN
-    prefix_run_path: str = PREFIX_RUN
-    num_slots: int = DEFAULT_SLOTS
-    output_root: str | None = None
-    launcher: launchers.LauncherConfig = field(default_factory=launchers.LauncherConfig)
-    report_only: bool = False
-    preview: bool = True
-    wandb: bool = False
-
-    def of(self, study: Study) -> "StudyArguments":
-        """The same with everything that was left to the study.
-
-        Raises:
-            ValueError: other episodes than the study's would replace its cells.
-        """
-        if self.output_root is None and self.num_evals not in (None, study.num_evals):
-            raise ValueError(
-                f"num_evals={self.num_evals}, but {study.name} has {study.num_evals}: give an --output-root of its "
-                "own, so that the study's cells stay"
-            )
-        return dataclasses.replace(
-            self,
-            levels=self.levels or study.levels,
-            seeds=self.seeds or study.seeds,
-            num_evals=study.num_evals if self.num_evals is None else self.num_evals,
-            output_root=self.output_root or f"exp_runs/{study.name}",
-        )
-
-    @property
-    def root(self) -> Path:
-        """Where the results go; known once a study has filled it in."""
-        return Path(self.output_root)
-
-
-@functools.lru_cache(maxsize=8)
-def load(run_path: str, level: str) -> Subject:
-    """A level and a run's policy for it; arms share them."""
-    return runner.load_subject(run_path, f"worlds/l/{level}.json")
-
-
-def run_of(one: Arm, args: StudyArguments) -> str:
-    """The run whose policies an arm executes."""
-    if one.run_path is not None:
-        return one.run_path
-    return methods.run_for(one.config.method, args.run_path, args.prefix_run_path)
-
-
-def tasks(study: Study, args: StudyArguments) -> list[launchers.Task]:
-    """One task per level and group of arms that share a policy and a compiled program."""
-    groups: dict[tuple[str, str], list[Arm]] = {}
-    for one in study.arms:
-        groups.setdefault((run_of(one, args), one.config.method), []).append(one)
-    return [
-        launchers.Task(f"{level}, {method}, {run_path}", run_arms, (args, level, run_path, tuple(arms)))
-        for level in args.levels
-        for (run_path, method), arms in groups.items()
-    ]
-
-
-def run_arms(args: StudyArguments, level: str, run_path: str, arms: tuple[Arm, ...]) -> None:
-    """Computes the cells of some arms on one level that are not there yet."""
-    subject = load(run_path, level)
-    cells = [planned(one, args, level, seed, subject) for one in arms for seed in args.seeds]
-    runner.run_cells(args.root / "cells" / level, cells, subject, shared=True)
-
-
-def planned(one: Arm, args: StudyArguments, level: str, seed: int, subject: Subject) -> PlannedCell:
-    """An arm's cell on one level."""
-    settings = {"num_evals": args.num_evals, "num_slots": args.num_slots, "model": subject.policy.config}
-    return PlannedCell(Cell(*one.key, seed, level), dataclasses.replace(one.config, **settings))
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The finished cells of a study, by (level, profile, method): one per seed."""
-
-    study: Study
-    cells: Mapping[tuple[str, str, str], tuple[CellData, ...]]
-
-    @classmethod
-    def read(cls, study: Study, args: StudyArguments) -> "Outcome":
-        """Reads the cells that are complete and of this protocol; arms that lack a seed on a level are left out there.
-
-        Raises:
-            ValueError: they were computed by different versions of the code.
-        """
-        found: dict[tuple[str, str, str], tuple[CellData, ...]] = {}
-        for level in args.levels:
-            for one in study.arms:
-                subject = load(run_of(one, args), level)
-                cells = [planned(one, args, level, seed, subject) for seed in args.seeds]
-                with contextlib.suppress(CellError):
-                    found[level, *one.key] = tuple(_read(args.root, cell, subject) for cell in cells)
-        versions = {cell.inputs["code_version"] for cells in found.values() for cell in cells}
-        if len(versions) > 1:
-            raise ValueError(f"{args.root} has cells of {len(versions)} versions of the code: run it again")
-        return cls(study, found)
-
-    @property
-    def levels(self) -> list[str]:
-        """Levels with finished cells."""
-        return list(dict.fromkeys(level for level, _, _ in self.cells))
-
-    def complete(self, *keys: tuple[str, str]) -> bool:
-        """Whether all levels have these arms."""
-        return bool(self.levels) and all((level, *key) in self.cells for level in self.levels for key in keys)
-
-    def episodes(self, level: str, key: tuple[str, str], metric: str) -> Float[np.ndarray, " n"]:
-        """A metric of all episodes, in order of seed and episode."""
-        return np.concatenate([cell.episodes[metric].to_numpy(float) for cell in self.cells[level, *key]])
-
-    def mean(self, key: tuple[str, str], metric: str) -> Interval:
-        """Mean over the levels of a per-episode metric."""
-        return statistics.mean_over_levels([self.episodes(level, key, metric) for level in self.levels])
-
-    def difference(self, comparison: Comparison, metric: str) -> statistics.PairedTest:
-        """Paired difference, in the mean over the levels."""
-        return statistics.paired_test([self.pairs(comparison, metric, level) for level in self.levels])
-
-    def pairs(self, comparison: Comparison, metric: str, level: str) -> Float[np.ndarray, " n"]:
-        """The differences of the episodes of one level."""
-        candidate, reference = (
-            self.episodes(level, key, metric) for key in (comparison.candidate, comparison.reference)
-        )
-        less = self.pairs(comparison.less, metric, level) if comparison.less else 0.0
-        return candidate - reference - less
-
-    def cell_mean(self, key: tuple[str, str], column: str) -> float:
-        """Mean over levels and seeds of a column of results.csv."""
-        return float(np.mean([cell.result[column] for level in self.levels for cell in self.cells[level, *key]]))
-
-    def evaluations_per_chunk(self, key: tuple[str, str]) -> float:
-        """Network evaluations per chunk that arrived, mean over levels and seeds; abandoned queries cost, too."""
-
-        def of(episodes: pd.DataFrame) -> float:
-            # Every episode starts with a chunk that is there from the beginning.
-            arrived = episodes["num_queries"] - episodes["abandoned_queries"] + 1
-            return episodes["flow_evals"].sum() / arrived.sum()
-
-        return float(np.mean([of(cell.episodes) for level in self.levels for cell in self.cells[level, *key]]))
-
-    def rows(self) -> pd.DataFrame:
-        """All result rows, for results_all.csv."""
-        return pd.DataFrame([cell.result for cells in self.cells.values() for cell in cells])
-
-
-def _read(root: Path, wanted: PlannedCell, subject: Subject) -> CellData:
-    """A cell, if it was computed as planned.
-
-    Raises:
-        CellError: it is missing or damaged, or was computed from another configuration, level or policy.
-    """
-    cell = wanted.cell
-    found = results.read_cell(results.cell_dir(root / "cells" / cell.level, cell), cell)
-    inputs = json.loads(provenance.canonical_json(runner.plan_inputs(wanted, subject)))
-    for name in inputs.keys() - {"code_version"}:
-        if found.inputs.get(name) != inputs[name]:
-            raise CellError(f"{cell} on {cell.level} was computed with another {name}")
-    return found
-
-
-def versus(candidates: Sequence[str], reference: str, profiles: Sequence[str]) -> tuple[Comparison, ...]:
-    """Each candidate method against one reference method, under every profile."""
-    return tuple(Comparison((p, m), (p, reference)) for p in profiles for m in candidates if m != reference)
+    def arm(self, key: ArmKey) -> Arm:
+        """The arm of a name."""
+        return next(one for one in self.arms if one.key == key)

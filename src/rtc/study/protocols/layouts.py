@@ -59,7 +59,7 @@ def curve(profiles: Sequence[str], grid: Sequence[str] = ()) -> tuple[Section, .
     """
     sections = [
         Section("text", text=_CURVE_TEXT),
-        Section("curve", heading="Mean over the levels", profiles=tuple(profiles), figures=("curve",)),
+        Section("curve", heading="Mean over the levels", profiles=tuple(profiles), figures=("solve_rate",)),
         Section("comparisons"),
         Section("level_rates", profiles=tuple(profiles)),
     ]

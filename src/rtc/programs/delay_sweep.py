@@ -1,0 +1,91 @@
+"""The published delay curve: 12 levels, constant delays d = 0 ... 4, s = max(d, 1), every execution method.
+
+Finished cells are kept in <output-root>/cells/ and not computed again; tables and figure cover what is there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtc import methods, report
+from rtc.shared import commands
+from rtc.study import runner, subject
+from rtc.study.arguments import StudyArguments
+from rtc.study.evaluation import DEFAULT_SLOTS, EvalConfig
+from rtc.study.outcome import Outcome
+from rtc.study.protocols import published_curve
+from rtc.study.study import PREFIX_RUN, RUN, Study
+from rtc.worlds.kinetix.levels import LEVEL_NAMES
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Command line of run_delay_sweep; the defaults are the protocol.
+
+    Attributes:
+        levels: names of levels, or paths of world files.
+        delays: inference delays d in control ticks, constant and known to the controller.
+        methods: execution methods.
+        grid: evaluate `grid_methods` at every s from max(d, 1) to H - d too.
+        grid_methods: methods of the grid.
+        num_evals: episodes per point.
+        num_flow_steps: Euler steps per chunk.
+        start_noise: perturbation of the start states; 0 starts every episode alike.
+        run_path: run of the policies.
+        prefix_run_path: run of the policies trained with simulated delay, for trained_prefix.
+        num_slots: episodes simulated at a time, per device; results do not depend on it.
+        output_root: where cells, tables and the figure go.
+        overwrite: compute cells again although others, or finished ones, are in their place.
+        report_only: write tables and figures of the cells that are there.
+    """
+
+    levels: tuple[str, ...] = LEVEL_NAMES
+    delays: tuple[int, ...] = (0, 1, 2, 3, 4)
+    methods: tuple[str, ...] = ("naive", "realtime", "hard_masking", "trained_prefix", "bid")
+    grid: bool = False
+    grid_methods: tuple[str, ...] = ("naive", "realtime")
+    num_evals: int = 2048
+    num_flow_steps: int = 5
+    start_noise: float = 0.0
+    run_path: str = RUN
+    prefix_run_path: str = PREFIX_RUN
+    num_slots: int = DEFAULT_SLOTS
+    output_root: str = "exp_runs/delay_sweep"
+    overwrite: bool = False
+    report_only: bool = False
+
+    def of_study(self) -> StudyArguments:
+        """The same for the runner."""
+        return StudyArguments(
+            levels=self.levels,
+            seeds=(0,),
+            num_evals=self.num_evals,
+            run_path=self.run_path,
+            prefix_run_path=self.prefix_run_path,
+            num_slots=self.num_slots,
+            output_root=self.output_root,
+            overwrite=self.overwrite,
+        )
+
+    def study(self) -> Study:
+        """What is evaluated."""
+        if not self.methods or not self.levels:
+            raise ValueError("there are no cells to run: give at least one each of methods, levels and delays")
+        first = methods.run_for(self.methods[0], self.run_path, self.prefix_run_path)
+        chunk = subject.load(first, self.levels[0]).chunk_size
+        base = EvalConfig(num_flow_steps=self.num_flow_steps, start_noise=self.start_noise)
+        grid_methods = self.grid_methods if self.grid else ()
+        return published_curve.study(self.methods, grid_methods, self.delays, chunk, base, self.levels)
+
+
+def run(args: Arguments) -> None:
+    """Computes what is missing and writes the report."""
+    study, how = args.study(), args.of_study()
+    if not args.report_only:
+        runner.run(study, how)
+    outcome = Outcome.read(study, how)
+    commands.open_first(report.write(study, outcome, Path(args.output_root)))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    commands.start(Arguments, run, __doc__, argv)

@@ -1,0 +1,73 @@
+"""The writer of all reports: Markdown with tables and figures, and one self-contained page for a browser."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from rtc.report import web
+from rtc.report.figures import style
+from rtc.shared import files, tables
+
+# Suffix of a page's file by its language.
+LANGUAGES = {"en": "", "zh-CN": ".zh-CN"}
+SUMMARY = "summary"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a page.
+
+    Attributes:
+        heading: its heading; empty: none.
+        parts: texts and tables, in this order.
+        figures: names of the figures at its end.
+    """
+
+    heading: str
+    parts: Sequence[str | pd.DataFrame]
+    figures: Sequence[str] = ()
+
+    def markdown(self) -> str:
+        """The section as Markdown."""
+        heading = [f"## {self.heading}"] if self.heading else []
+        texts = [tables.format_table(part) if isinstance(part, pd.DataFrame) else part.strip() for part in self.parts]
+        images = [f"![{name}](figures/{name}.png)" for name in self.figures]
+        return "\n\n".join([*heading, *texts, *images])
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page in one language: title, sections, and where everything comes from."""
+
+    title: str
+    sections: Sequence[Section]
+    origin: str
+
+    def markdown(self) -> str:
+        """The page as Markdown."""
+        return "\n\n".join([f"# {self.title}", *(one.markdown() for one in self.sections), self.origin.strip()]) + "\n"
+
+
+def write(
+    root: Path, pages: Mapping[str, Page], drawn: Mapping[str, Figure], name: str = SUMMARY, kept: Sequence[str] = ()
+) -> Path:
+    """Writes the pages and figures/ below `root`, and index.html beside a summary; returns the file to open first.
+
+    Args:
+        pages: by language, see `LANGUAGES`; English is always there.
+        drawn: figures by name.
+        name: file name of the Markdown, without suffix; GitHub shows a README by itself, so it gets no HTML.
+        kept: figures of earlier reports that stay; others go.
+    """
+    for path in (root / "figures").glob("*.*"):
+        if path.suffix in (".png", ".svg") and path.stem not in (*drawn, *kept):
+            path.unlink()
+    for stem, figure in drawn.items():
+        style.save(figure, root / "figures" / stem)
+    texts = {language: root / f"{name}{LANGUAGES[language]}.md" for language in pages}
+    for language, page in pages.items():
+        files.atomic_write(texts[language], page.markdown())
+    return web.write(root, pages["en"].title, texts) if name == SUMMARY else texts["en"]

@@ -1,0 +1,245 @@
+"""The sections that a study can choose for its report, by name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from rtc.report import catalogue, settings, study_tables, words
+from rtc.shared import provenance
+from rtc.study import verdicts
+from rtc.study.layout import Section
+from rtc.study.outcome import Outcome
+from rtc.study.protocols.tail_v1 import CONTROLLED, LONG_TAIL, REALTIME
+from rtc.study.study import Comparison, Study
+from rtc.study.verdicts import Verdict
+
+Key = tuple[str, str]
+Parts = Sequence[str | pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a section is written from.
+
+    Attributes:
+        root: folder of the report; a discussion may lie there.
+        section: which arms, metrics and texts it has.
+        chinese: whether the page is the Chinese one.
+        figures: names of the figures that were drawn.
+    """
+
+    outcome: Outcome
+    root: Path
+    section: Section
+    chinese: bool
+    figures: Sequence[str]
+
+    @property
+    def study(self) -> Study:
+        return self.outcome.study
+
+    @property
+    def keys(self) -> list[Key]:
+        """The arms that the section covers, by profile; the baseline comes last."""
+        profiles, methods = self.section.profiles or self.study.profiles, self.section.methods
+        keys = [
+            one.key for one in self.study.arms if one.profile in profiles and (not methods or one.method in methods)
+        ]
+        return sorted(keys, key=lambda key: (key == self.study.baseline, profiles.index(key[0])))
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """The comparisons that it covers: all of their arms are its own."""
+        keys = set(self.keys)
+        return [comparison for comparison in self.study.comparisons if keys.issuperset(comparison.arms)]
+
+    def say(self, name: str, **values: object) -> str:
+        return words.text(name, self.chinese, **values)
+
+
+def _question(context: Context) -> Parts:
+    study, outcome = context.study, context.outcome
+    question = study.question_zh if context.chinese and study.question_zh else study.question
+    fixed = context.say("fixed") if study.preregistered else ""
+    primary = context.say("primary", metric=study.primary, fixed=fixed)
+    families = {comparison.family for comparison in study.comparisons}
+    if study.comparisons:
+        name = "count" if len(families) == 1 else "families"
+        primary += context.say(name, count=len(study.comparisons), families=len(families))
+    cells = next(iter(outcome.cells.values()))
+    values = {"levels": len(outcome.levels), "names": ", ".join(outcome.levels)}
+    episodes = sum(len(cell.episodes) for cell in cells)
+    note = context.say("cells", **values, episodes=episodes, least=study_tables.LEAST_EXTRA)
+    return [part for part in (question, primary, note, *_warnings(context)) if part]
+
+
+def _warnings(context: Context) -> list[str]:
+    """What limits every finding: levels that nothing solves, and arms that are not there."""
+    parts, missing = [], context.outcome.missing
+    unfit = study_tables.unfit_levels(context.study, context.outcome)
+    if unfit:
+        parts.append(context.say("unfit", levels=", ".join(unfit)))
+    if missing:
+        (where, why), *_ = missing.items()
+        total = len(missing) + len(context.outcome.cells)
+        parts.append(context.say("missing", missing=len(missing), total=total, first="/".join(where), why=why))
+    return parts
+
+
+def _verdict(context: Context) -> Parts:
+    seeds = len(next(iter(context.outcome.cells.values())))
+    return [
+        f"Method `{REALTIME}`, `{CONTROLLED}` against `{LONG_TAIL}`, means over {seeds} seeds:",
+        "\n".join(verdict_lines(verdicts.judge(context.outcome, (CONTROLLED, REALTIME), (LONG_TAIL, REALTIME)))),
+    ]
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """The checks and the conclusion as Markdown; without a conclusion the solve rate is not judged."""
+    d_p99, p_violate, solved = verdict.checks
+    mark = ["PASS" if check.passed else "FAIL" for check in verdict.checks]
+    if not verdict.conclusive:
+        mark[2] = "NOT JUDGED"
+    limit = f"{solved.limit:.1%}" if np.isfinite(solved.limit) else "n/a"
+    lines = [
+        f"- **{mark[0]}**: {d_p99.name}: {d_p99.reference:.1f} → {d_p99.candidate:.1f} ticks",
+        f"- **{mark[1]}**: {p_violate.name}: {p_violate.reference:.1%} → {p_violate.candidate:.1%}",
+        f"- **{mark[2]}**: {solved.name}: {solved.reference:.1%} → {solved.candidate:.1%} (limit {limit})",
+    ]
+    if not verdict.conclusive:
+        return [*lines, "", f"**No conclusion** about the policy can be drawn: {verdict.reason}."]
+    return [*lines, "", f"Conclusion: **{'PASS' if verdict.passed else 'FAIL'}**."]
+
+
+def _seeds(context: Context) -> Parts:
+    levels, baseline = ", ".join(context.outcome.levels), context.study.baseline
+    text = context.say("seeds", levels=levels)
+    if baseline is not None:
+        missing = {key[1:]: why for key, why in context.outcome.missing.items()}
+        if baseline in missing:
+            text += context.say("no_baseline", why=missing[baseline])
+        else:
+            text += context.say("baseline", profile=baseline[0])
+    summary = study_tables.seed_summary(context.outcome, context.keys)
+    return [text, study_tables.seeds(summary, context.section.metrics or study_tables.OUTCOMES)]
+
+
+def _comparisons(context: Context) -> Parts:
+    table = study_tables.comparisons(context.outcome, context.comparisons)
+    return [] if table.empty else [table]
+
+
+def _differences(context: Context) -> Parts:
+    columns = context.section.metrics or study_tables.DIFFERENCES
+    table = study_tables.differences(context.outcome, context.comparisons, columns)
+    return [] if table.empty else [context.say("differences"), table]
+
+
+def _curve(context: Context) -> Parts:
+    return [study_tables.curve(context.outcome, context.keys, context.study.methods[0])]
+
+
+def _arms(context: Context) -> Parts:
+    return [study_tables.arms(context.outcome, context.keys)]
+
+
+def _costs(context: Context) -> Parts:
+    return [study_tables.costs(context.outcome, context.keys, context.section.metrics or study_tables.COSTS)]
+
+
+def _outcomes(context: Context) -> Parts:
+    return [study_tables.outcomes(context.outcome, context.keys, context.section.metrics)]
+
+
+def _levels(context: Context) -> Parts:
+    return [study_tables.levels(context.outcome, context.keys)]
+
+
+def _level_rates(context: Context) -> Parts:
+    parts: list[str | pd.DataFrame] = []
+    for method in dict.fromkeys(method for _, method in context.keys):
+        keys = [key for key in context.keys if key[1] == method]
+        parts += [f"`{method}`:", study_tables.level_rates(context.outcome, keys)]
+    return parts
+
+
+def _passes(context: Context) -> Parts:
+    return [study_tables.passes(context.outcome, context.keys)]
+
+
+def _discussion(context: Context) -> Parts:
+    path = context.root / ("discussion.zh-CN.md" if context.chinese else "discussion.md")
+    return [path.read_text()] if path.is_file() else []
+
+
+def _figures(context: Context) -> Parts:
+    placed = {name for section in context.study.sections for name in section.figures}
+    parts = []
+    for name in context.figures:
+        if name not in placed:
+            parts.append(f"![{name}](figures/{name}.png)")
+            parts += [words.CAPTIONS[name]] if name in words.CAPTIONS else []
+    if "timeline" in context.study.figures and "timeline" not in context.figures:
+        parts.append("The timeline is left out: no episode trace was recorded.")
+    return parts
+
+
+def _protocol(context: Context) -> Parts:
+    """All settings of the cells: the common ones, then those that the profile, method or seed decides."""
+    flat = settings.of_cells(context.study, context.outcome, context.section.profiles)
+    if not flat:
+        return []
+    varying = settings.varying(flat)
+    common = next(iter(flat.values()))
+    lines = [f"- {name}: {value}" for name, value in common.items() if name not in varying]
+    for name, factor in varying.items():
+        values = {settings.label(key, factor): found.get(name) for key, found in flat.items()}
+        lines.append(f"- {name}, by {factor}: " + "; ".join(f"{key} = {value}" for key, value in values.items()))
+    return ["\n".join(lines)]
+
+
+def _provenance(context: Context) -> Parts:
+    return ["\n".join([*settings.provenance_lines(context.outcome), f"- this report: `{provenance.command_line()}`"])]
+
+
+def _metrics(context: Context) -> Parts:
+    columns = context.section.metrics or (*study_tables.OUTCOMES, *study_tables.COSTS)
+    metrics = map(catalogue.metric, dict.fromkeys(columns))
+    return ["\n".join(f"- `{metric.column}`: {metric.definition}." for metric in metrics)]
+
+
+def _cautions(context: Context) -> Parts:
+    return [words.CAUTIONS]
+
+
+def _text(context: Context) -> Parts:
+    return []
+
+
+WRITERS: Mapping[str, Callable[[Context], Parts]] = MappingProxyType(
+    {
+        "arms": _arms,
+        "cautions": _cautions,
+        "comparisons": _comparisons,
+        "costs": _costs,
+        "curve": _curve,
+        "differences": _differences,
+        "discussion": _discussion,
+        "figures": _figures,
+        "level_rates": _level_rates,
+        "levels": _levels,
+        "metrics": _metrics,
+        "outcomes": _outcomes,
+        "passes": _passes,
+        "protocol": _protocol,
+        "provenance": _provenance,
+        "question": _question,
+        "seeds": _seeds,
+        "text": _text,
+        "verdict": _verdict,
+    }
+)

@@ -1,0 +1,98 @@
+"""The settings behind the cells of a study: all fields in force, and which factor decides those that differ."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rtc.study.cells import CellData, flatten
+from rtc.study.outcome import Outcome
+from rtc.study.study import Arm, Study
+
+_FACTORS = ("profile", "method", "seed", "level")
+# Fields that results do not depend on.
+_TECHNICAL = ("num_slots", "step")
+
+
+def settings(one: Arm, cell: CellData) -> dict[str, Any]:
+    """Every setting of a cell in force, by dotted name, defaults included.
+
+    A cell's inputs name only what is not at its default, and how many episodes and which model it had.
+    """
+    found = flatten(expand(one.config)) | flatten(expand(one.decoding), "decoding")
+    inputs = cell.inputs.get("config", {})
+    given = {name: inputs[name] for name in ("num_evals", "model", "seed") if name in inputs}
+    known = found | flatten(given)
+    return {name: value for name, value in known.items() if value is not None and name not in _TECHNICAL}
+
+
+def expand(value: Any) -> Any:
+    """A configuration as nested dicts of plain values; of delay profiles and estimators the active variant."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    if hasattr(value, "law"):
+        tail = {name: x for name, x in dataclasses.asdict(value.tail).items() if x is not None}
+        return {"law": type(value.law).__name__.lower(), **dataclasses.asdict(value.law), **tail}
+    fields = {field.name: expand(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return {name: inner for name, inner in fields.items() if inner is not None and inner != {}}
+
+
+def chunk_and_horizon(one: Arm, cell: CellData) -> tuple[int, int] | None:
+    """H and s of an arm, if its execute horizon is fixed."""
+    found = settings(one, cell)
+    names = ("model.action_chunk_size", "execution.execute_horizon")
+    if found.get("execution.horizon", "fixed") != "fixed" or any(name not in found for name in names):
+        return None
+    return tuple(found[name] for name in names)
+
+
+def of_cells(study: Study, outcome: Outcome, profiles: Sequence[str] = ()) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The settings of all finished cells, by (profile, method, seed, level)."""
+    return {
+        (*one.key, cell.cell.seed, level): settings(one, cell)
+        for one in study.arms
+        if one.key != study.baseline and (not profiles or one.profile in profiles)
+        for level in outcome.levels
+        for cell in outcome.cells.get((level, *one.key), ())
+    }
+
+
+def varying(flat: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> dict[str, str]:
+    """Settings that are not the same in all cells -> the factor that decides them, or "arm" if none does alone."""
+    found = {}
+    for name in dict.fromkeys(name for values in flat.values() for name in values):
+        texts = [repr(values.get(name)) for values in flat.values()]
+        if len(set(texts)) > 1:
+            deciding = (
+                f for f, column in zip(_FACTORS, zip(*flat, strict=True), strict=True) if _decides(column, texts)
+            )
+            found[name] = next(deciding, "arm")
+    return found
+
+
+def _decides(factor: Sequence[Any], values: Sequence[str]) -> bool:
+    return len(set(zip(factor, values, strict=True))) == len(set(factor))
+
+
+def label(key: tuple[Any, ...], factor: str) -> str:
+    """How a list of a setting's values names a cell's factor."""
+    return "/".join(key[:2]) if factor == "arm" else str(key[_FACTORS.index(factor)])
+
+
+def provenance_lines(outcome: Outcome) -> list[str]:
+    """Where the cells come from, as a Markdown list: every fact with all of its values."""
+    cells = [cell for found in outcome.cells.values() for cell in found]
+    records = [flatten(cell.provenance) for cell in cells]
+    lines = []
+    for name in dict.fromkeys(name for record in records for name in record):
+        values = list(dict.fromkeys(str(record.get(name)) for record in records))
+        if name == "wall_s":
+            lines.append(f"- wall time of all cells: {sum(record[name] for record in records):.0f} s")
+        elif name == "start_time_utc":
+            lines.append(f"- first cell started: {min(record[name] for record in records)}")
+        else:
+            lines.append(f"- {name}: " + ", ".join(f"`{value}`" for value in values))
+    for name in ("checkpoint_sha256", "level_sha256", "code"):
+        values = dict.fromkeys(str(cell.inputs[name]) for cell in cells if name in cell.inputs)
+        if values:
+            lines.append(f"- {name}: " + ", ".join(f"`{value}`" for value in values))
+    return lines

@@ -1,0 +1,113 @@
+"""What the reports of studies say, in English and Chinese."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+HEADINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "question": ("Question", "问题"),
+        "verdict": ("Verdict", "结论"),
+        "comparisons": ("Comparisons", "比较"),
+        "differences": ("Paired differences", "成对差值"),
+        "curve": ("Delay by delay", "逐延迟"),
+        "discussion": ("Discussion", "讨论"),
+        "figures": ("", ""),
+        "arms": ("All arms", "全部条件"),
+        "seeds": ("Results", "结果"),
+        "costs": ("Costs and side effects", "代价与副作用"),
+        "outcomes": ("Outcomes", "结果"),
+        "levels": ("Level by level", "逐关卡"),
+        "level_rates": ("Level by level", "逐关卡"),
+        "passes": ("Passes per query", "每次查询的前向次数"),
+        "protocol": ("Protocol", "协议"),
+        "provenance": ("Provenance", "来源"),
+        "metrics": ("Metrics", "指标"),
+        "cautions": ("Cautions", "注意"),
+        "text": ("", ""),
+    }
+)
+TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "primary": ("Primary metric: {metric}{fixed}.", "主要指标：{metric}{fixed}。"),
+        "fixed": (", fixed before the study ran", "，在研究运行之前确定"),
+        "count": (
+            " Comparisons: {count}; p values are corrected for their number (Holm).",
+            "共 {count} 个比较；p 值按其数量校正（Holm）。",
+        ),
+        "families": (
+            " Comparisons: {count}, in {families} families; p values are corrected for the number in a family (Holm).",
+            "共 {count} 个比较，分为 {families} 组；p 值按组内数量校正（Holm）。",
+        ),
+        "unfit": (
+            "**No conclusion:** without delay nothing solves {levels}, so failures there say nothing about delay.",
+            "**不能下结论：** 无延迟时没有任何方法能解决 {levels}，因此那里的失败与延迟无关。",
+        ),
+        "missing": (
+            "**Incomplete:** {missing} of {total} arms × levels have no finished cells (the first: {first}: {why}).",
+            "**不完整：** {total} 个条件 × 关卡中有 {missing} 个没有完成的结果（第一个：{first}：{why}）。",
+        ),
+        "cells": (
+            """\
+Levels: {levels} ({names}), {episodes} episodes each. Values are means over the levels; brackets hold 95 % intervals.
+All arms meet the same episodes, so differences are paired. Intervals say how far more episodes on these levels could
+move a result, and nothing on other levels. "Better / worse levels" counts the levels on which the candidate is
+better or worse in a sign test of its own (p < 0.05, not corrected for their number). "Extra evals/chunk" is what the
+candidate passes more through the network than the reference for each chunk that arrives; where it is {least:g} or
+more, the last column divides the difference by it.""",
+            """\
+{levels} 个关卡（{names}）的平均值，每个关卡 {episodes} 个回合；方括号内为 95 % 区间。
+所有条件面对同样的回合，因此差值是成对的。区间说明在这些关卡上增加回合会使结果移动多少，不涉及其他关卡。
+“better / worse levels” 统计单独符号检验（p < 0.05，未按数量校正）判定候选更好或更差的关卡数。
+“extra evals/chunk” 是候选比参照每个到达的块多用的网络前向次数；若不小于 {least:g}，最后一列为差值除以它。""",
+        ),
+        "seeds": (
+            "Level: {levels}. Mean ± standard deviation over seeds [95 % interval over all episodes: Wilson for solve "
+            "rates, bootstrap else].",
+            "关卡：{levels}。均值 ± 种子间标准差 [全部回合的 95 % 区间：成功率用 Wilson，其余用自助法]。",
+        ),
+        "baseline": (
+            " The row `{profile}` is the same policy without inference delay.",
+            "`{profile}` 一行是无推理延迟的同一策略。",
+        ),
+        "no_baseline": (" **The zero-delay baseline is missing**: {why}.", "**缺少无延迟基线**：{why}。"),
+        "differences": (
+            "Difference of means [95 % paired bootstrap interval] over pairs (seed, episode), which share their random "
+            "numbers; `*`: the interval excludes 0. No correction for multiple comparisons.",
+            "均值之差 [95 % 成对自助区间]，配对为（种子，回合），共享随机数；`*`：区间不含 0。未做多重比较校正。",
+        ),
+    }
+)
+# What a figure shows, where its axes do not say it.
+CAPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "outcomes": "Large dots: means with 95 % intervals; small dots: seeds; dashed: zero-delay baseline. The axes "
+        "do not start at zero.",
+        "delays": "Sampled delays. Vermillion: longer than H - s.",
+        "timeline": "One episode: chunks, delays, age of the executed action, commanded action. Of the cell's solved "
+        "episodes that starve, the one with the median number of starved ticks.",
+        "grid": "Crosses mark arms in which ticks starve.",
+        "solve_rate": "Dotted: published values.",
+        "layers": "Dashed: the flow policy.",
+    }
+)
+CAUTIONS = """\
+- The maxima (`max_delta_action`, `max_ddelta_action`) are poor measures of smoothness: a failing policy that
+  is mostly starved holds still and scores best. Read them beside the solve rate and `rms_ddelta_action`.
+- `p_violate` is not the starvation condition. Ticks starve where `max(s_k, d_k) + d_(k+1) > H`
+  (`p_starve_condition`), which two moderate delays in a row can meet.
+- Tail control that caps the delay is an idealisation: `d_p99` and `p_violate` fall by construction. The
+  experiment shows how much the policy gains from a shorter tail, not how to get one.
+- `realtime` plans with an estimate of the delay. With the maximum of a window, one spike makes it plan for a spike
+  for the rest of the window (see `mean_planned_delay`), so a shorter tail also means a less cautious plan.
+- Intervals treat episodes as independent; they hold for this policy and level, not for others.
+"""
+
+
+def heading(kind: str, chinese: bool) -> str:
+    """The heading of a kind of section."""
+    return HEADINGS[kind][chinese]
+
+
+def text(name: str, chinese: bool, **values: object) -> str:
+    """A text with its values filled in."""
+    return TEXTS[name][chinese].format(**values)

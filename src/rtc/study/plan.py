@@ -1,0 +1,138 @@
+"""From a study and its command line to the cells that have to be there, each with its policy, place and inputs."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtc import methods
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.study import cells as store
+from rtc.study import subject, tokens
+from rtc.study.arguments import StudyArguments
+from rtc.study.cells import Cell, CellData
+from rtc.study.evaluation import EvalConfig
+from rtc.study.study import Arm, Study
+from rtc.study.subject import Subject
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedCell:
+    """A cell, the configuration that fills it, and where it goes."""
+
+    cell: Cell
+    config: EvalConfig
+    subject: Subject
+    directory: Path
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, Any]:
+        """Everything that its results depend on."""
+        return self.subject.inputs(self.config, self.cell.seed)
+
+    def standing(self) -> store.Standing:
+        """What is in its place."""
+        return store.standing(self.directory, self.cell, self.inputs)
+
+    def read(self) -> CellData:
+        """The finished cell, perhaps of an older version of the code.
+
+        Raises:
+            CellError: it is not there, or was computed from another configuration.
+        """
+        return store.read_cell(self.directory, self.cell, self.inputs, older=True)
+
+
+def run_of(one: Arm, args: StudyArguments) -> str:
+    """The run whose policies an arm executes."""
+    if one.run_path is not None:
+        return one.run_path
+    return methods.run_for(one.config.method, args.run_path, args.prefix_run_path)
+
+
+def load(one: Arm, args: StudyArguments, level: str) -> Subject:
+    """An arm's policy on a level; arms share them."""
+    if one.decoding is not None:
+        return tokens.load(run_of(one, args), one.decoding, level)
+    return _flow(run_of(one, args), level, one.config.step, one.config.model, one.policy)
+
+
+_flow = functools.lru_cache(maxsize=64)(subject.load)
+
+
+def planned(study: Study, args: StudyArguments, one: Arm, level: str, seed: int) -> PlannedCell:
+    """An arm's cell on one level; `args` are those of the study (`StudyArguments.of`).
+
+    Raises:
+        CellError: the arm has the delays of a cell that is not there.
+        ValueError: the method does not fit the policy, or a trace cannot be read.
+    """
+    policy = load(one, args, level)
+    config = dataclasses.replace(one.config, num_evals=args.num_evals, num_slots=args.num_slots)
+    if one.delays_of is not None:
+        source = planned(study, args, study.arm(one.delays_of), level, seed).read()
+        config = dataclasses.replace(config, delay_profile=pooled(source))
+    policy.check(config)
+    cell = Cell(*one.key, seed, policy.level.name)
+    root = Path(one.root or args.root) / study.layout.format(level=policy.level.name)
+    return PlannedCell(cell, config, policy, store.cell_dir(root, cell))
+
+
+def pooled(cell: CellData) -> DelayProfileConfig:
+    """A delay profile with the delays of a cell's queries, drawn independently of everything else."""
+    counts = cell.delay_counts
+    total, delays = sum(counts.values()), tuple(sorted(counts))
+    probabilities = tuple(counts[delay] / total for delay in delays)
+    return DelayProfileConfig(mode="mixture", base_delays=delays, base_probs=probabilities)
+
+
+def cells(study: Study, args: StudyArguments, arms: Iterable[Arm] | None = None) -> Iterator[PlannedCell]:
+    """The cells of a study's arms: by level, then arms in their order, then seeds."""
+    chosen = study.arms if arms is None else tuple(arms)
+    for level in args.levels:
+        for one in chosen:
+            for seed in args.seeds:
+                yield planned(study, args, one, level, seed)
+
+
+def check_levels(study: Study, args: StudyArguments, names: Iterable[str]) -> None:
+    """Raises ValueError where levels would share a directory."""
+    names = list(names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"levels {', '.join(twice)} come twice: results are kept by level name, so give each once")
+    if len(names) > 1 and study.layout.format(level="a") == study.layout:
+        raise ValueError(f"{study.name} has one level, not {len(names)}: {', '.join(args.levels)}")
+
+
+def distinct(study: Study, args: StudyArguments) -> Study:
+    """The study with arms renamed whose place holds another configuration: `<profile>-<hash of the configuration>`.
+
+    So runs with different settings share an output folder, and each finds its own cells again.
+    """
+    return dataclasses.replace(study, arms=tuple(_renamed(study, args, one) for one in study.arms))
+
+
+def _renamed(study: Study, args: StudyArguments, one: Arm) -> Arm:
+    mine = [planned(study, args, one, level, seed) for level in args.levels for seed in args.seeds]
+    if not any(_taken(cell) for cell in mine):
+        return one
+    settings = {name: value for name, value in mine[0].inputs["config"].items() if name != "seed"}
+    key = store.fingerprint({"config": settings, "checkpoint": mine[0].inputs["checkpoint_sha256"]})
+    return dataclasses.replace(one, profile=f"{one.profile}-{key[:8]}")
+
+
+def _taken(cell: PlannedCell) -> bool:
+    """Whether this place or that of another seed holds another configuration."""
+    for place in (cell.directory, *cell.directory.parent.glob("seed_*")):
+        there = store.marked_inputs(place)
+        if there is not None and _unlike(there, cell.inputs):
+            return True
+    return False
+
+
+def _unlike(there: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    changed = store.differences(there, store.plain(wanted))
+    return any(name not in (store.CODE, "config.seed") for name, _, _ in changed)

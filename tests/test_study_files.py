@@ -1,0 +1,219 @@
+"""Studies as TOML files: the benchmark's own against how they were first written, and the format's patterns."""
+
+import json
+from pathlib import Path
+
+import jax
+import pytest
+
+from rtc import methods
+from rtc.control.controller import ExecutionConfig
+from rtc.delay import profiles as delays
+from rtc.delay.estimators import EstimatorConfig
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.methods import MethodOptions
+from rtc.shared.paths import ROOT
+from rtc.study import cells, files, templates
+from rtc.study.study import starting_at_median
+
+GOLDENS = json.loads((Path(__file__).parent / "goldens/studies.json").read_text())
+STUDIES = sorted(path.stem for path in files.FOLDER.glob("*.toml"))
+
+
+def comparison(one, keys):
+    less = [comparison(one.less, keys)] if one.less else []
+    return [keys.index(one.candidate), keys.index(one.reference), *less]
+
+
+def settings(arm):
+    """An arm's settings as the goldens have them."""
+    config = arm.config
+    numbers = method_numbers(config.method, config.method_options)
+    return config.delay_profile, config.method, numbers, config.estimator, config.execution
+
+
+def method_numbers(name, options):
+    return [float(leaf) for leaf in jax.tree.leaves(methods.make(name, options))]
+
+
+def expected(delay, config):
+    if "trace_path" in delay:
+        delay = {**delay, "trace_path": str(ROOT / delay["trace_path"])}
+    wanted = {name: tuple(value) if isinstance(value, list) else value for name, value in delay.items()}
+    method = config.get("method", "naive")
+    return (
+        DelayProfileConfig(**wanted),
+        method,
+        method_numbers(method, MethodOptions(**config.get("method_options", {}))),
+        EstimatorConfig(**config.get("estimator", {})),
+        ExecutionConfig(**config.get("execution", {})),
+    )
+
+
+def test_every_study_has_a_golden():
+    assert sorted(GOLDENS) == STUDIES
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_studies_of_the_benchmark_are_what_they_were(name):
+    study, golden = files.read(name), GOLDENS[name]
+    for field in ("name", "levels", "primary", "num_evals", "seeds"):
+        value = getattr(study, field)
+        assert (list(value) if isinstance(value, tuple) else value) == golden[field]
+    assert (study.profiles, study.methods) == (golden["profiles"], golden["methods"])
+    arms = {arm.key: (arm.run_path, settings(arm)) for arm in study.arms}
+    keys = []
+    for profile, method, run, delay, config in golden["arms"]:
+        keys.append((golden["profiles"][profile], golden["methods"][method]))
+        run_path, found = arms.pop(keys[-1])
+        assert run_path == golden["runs"][run]
+        assert found == expected(golden["delays"][delay], golden["configs"][config])
+    assert not arms
+    assert sorted(map(str, golden["comparisons"])) == sorted(str(comparison(c, keys)) for c in study.comparisons)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_studies_of_the_benchmark_are_whole(name):
+    study = files.read(name)
+    assert study.preregistered
+    for one in study.arms:
+        cells.Cell(*one.key, 0, "grasp_easy")  # a name that can be a directory
+    assert all(comparison.candidate != comparison.reference for comparison in study.comparisons)
+
+
+def test_controls_and_their_references_have_equal_mean_delays():
+    profiles = {arm.profile: arm.config.delay_profile for arm in files.read("tail_controls").arms}
+    for name, reference in (("cap_3", "as_cap_3"), ("hedge_2", "as_hedge_2"), ("deadline_3", "as_deadline_3")):
+        control, rarer = (delays.mean_delay(profiles[key]) for key in (name, reference))
+        assert control == pytest.approx(rarer)
+        assert control < delays.mean_delay(profiles["spiky"])
+        tail = {delay: p for delay, p in delays.law(profiles[reference]).items() if delay}
+        assert tail.keys() == {1, 2, 8}
+        assert tail[8] / tail[1] == pytest.approx(0.1 / 0.27)
+
+
+def test_bursts_and_single_spikes_are_equally_many():
+    profiles = {arm.profile: arm.config.delay_profile for arm in files.read("bursts").arms}
+    for name, profile in profiles.items():
+        if name.startswith("burst"):
+            spike, length = name.removeprefix("burst_").split("x")
+            share = profile.p_burst_start / (profile.p_burst_start + profile.p_burst_end)
+            assert (profile.d_spike, share) == (int(spike), pytest.approx(0.05))
+            assert 1 / profile.p_burst_end == pytest.approx(int(length))
+
+
+SMALL = """
+[profiles.no_delay]
+[profiles."d{d}"]
+for = { d = [1, 2] }
+mode = "fixed"
+fixed_delay = "{d}"
+
+[defaults]
+estimator = { kind = "window_max", initial = "median" }
+
+[methods.naive]
+[methods."realtime+s{s:g}"]
+for = { s = [1, 4] }
+method = "realtime"
+exclude = "profile == 'no_delay' and s > 2"
+execution = { execute_horizon = "{s}" }
+
+[[comparisons]]
+for = { s = [1, 4], profile = ["d1", "d2"] }
+candidate = ["{profile}", "realtime+s{s}"]
+reference = ["{profile}", "naive"]
+less = { candidate = ["d1", "realtime+s{s}"], reference = ["d1", "naive"] }
+exclude = "profile == 'd1'"
+
+[[comparisons]]
+methods = ["realtime+s1"]
+against = "naive"
+family = "short"
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(text):
+        path = tmp_path / "small.toml"
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def test_patterns_stand_for_many(write):
+    study = files.read(write(SMALL))
+    assert [arm.key for arm in study.arms] == [
+        ("no_delay", "naive"),
+        ("d1", "naive"),
+        ("d2", "naive"),
+        ("no_delay", "realtime+s1"),
+        ("d1", "realtime+s1"),
+        ("d2", "realtime+s1"),
+        ("d1", "realtime+s4"),
+        ("d2", "realtime+s4"),
+    ]
+    assert [arm.config.execution.execute_horizon for arm in study.arms[-3:]] == [1, 4, 4]
+    assert [arm.config.estimator for arm in study.arms[:3]] == [EstimatorConfig(initial=n) for n in range(3)]
+    assert list(map(str, study.comparisons)) == [
+        "[realtime+s1 - naive (d2)] - [realtime+s1 - naive (d1)]",
+        "[realtime+s4 - naive (d2)] - [realtime+s4 - naive (d1)]",
+        *(f"realtime+s1 - naive ({profile})" for profile in ("no_delay", "d1", "d2")),
+    ]
+    assert {comparison.family for comparison in study.comparisons} == {"", "short"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("exclude = \"profile == 'd1'\"", "exclude = \"profil == 'd1'\"", "'profil'; there are s, profile"),
+        ("for = { d = [1, 2] }", "for = { d = 1 }", "the axis d=1 must be an array"),
+        ("for = { d = [1, 2] }", 'for = ["d"]', "for names the axis 'd'"),
+        ('"{d}"', '"= __import__(d)"', "cannot be evaluated"),
+        ('against = "naive"', 'against = "naiv"', "there is no arm"),
+        ('initial = "median" }', 'initial = "mean" }', "initial='mean'"),
+        ('kind = "window_max", initial', 'kind = "oracle", initial', "initial has no effect"),
+        ("[profiles.no_delay]", '[profiles.no_delay]\nmean_of = "d1"', "mean_of needs a base"),
+        ('family = "short"', 'famly = "short"', "did you mean 'family'"),
+    ],
+)
+def test_faulty_files_say_where(write, old, new, message):
+    assert old in SMALL
+    with pytest.raises(ValueError, match=message):
+        files.read(write(SMALL.replace(old, new)))
+
+
+def test_a_study_has_a_path_or_a_name(write):
+    assert files.find(write(SMALL)).name == "small.toml"
+    assert files.find("methods") == files.FOLDER / "methods.toml"
+    with pytest.raises(ValueError, match="did you mean 'methods'"):
+        files.find("method")
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("1 < a <= 3 and not (b == 'x')", True),
+        ("a in [1, 2] or b in ['y']", True),
+        ("max(a, 5) / 2 - -1", 3.5),
+        ("min(a, 5) * 2 != 6", False),
+    ],
+)
+def test_expressions(expression, value):
+    assert templates.evaluate(expression, {"a": 3, "b": "y"}, "here") == value
+
+
+@pytest.mark.parametrize(
+    "expression", ["a.b", "open('x')", "(lambda: 1)()", "a if a else a", "1 / 0", "a <", "[x for x in a]"]
+)
+def test_other_expressions_are_refused(expression):
+    with pytest.raises(ValueError, match=r"here: .* cannot be evaluated"):
+        templates.evaluate(expression, {"a": 3}, "here")
+
+
+def test_estimators_that_do_not_learn_stay_as_they_are():
+    heavy = delays.profile("heavy")
+    assert starting_at_median(heavy) == EstimatorConfig(initial=1)
+    assert starting_at_median(heavy, EstimatorConfig("oracle")) == EstimatorConfig("oracle")
