@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import types
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -51,7 +52,9 @@ def cell_of(profile, method, seed, rate=None, level="grasp_easy", directory=None
     row |= {"starved_fraction": 0.01 * tail, "p_starve_condition": 0.05 * (tail > 3), "mean_flow_steps": 5.0}
     inputs = {"config": {"num_evals": EPISODES, "model": {"action_chunk_size": 4}, "seed": seed}, "code": "v" * 64}
     counts = {0: 90, 1: 5, tail: 5} if tail else {0: 100}
-    return CellData(Cell(profile, method, seed, level), row, frame, counts, inputs, RECORD, directory)
+    return CellData(
+        Cell(profile, method, seed, level), row, frame, counts, inputs, RECORD, directory or Path("nowhere")
+    )
 
 
 @pytest.fixture

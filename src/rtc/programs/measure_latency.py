@@ -10,19 +10,18 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
 from rtc import methods
 from rtc.bench import latency
-from rtc.shared import commands, files, provenance, tables
+from rtc.report import page
+from rtc.report.page import Page, Section
+from rtc.shared import commands, files, provenance
 from rtc.study import subject as subjects
 from rtc.study.evaluation import EvalConfig
 
 INTRODUCTION = """\
-# Latency of one query
-
 Milliseconds from the call to the chunk in the host's memory, at batch 1, one query after the other, on an otherwise
 idle device; methods take turns. `cold start` is a method's first query, with tracing and compilation (or a look into
 its cache); it is not among the others. `<method>.csv` holds every query, for profiles of mode `trace`.
@@ -78,9 +77,8 @@ def run(args: Arguments) -> None:
     table = pd.DataFrame(rows)
     facts = {"arguments": dataclasses.asdict(args), "latency_ms": rows, **provenance.provenance(started)}
     files.atomic_write(root / "latency.json", json.dumps(facts, indent=2) + "\n")
-    text = "\n".join([INTRODUCTION, tables.format_table(table) + "\n", provenance.footer(started)])
-    files.atomic_write(root / "summary.md", text)
-    print(f"wrote {Path(root) / 'summary.md'}")
+    text = Page("Latency of one query", [Section("", [INTRODUCTION, table])], provenance.footer(started))
+    commands.open_first(page.write(root, {"en": text}, {}))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -12,6 +12,7 @@ from rtc.bench import shared_delay
 from rtc.control.controller import ExecutionConfig
 from rtc.delay import profiles as delays_profiles
 from rtc.delay import sampling
+from rtc.report import catalogue
 from rtc.shared import commands, files, provenance, tables
 from rtc.study import evaluation, statistics
 from rtc.study import subject as subjects
@@ -82,7 +83,7 @@ def row(args: Arguments, subject: subjects.FlowSubject, method: str, profile: st
         successes += int(won.sum())
     solved = statistics.wilson(successes, len(args.seeds) * args.num_evals)
     kind = "shared" if shared else "own"
-    return {"delays": kind, "method": method, "profile": profile, "solved": statistics.percent(solved)} | {
+    return {"delays": kind, "method": method, "profile": profile, "solved": catalogue.rate(solved)} | {
         "std": f"{100 * statistics.seed_std(rates):.2f}"
     }
 

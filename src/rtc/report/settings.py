@@ -4,7 +4,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rtc.study.cells import CellData, flatten
+from rtc.control import timeline as traces
+from rtc.delay.estimators import EstimatorConfig
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.study.cells import TRACE, CellData, flatten
 from rtc.study.outcome import Outcome
 from rtc.study.study import Arm, Study
 
@@ -14,35 +17,38 @@ _TECHNICAL = ("num_slots", "step")
 
 
 def settings(one: Arm, cell: CellData) -> dict[str, Any]:
-    """Every setting of a cell in force, by dotted name, defaults included.
-
-    A cell's inputs name only what is not at its default, and how many episodes and which model it had.
-    """
+    """Every setting of a cell in force, by dotted name, defaults included."""
     found = flatten(expand(one.config)) | flatten(expand(one.decoding), "decoding")
     inputs = cell.inputs.get("config", {})
-    given = {name: inputs[name] for name in ("num_evals", "model", "seed") if name in inputs}
-    known = found | flatten(given)
-    return {name: value for name, value in known.items() if value is not None and name not in _TECHNICAL}
+    found |= {name: inputs[name] for name in ("num_evals", "seed") if name in inputs}
+    found["chunk_size"] = chunk_size(cell)
+    return {name: value for name, value in found.items() if value is not None and name not in _TECHNICAL}
 
 
 def expand(value: Any) -> Any:
     """A configuration as nested dicts of plain values; of delay profiles and estimators the active variant."""
     if not dataclasses.is_dataclass(value):
         return value
-    if hasattr(value, "law"):
+    if isinstance(value, DelayProfileConfig):
         tail = {name: x for name, x in dataclasses.asdict(value.tail).items() if x is not None}
-        return {"law": type(value.law).__name__.lower(), **dataclasses.asdict(value.law), **tail}
+        return {"mode": value.mode, **dataclasses.asdict(value.law), **tail}
+    if isinstance(value, EstimatorConfig):
+        return value.identity()
     fields = {field.name: expand(getattr(value, field.name)) for field in dataclasses.fields(value)}
     return {name: inner for name, inner in fields.items() if inner is not None and inner != {}}
 
 
-def chunk_and_horizon(one: Arm, cell: CellData) -> tuple[int, int] | None:
-    """H and s of an arm, if its execute horizon is fixed."""
-    found = settings(one, cell)
-    names = ("model.action_chunk_size", "execution.execute_horizon")
-    if found.get("execution.horizon", "fixed") != "fixed" or any(name not in found for name in names):
-        return None
-    return tuple(found[name] for name in names)
+def chunk_size(cell: CellData) -> int | None:
+    """H, as the cell's recorded episode has it; None without one."""
+    path = cell.directory / TRACE
+    return traces.load_trace(path).horizon if path.is_file() else None
+
+
+def longest_delay(one: Arm, cell: CellData) -> int | None:
+    """H - s, from which on a delay violates; None where s is not fixed or H is not known."""
+    size = chunk_size(cell)
+    fixed = one.config.execution.horizon == "fixed"
+    return size - one.config.execution.execute_horizon if size is not None and fixed else None
 
 
 def of_cells(study: Study, outcome: Outcome, profiles: Sequence[str] = ()) -> dict[tuple[Any, ...], dict[str, Any]]:

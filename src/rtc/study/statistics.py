@@ -4,7 +4,6 @@ Two runs that share a seed meet the same randomness in episode i (common random 
 taken pair by pair, pair = (seed, episode), and the spread that both share cancels.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,17 +34,6 @@ class Interval:
     @property
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
-
-
-def p_text(p_value: float) -> str:
-    """A p value as tables show it."""
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def percent(interval: Interval, signed: bool = False) -> str:
-    """A rate and its interval in percent, for tables."""
-    value, low, high = (f"{100 * x:{'+' if signed else ''}.1f}" for x in dataclasses.astuple(interval))
-    return f"{value} [{low}, {high}]"
 
 
 def wilson(successes: int, total: int, confidence: float = CONFIDENCE) -> Interval:

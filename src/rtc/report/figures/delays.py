@@ -28,8 +28,7 @@ def draw(study: Study, outcome: Outcome) -> Figure | None:
                 found = counts.setdefault(one.profile, {})
                 for delay, count in cell.delay_counts.items():
                     found[delay] = found.get(delay, 0) + count
-                sizes = settings.chunk_and_horizon(one, cell)
-                limits.add(None if sizes is None else sizes[0] - sizes[1])
+                limits.add(settings.longest_delay(one, cell))
     drawn = {profile: histogram for profile, histogram in counts.items() if histogram}
     return distributions(drawn, limits.pop() if len(limits) == 1 else None) if drawn else None
 
