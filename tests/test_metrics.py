@@ -5,6 +5,7 @@ import pytest
 
 from rtc.control import metrics
 from rtc.control.records import NEVER, Records
+from rtc.report import catalogue
 
 H = 4
 
@@ -162,3 +163,10 @@ def test_query_metrics_by_hand():
     assert summary.episodes["starved_ticks"].tolist() == [2, 0]
     assert summary.episodes["num_queries"].tolist() == [3, 1]
     assert summary.episodes["abandoned_queries"].tolist() == [1, 0]
+
+
+def test_every_column_is_in_the_catalogue():
+    episode = {"actions": still(2), "age": [0, 0], "delay": [0, 0], "planned": [0, 0], "s": [1, 1]}
+    summary = summarise(records_of(episode))
+    assert set(summary.row) <= set(catalogue.METRICS)
+    assert set(summary.episodes) <= {*catalogue.METRICS, *catalogue.COUNTS, "episode"}

@@ -139,7 +139,8 @@ _ALL = (
         "p_starve_condition",
         "p_starve",
         "P(L_{k−1} + d_k > H): the old chunk ends before the new one arrives. L_{−1} = 0; the intervals of abandoned "
-        "queries add up; always met while a method waits",
+        "queries add up; always met while a method waits. With chunks of origin g_k: "
+        "P(L_{k−1} − g_{k−1} + max(d_k, g_k) > H)",
         better=LOWER,
         per=QUERY,
         rate=True,
@@ -165,8 +166,8 @@ _ALL = (
     Metric(
         "mean_flow_steps",
         "flow steps",
-        "mean flow steps that a query had time for (`anytime`); of token policies ([RSD](rsd.md)), mean passes of the "
-        "main model per query",
+        "mean flow steps that a query had time for (`anytime`); of token policies, mean passes of the main model per "
+        "query",
         unit="steps, passes",
         per=QUERY,
     ),
@@ -181,8 +182,8 @@ _ALL = (
     Metric(
         "age_p50",
         "age_p50",
-        "median, over ticks that are not starved, of the time from the launch of the chunk in use to the execution. "
-        "The committed actions that `trained_prefix` copies into a new chunk, and the older predictions in an "
+        "median, over ticks that are not starved, of the time from the newest observation behind an action to its "
+        "execution. The committed actions that `trained_prefix` copies into a new chunk, and the older predictions in an "
         "ensemble, count with the age of that chunk",
         unit="ticks",
         better=LOWER,
@@ -194,7 +195,7 @@ _ALL = (
         "flow_evals_per_tick",
         "evals/tick",
         "passes through the network per tick: a backward pass counts like a forward pass; the bootstrap chunk, hedged "
-        "copies and abandoned queries are included; of token policies, passes of the main model",
+        "copies, abandoned queries and corrections of actions are included; of token policies, passes of the main model",
         unit="passes",
         better=LOWER,
         per=TICK,
