@@ -183,8 +183,8 @@ _ALL = (
         "age_p50",
         "age_p50",
         "median, over ticks that are not starved, of the time from the newest observation behind an action to its "
-        "execution. The committed actions that `trained_prefix` copies into a new chunk, and the older predictions in an "
-        "ensemble, count with the age of that chunk",
+        "execution. The committed actions that `trained_prefix` copies into a new chunk, and the older predictions in "
+        "an ensemble, count with the age of that chunk",
         unit="ticks",
         better=LOWER,
         per=TICK,
@@ -195,7 +195,8 @@ _ALL = (
         "flow_evals_per_tick",
         "evals/tick",
         "passes through the network per tick: a backward pass counts like a forward pass; the bootstrap chunk, hedged "
-        "copies, abandoned queries and corrections of actions are included; of token policies, passes of the main model",
+        "copies, abandoned queries and corrections of actions are included; of token policies, passes of the main "
+        "model",
         unit="passes",
         better=LOWER,
         per=TICK,
