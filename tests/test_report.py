@@ -99,6 +99,8 @@ def trace():
 def test_every_section_and_figure_that_a_study_can_name_exists():
     assert tuple(sorted(sections.WRITERS)) == layout.SECTIONS
     assert tuple(sorted(figures.DRAWN)) == layout.FIGURES
+    described = (Path(__file__).parents[1] / "docs/reports.md").read_text()
+    assert all(f"`{name}`" in described for name in (*layout.SECTIONS, *layout.FIGURES))
     with pytest.raises(ValueError, match="did you mean 'comparisons'"):
         Section("comparison")
     with pytest.raises(ValueError, match="figures entry='bars' is unknown"):
@@ -402,7 +404,8 @@ def test_a_video_of_another_episode_says_so_in_every_frame(monkeypatch):
     assert len(captions) == 3
     assert all(caption[-2:] == ["replayed; differs from the", "recorded episode from tick 2"] for caption in captions)
     captions.clear()
-    list(preview.frames(subject, records))
+    list(preview.frames(subject, records, starts_alike=False))
+    assert len(captions) == 2
     assert not any("replayed" in line for caption in captions for line in caption)
 
 

@@ -42,7 +42,8 @@ def write(path: Path, subject: Subject, config: EvalConfig, trace_path: Path) ->
         warnings.warn(
             f"{path}: the replay of {trace.description} differs from tick {differs_from + 1} on", stacklevel=2
         )
-    render.write_video(path, frames(subject, records, differs_from), fps=1000 / config.delay_profile.tick_ms)
+    pictures = frames(subject, records, differs_from, starts_alike=config.start_noise == 0)
+    render.write_video(path, pictures, fps=1000 / config.delay_profile.tick_ms)
     facts = {"episode": trace.description, "trace_sha256": source, "differs_from_tick": differs_from}
     files.atomic_write(note, json.dumps(facts, indent=2) + "\n")
 
@@ -68,17 +69,21 @@ def first_difference(records: Records, trace: EpisodeTrace, level: Level) -> int
     return None if len(again) == len(trace.action) else both
 
 
-def frames(subject: Subject, records: Records, differs_from: int | None = None) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+def frames(
+    subject: Subject, records: Records, differs_from: int | None = None, starts_alike: bool = True
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """One frame before any action, one per control tick, and the last one held.
 
     Args:
         differs_from: tick from which this is not the recorded episode; every frame says so.
+        starts_alike: whether the episode starts as the level does; else the frame before any action is left out.
     """
     level = subject.level
     note = (
         [] if differs_from is None else ["replayed; differs from the", f"recorded episode from tick {differs_from + 1}"]
     )
-    yield render.draw(shapes(level, level.start), caption=[level.name, *note])
+    if starts_alike:
+        yield render.draw(shapes(level, level.start), caption=[level.name, *note])
     for tick in range(records.length[0]):
         state = levels.at_poses(level, jax.tree.map(lambda pose, tick=tick: pose[0, tick], records.poses))
         last = tick == records.length[0] - 1
