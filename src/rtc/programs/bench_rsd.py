@@ -32,7 +32,7 @@ class Arguments:
 def run(args: Arguments) -> None:
     started, root = time.time(), files.require_writable(args.output_root)
     measured = tokens.measure(args.runs.tokens, args.runs.flow, args.level, args.queries, args.repeats)
-    tokens_report.write(measured, root, started)
+    commands.open_first(tokens_report.write(measured, root, started))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
