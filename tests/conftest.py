@@ -71,6 +71,7 @@ def data(expert_run):
 @pytest.fixture
 def two_bound(monkeypatch):
     """In every level, only the first two actions drive something."""
-    level = types.SimpleNamespace(bound_actions=np.arange(6) < 2, sha256="0" * 64, name="reach", path=Path("reach.json"))
+    facts = {"sha256": "0" * 64, "name": "reach", "path": Path("reach.json")}
+    level = types.SimpleNamespace(bound_actions=np.arange(6) < 2, **facts)
     monkeypatch.setattr(levels, "load", lambda path: level)
     return level

@@ -63,7 +63,7 @@ from rtc.delay import profiles as delays
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.shared import toml
-from rtc.shared.paths import ROOT
+from rtc.shared.paths import shipped
 from rtc.shared.validation import require_choice, unknown
 from rtc.study import templates
 from rtc.study.evaluation import EvalConfig
@@ -72,7 +72,7 @@ from rtc.study.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Study, star
 from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 # The studies of the benchmark, by the names of their files.
-FOLDER = ROOT / "exp" / "studies"
+FOLDER = shipped("exp/studies")
 _ELSEWHERE = {
     "delay_profile": "belongs to the tables [profiles.<name>]",
     "num_evals": "is one number for the whole study, at the top",
