@@ -8,8 +8,9 @@ cd "$(dirname "$0")/.."
 
 experts=logs-expert/benchmark
 chunk=4
-mapfile -t noise_levels < <(cd exp && python -c 'from run_study_noise import LEVELS; print(*LEVELS, sep="\n")')
-mapfile -t seed_levels < <(cd exp && python -c 'from run_study_training_seeds import LEVELS; print(*LEVELS, sep="\n")')
+levels_of() { python -c 'import sys, tomllib; print(*tomllib.load(open(sys.argv[1], "rb"))["levels"], sep="\n")' "$1"; }
+mapfile -t noise_levels < <(levels_of exp/studies/noise.toml)
+mapfile -t seed_levels < <(levels_of exp/studies/training_seeds.toml)
 
 for name in "${noise_levels[@]}"; do
   level=worlds/l/$name.json

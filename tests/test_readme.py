@@ -4,18 +4,12 @@ import re
 import shlex
 from pathlib import Path
 
-import compare_groups
 import pytest
 import tyro
 
 import eval_flow
 import generate_data
 import render_levels
-import run_delay_sweep
-import run_rsd
-import run_stepA_baseline
-import run_stepD_tail_v1
-import summarize_tail_v1
 import train_expert
 import train_flow
 from rtc.programs import (
@@ -23,11 +17,17 @@ from rtc.programs import (
     bench_rsd,
     bench_tail_v1,
     check_physics,
+    delay_sweep,
     report_training,
+    rsd,
     run_rsd_libero,
+    tail_baseline,
+    tail_matrix,
+    tail_summary,
     train_rsd,
 )
 from rtc.shared import files
+from rtc.study import files as study_files
 from rtc.study.arguments import StudyArguments
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,20 +41,19 @@ ARGUMENTS = {
     "src/train_flow.py": train_flow.Arguments,
     "src/eval_flow.py": eval_flow.Arguments,
     "src/render_levels.py": render_levels.Arguments,
-    "exp/run_stepA_baseline.py": run_stepA_baseline.Arguments,
-    "exp/run_stepD_tail_v1.py": run_stepD_tail_v1.Arguments,
-    "exp/summarize_tail_v1.py": summarize_tail_v1.Arguments,
+    "exp/run_stepA_baseline.py": tail_baseline.Arguments,
+    "exp/run_stepD_tail_v1.py": tail_matrix.Arguments,
+    "exp/summarize_tail_v1.py": tail_summary.Arguments,
     "exp/bench_physics.py": bench_physics.Arguments,
     "exp/bench_tail_v1.py": bench_tail_v1.Arguments,
     "exp/check_physics.py": check_physics.Arguments,
-    "exp/compare_groups.py": compare_groups.Arguments,
     "exp/report_training.py": report_training.Arguments,
-    "exp/run_delay_sweep.py": run_delay_sweep.Arguments,
+    "exp/run_delay_sweep.py": delay_sweep.Arguments,
     "exp/train_rsd.py": train_rsd.Arguments,
     "exp/bench_rsd.py": bench_rsd.Arguments,
-    "exp/run_rsd.py": run_rsd.Arguments,
+    "exp/run_rsd.py": rsd.Arguments,
     "exp/run_rsd_libero.py": run_rsd_libero.Arguments,
-    **{f"exp/{path.name}": StudyArguments for path in (ROOT / "exp").glob("run_study_*.py")},
+    "exp/run_study.py": StudyArguments,
 }
 
 
@@ -96,6 +95,8 @@ def test_command_exists_with_its_flags(command):
     program, script, *flags = words
     assert program in ("bash", "python")
     assert (ROOT / script).is_file()
+    if script == "exp/run_study.py":
+        study_files.find(flags.pop(0))
     if program == "python" and "--help" not in flags:
         tyro.cli(ARGUMENTS[script], args=flags)
 
