@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from model import FlowPolicy
 from rtc.control import executor, timeline
 from rtc.delay import profiles
 from rtc.policies import checkpoints
-from rtc.programs import tail_baseline, tail_matrix, tail_summary
+from rtc.programs import compare_groups, tail_baseline, tail_matrix, tail_summary
 from rtc.report import preview
 from rtc.study import cells as results
 from rtc.study import evaluation
@@ -274,6 +275,22 @@ def test_slots_do_not_change_results_on_the_simulator(step_d):
     many = evaluation.evaluate(dataclasses.replace(config, num_slots=6), subject.level, subject.policy)
     for name in set(few.records._fields) - {"slot_ticks", "poses"}:
         np.testing.assert_array_equal(getattr(few.records, name), getattr(many.records, name), err_msg=name)
+
+
+def test_groups_are_compared_in_pairs(step_a, step_d, run_path, tmp_path, capsys):
+    groups = [f"{step_d.output_root}/{profile}/naive" for profile in ("tail_controlled", "long_tail")]
+    compare_groups.run(compare_groups.Arguments(*groups))
+    assert "over 8 pairs" in capsys.readouterr().out
+    compare_groups.run(compare_groups.Arguments(groups[0], f"{step_a.output_root}/no_delay/naive"))
+    with pytest.raises(ValueError, match="holds no cells"):
+        compare_groups.run(compare_groups.Arguments(step_d.output_root, groups[0]))
+    shutil.copytree(groups[1], tmp_path / "group")
+    for marker in (tmp_path / "group").rglob("cell.json"):
+        facts = json.loads(marker.read_text())
+        facts["inputs"]["checkpoint_sha256"] = "another"
+        marker.write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="different policies"):
+        compare_groups.run(compare_groups.Arguments(groups[0], str(tmp_path / "group")))
 
 
 def test_killed_run_resumes(step_d, tmp_path):
