@@ -413,3 +413,20 @@ def test_profiles_without_queries_have_no_distribution(small):
     empty = {key: (dataclasses.replace(v[0], delay_counts={}),) for key, v in small.cells.items()}
     assert delays.draw(small.study, Outcome(small.study, empty)) is None
     assert DelayProfileConfig() == small.study.arms[0].config.delay_profile
+
+
+def test_a_replay_runs_as_many_slots_as_the_record(monkeypatch):
+    seen = {}
+
+    def rollout(config, **options):
+        seen.update(options)
+        return {"length": np.arange(len(options["episodes"]))}
+
+    monkeypatch.setattr(preview.jax, "local_device_count", lambda: 2)
+    config = EvalConfig(num_evals=9, num_slots=3)
+    shown = preview.play(
+        types.SimpleNamespace(rollout=rollout), config, dataclasses.replace(trace(), episode=4, seed=7)
+    )
+    assert seen["episodes"].tolist() == [4, 0, 1, 2, 3, 5]
+    assert (seen["seed"], seen["num_slots"], seen["record_poses"]) == (7, 3, True)
+    assert shown["length"].tolist() == [0]

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from rtc.control import executor, timeline
+from rtc.control import timeline
 from rtc.control.records import NEVER, Records
 from rtc.control.timeline import EpisodeTrace
 from rtc.shared import files, provenance
@@ -49,14 +49,15 @@ def write(path: Path, subject: Subject, config: EvalConfig, trace_path: Path) ->
 
 
 def play(subject: Subject, config: EvalConfig, trace: EpisodeTrace) -> Records:
-    """Runs the episode of a trace again, with the places of the bodies."""
-    return subject.rollout(
-        config,
-        seed=trace.seed,
-        episodes=np.array([trace.episode]),
-        num_slots=executor.MIN_SLOTS,
-        record_poses=True,
-    )
+    """Runs the episode of a trace again, with the places of the bodies.
+
+    Others run beside it, for a program with as many slots as the recorded one: fewer are rounded differently.
+    """
+    together = min(config.num_evals, config.num_slots * jax.local_device_count())
+    others = [episode for episode in range(config.num_evals) if episode != trace.episode]
+    episodes = np.array([trace.episode, *others[: together - 1]])
+    records = subject.rollout(config, seed=trace.seed, episodes=episodes, num_slots=config.num_slots, record_poses=True)
+    return jax.tree.map(lambda x: x[:1], records)
 
 
 def first_difference(records: Records, trace: EpisodeTrace, level: Level) -> int | None:
