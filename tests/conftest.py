@@ -1,9 +1,21 @@
 """What every test module shares."""
 
+import os
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# Most of the tests' time goes into compilers, so LLVM does only what it must; XLA's own passes are those of every
+# program. `JAX_DISABLE_MOST_OPTIMIZATIONS=0 bash tests/run.sh` tests the machine code that programs run.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Sizes in the tests divide by two, whatever the machine.
+os.environ.setdefault("EXP_DELTA_CPU_DEVICES", "2")
+
+import jaxtyping
+
+# Before the package is imported: arrays are checked against the annotations of these rooms.
+jaxtyping.install_import_hook(["rtc.delay", "rtc.shared"], "typechecker.check")
 
 from rtc.shared import runtime
 
@@ -19,6 +31,25 @@ from rtc.training.demonstrations import DataConfig
 from rtc.worlds.kinetix import levels
 
 SHA256 = "0" * 64  # of the line world's file
+
+
+# `-m quick`: a file or two of every room that compile little.
+QUICK = (
+    "test_rooms", "test_readme", "test_entry", "test_identity", "test_config_file", "test_results",  # the house, shared
+    "test_profiles", "test_traces", "test_estimators",  # delay
+    "test_checkpoints", "test_model_goldens",  # policies, methods
+    "test_metrics",  # control
+    "test_worlds", "test_libero", "test_libero_setup",
+    "test_recipe", "test_training_report",  # training
+    "test_stats", "test_report", "test_catalogue",  # study, report
+    "test_shared_delay",  # bench
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in QUICK:
+            item.add_marker(pytest.mark.quick)
 
 
 @pytest.fixture(autouse=True)

@@ -149,6 +149,12 @@ def _programs() -> tuple[Callable, Callable, Callable]:
 step = runtime.jit(_step)
 
 
+def _divided(stock: Environment, state: Any) -> Any:
+    """Stock states divided among the devices, as `_programs` leave them: else these are compiled twice."""
+    none = np.zeros(len(state.timestep), bool)
+    return _programs()[2](stock, none, state, state)
+
+
 def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"], rounds: int = 1) -> tuple[TickErrors, Episodes]:
     """Follows the stock engine through whole episodes; every tick is also made by the specialised step.
 
@@ -165,8 +171,8 @@ def compare_ticks(level: Level, actions: Float[np.ndarray, "t b 6"], rounds: int
     runtime.make_room()
     _, fast_step, restart = _programs()
     stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
-    state, _ = stock.reset(start_keys(batch))
-    start, log = state, _Log(batch, rounds)
+    start = state = _divided(stock, stock.reset(start_keys(batch))[0])
+    log = _Log(batch, rounds)
     errors = TickErrors.none(ticks, batch)
     for tick, action in enumerate(actions):
         running = log.running
@@ -236,7 +242,7 @@ def divergence(
     """
     stock, fast = levels.make_env(level, "stock"), levels.make_env(level, "fast")
     batch, (stock_step, *_) = actions.shape[1], _programs()
-    state, fast_state = stock.reset(start_keys(batch))[0], fast.reset(start_keys(batch))[0]
+    state, fast_state = _divided(stock, stock.reset(start_keys(batch))[0]), fast.reset(start_keys(batch))[0]
     other = nudged(state)
     running, ours, theirs = np.ones(batch, bool), [], []
     for action in actions:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.lax import optimization_barrier as boundary
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from rtc.worlds.kinetix.physics import ordering
 from rtc.worlds.kinetix.physics.geometry import Manifolds, take_rows
@@ -324,7 +324,7 @@ def _read(one_hot: Float[Array, "g r m b"], values: Float[Array, "r _"]) -> Floa
     return (one_hot * values[:, None]).sum(axis=1)
 
 
-def _grouped(slots: Float[Array, "k b"], groups: int) -> Float[Array, "g m b"]:
+def _grouped(slots: Shaped[Array, "k b"], groups: int) -> Shaped[Array, "g m b"]:
     return slots.reshape(groups, -1, slots.shape[-1])
 
 
