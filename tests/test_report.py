@@ -111,6 +111,7 @@ def test_the_report_of_tail_v1_has_every_part(tail, tmp_path):
     files.atomic_write(tmp_path / cells.TRACE, timeline.to_bytes(trace()))
     assert report.write(TAIL_STUDY, tail, tmp_path) == tmp_path / "index.html"
     text = (tmp_path / "summary.md").read_text()
+    assert report.verdict(tail) in text
     headings = ["Verdict", "Results", "Delay and starvation", "Paired differences", "Figures", "Protocol", "Provenance"]
     assert re.findall(r"^## (.*)", text, re.MULTILINE) == [*headings, "Metrics", "Cautions"]
     for line in (

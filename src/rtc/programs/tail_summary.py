@@ -70,7 +70,9 @@ def run(args: Arguments) -> None:
     """Writes the report."""
     outcome = load(args)
     root = files.require_writable(args.output_root)
-    commands.open_first(report.write(outcome.study, outcome, root))
+    page = report.write(outcome.study, outcome, root)
+    print(report.verdict(outcome))
+    commands.open_first(page)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

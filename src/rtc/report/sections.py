@@ -94,15 +94,20 @@ def _verdict(context: Context) -> Parts:
     seeds = len(next(iter(context.outcome.cells.values())))
     return [
         f"Method `{REALTIME}`, `{CONTROLLED}` against `{LONG_TAIL}`, means over {seeds} seeds:",
-        "\n".join(verdict_lines(verdicts.judge(context.outcome, (CONTROLLED, REALTIME), (LONG_TAIL, REALTIME)))),
+        verdict(context.outcome),
     ]
 
 
-def verdict_lines(verdict: Verdict) -> list[str]:
-    """The checks and the conclusion as Markdown; without a conclusion the solve rate is not judged."""
-    d_p99, p_violate, solved = verdict.checks
-    mark = ["PASS" if check.passed else "FAIL" for check in verdict.checks]
-    if not verdict.conclusive:
+def verdict(outcome: Outcome) -> str:
+    """The verdict on tail control as Markdown: three checks, and the conclusion that they allow."""
+    return "\n".join(_verdict_lines(verdicts.judge(outcome, (CONTROLLED, REALTIME), (LONG_TAIL, REALTIME))))
+
+
+def _verdict_lines(judged: Verdict) -> list[str]:
+    """The checks and the conclusion; without a conclusion the solve rate is not judged."""
+    d_p99, p_violate, solved = judged.checks
+    mark = ["PASS" if check.passed else "FAIL" for check in judged.checks]
+    if not judged.conclusive:
         mark[2] = "NOT JUDGED"
     limit = f"{solved.limit:.1%}" if np.isfinite(solved.limit) else "n/a"
     lines = [
@@ -110,9 +115,9 @@ def verdict_lines(verdict: Verdict) -> list[str]:
         f"- **{mark[1]}**: {p_violate.name}: {p_violate.reference:.1%} → {p_violate.candidate:.1%}",
         f"- **{mark[2]}**: {solved.name}: {solved.reference:.1%} → {solved.candidate:.1%} (limit {limit})",
     ]
-    if not verdict.conclusive:
-        return [*lines, "", f"**No conclusion** about the policy can be drawn: {verdict.reason}."]
-    return [*lines, "", f"Conclusion: **{'PASS' if verdict.passed else 'FAIL'}**."]
+    if not judged.conclusive:
+        return [*lines, "", f"**No conclusion** about the policy can be drawn: {judged.reason}."]
+    return [*lines, "", f"Conclusion: **{'PASS' if judged.passed else 'FAIL'}**."]
 
 
 def _seeds(context: Context) -> Parts:
