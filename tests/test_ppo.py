@@ -96,7 +96,7 @@ def test_killed_ppo_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch):
     config = dataclasses.replace(SMALL_PPO, num_updates=5, save_every=2, target_solve_rate=2.0)
 
     def expert_of(folder):
-        train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path / folder))
+        train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path / folder, recipe=None))
         return load_expert(tmp_path / folder / "5" / "policies" / f"{SLUG}_seed_0")[0]
 
     whole = expert_of("whole")
@@ -116,9 +116,10 @@ def test_ppo_names_where_it_diverged(tmp_path, monkeypatch):
             return learner, {**stats, "value_loss": jnp.full(1, jnp.nan)}
 
     monkeypatch.setattr(ppo_training, "PPO", Diverging)
+    config = dataclasses.replace(SMALL_PPO, seed=3)
     message = rf"PPO update 0, level {SLUG}, seed 3: value_loss not finite; last finite step: none"
     with pytest.raises(FloatingPointError, match=message):
-        train_expert.train(train_expert.Arguments(dataclasses.replace(SMALL_PPO, seed=3), (LEVEL,), tmp_path))
+        train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path, recipe=None))
 
 
 def test_experts_that_learn_side_by_side_are_those_that_learn_alone(tmp_path):
@@ -154,7 +155,7 @@ def test_an_expert_that_solves_nothing_is_given_up(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ppo_training, "PPO", Hopeless)
     config = dataclasses.replace(SMALL_PPO, num_updates=6, patience=2, max_attempts=2)
-    rates = train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path))
+    rates = train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path, recipe=None))
     assert rates == {f"{SLUG}_seed_0": 0.0, f"{SLUG}_seed_1": 0.0}
     for name in rates:
         assert len(progress.read_rows(tmp_path / "stats" / f"{name}.csv")) == 2
@@ -200,5 +201,5 @@ def test_exploration_becomes_independent_as_episodes_are_solved(tmp_path, monkey
 
     monkeypatch.setattr(ppo_training, "PPO", Listening)
     config = dataclasses.replace(SMALL_PPO, num_updates=4, window=1, noise_correlation=0.8)
-    train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path))
+    train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path, recipe=None))
     assert told == pytest.approx([0.8, 0.6, 0.4, 0.2])

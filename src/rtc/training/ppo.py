@@ -12,6 +12,7 @@ their networks are stacked along a leading axis. Each learns what it would learn
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -197,7 +198,7 @@ def loss(
 
 
 class PPO:
-    """Compiled `init` and `update` for one shape of environment.
+    """`init` and `update` for one shape of environment.
 
     Args:
         expert_config: shape of the actor-critic.
@@ -211,25 +212,17 @@ class PPO:
     def __init__(self, expert_config: ExpertConfig, config: PPOConfig, experts: int = 1):
         mesh = devices.mesh()
         config.check_devices(mesh.size)
-        self.expert_config, self.config, self.experts = expert_config, config, experts
-        self.local_envs = config.num_envs // mesh.size
-        self.optimizer = optax.chain(
-            optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate, eps=1e-5)
-        )
-        self.graphdef, _ = nnx.split(Expert(expert_config, rngs=nnx.Rngs(0)))
+        compiled = {field.name: getattr(config, field.name) for field in dataclasses.fields(PPOConfig)}
+        # The correlation of the noise is given at every update.
+        self.programs = _programs(expert_config, PPOConfig(**compiled | {"noise_correlation": 0.0}), experts)
         self._first_device = mesh.devices[0]
         self._everywhere, self._divided = NamedSharding(mesh, EVERYWHERE), NamedSharding(mesh, DIVIDED)
-        self._reset = runtime.jit(devices.sharded(self._first_rollout, EVERYWHERE, DIVIDED))
-        ins = (EVERYWHERE, EVERYWHERE, DIVIDED, EVERYWHERE, EVERYWHERE)
-        outs = (DIVIDED, PartitionSpec(None, None, AXIS), PartitionSpec(None, AXIS), DIVIDED)
-        self._collect = runtime.jit(devices.sharded(self._roll_out, ins, outs), donate_argnums=2)
-        self._optimise = jax.jit(jax.vmap(self._gradient_steps, in_axes=(0, 0, 1, 0, 0)))
 
     def init(self, env: Environment, keys: PRNGKeyArray) -> Learner:
         """Fresh parameters, optimisers and episodes; `keys` holds one key per expert."""
-        each = [nnx.state(Expert(self.expert_config, rngs=nnx.Rngs(key))) for key in keys]
+        each = [nnx.state(Expert(self.programs.expert_config, rngs=nnx.Rngs(key))) for key in keys]
         params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
-        return self.place(Learner(params, jax.vmap(self.optimizer.init)(params), self._reset(env)))
+        return self.place(Learner(params, jax.vmap(self.programs.optimizer.init)(params), self.programs.reset(env)))
 
     def place(self, learner: Learner) -> Learner:
         """Puts a learner where `update` expects it: the rollout divided over the devices, the rest on the first."""
@@ -253,16 +246,33 @@ class PPO:
         """
         rollout_keys, optimise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
         params = jax.device_put(learner.params, self._everywhere)
-        rollout, *collected, episodes = self._collect(env, params, learner.rollout, rollout_keys, correlation)
+        rollout, *collected, episodes = self.programs.collect(env, params, learner.rollout, rollout_keys, correlation)
         samples, last_features = jax.device_put(collected, self._first_device)
-        params, optimizer, stats = self._optimise(
+        params, optimizer, stats = self.programs.optimise(
             learner.params, learner.optimizer, samples, last_features, optimise_keys
         )
         return Learner(params, optimizer, rollout), stats | {name: x.sum(axis=0) for name, x in episodes.items()}
 
     def expert(self, learner: Learner, number: int = 0) -> Expert:
         """One of the actor-critics that a learner holds."""
-        return nnx.merge(self.graphdef, jax.tree.map(lambda leaf: leaf[number], learner.params))
+        return nnx.merge(self.programs.graphdef, jax.tree.map(lambda leaf: leaf[number], learner.params))
+
+
+class Programs:
+    """What is compiled: `reset` and `collect`, a rollout on every device; `optimise`, the gradient steps on one."""
+
+    def __init__(self, expert_config: ExpertConfig, config: PPOConfig, experts: int):
+        self.expert_config, self.config, self.experts = expert_config, config, experts
+        self.local_envs = config.num_envs // devices.count()
+        self.optimizer = optax.chain(
+            optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate, eps=1e-5)
+        )
+        self.graphdef, _ = nnx.split(Expert(expert_config, rngs=nnx.Rngs(0)))
+        self.reset = runtime.jit(devices.sharded(self._first_rollout, EVERYWHERE, DIVIDED))
+        ins = (EVERYWHERE, EVERYWHERE, DIVIDED, EVERYWHERE, EVERYWHERE)
+        outs = (DIVIDED, PartitionSpec(None, None, AXIS), PartitionSpec(None, AXIS), DIVIDED)
+        self.collect = runtime.jit(devices.sharded(self._roll_out, ins, outs), donate_argnums=2)
+        self.optimise = jax.jit(jax.vmap(self._gradient_steps, in_axes=(0, 0, 1, 0, 0)))
 
     # --- on every device, for its share of the environments ---
 
@@ -367,6 +377,10 @@ class PPO:
         stats["action_std"] = jnp.exp(nnx.merge(self.graphdef, params).log_std[...]).mean()
         stats["param_norm"] = optax.tree.norm(params)
         return params, optimizer, stats
+
+
+# Experts of one shape that are trained one after the other share their programs.
+_programs = functools.lru_cache(maxsize=4)(Programs)
 
 
 def _joined(per_expert: Float[Array, "s b a"]) -> Float[Array, "n a"]:
