@@ -1,4 +1,4 @@
-"""Where results come from: fingerprints of what they depend on, versions, commit, device and command."""
+"""Where results come from: versions, commit, device and command."""
 
 import dataclasses
 import enum
@@ -10,27 +10,14 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rtc.shared.identity import package_versions
 
-# Modules that can change a result, as patterns. Plots, tables and scripts are left out: editing them invalidates
-# nothing.
 _SOURCE = Path(__file__).resolve().parents[2]
-RESULT_MODULES = (
-    "rtc/control/*.py",
-    "rtc/delay/*.py",
-    "rtc/methods/*.py",
-    "rtc/policies/*.py",
-    "rtc/shared/devices.py",
-    "rtc/shared/runtime.py",
-    "rtc/study/evaluation.py",
-    "rtc/worlds/kinetix/*.py",
-    "rtc/worlds/kinetix/physics/*.py",
-)
 CONSOLE = "exp-delta"
 
 
@@ -56,34 +43,9 @@ def _plain(value: Any) -> Any:
     raise ValueError(f"{value!r} has no JSON form; use numbers, strings, lists, dicts or dataclasses")
 
 
-def fingerprint(config: Any, checkpoint_sha256: str, level_sha256: str, code_version: str) -> str:
-    """sha256 over everything that a cell's results depend on; `config` is the cell's full configuration."""
-    inputs = {
-        "config": config,
-        "checkpoint_sha256": checkpoint_sha256,
-        "level_sha256": level_sha256,
-        "code_version": code_version,
-    }
-    return digest_of_inputs(inputs)
-
-
-def digest_of_inputs(inputs: Mapping[str, Any]) -> str:
-    """The fingerprint of `fingerprint`'s arguments, given by name."""
-    return sha256(canonical_json(inputs).encode())
-
-
 def sha256(content: bytes) -> str:
     """Hexadecimal sha256 of some bytes."""
     return hashlib.sha256(content).hexdigest()
-
-
-def code_version(source: Path = _SOURCE, modules: Sequence[str] = RESULT_MODULES) -> str:
-    """sha256 over what can change a result: the source files that `modules` name and the packages."""
-    digest = hashlib.sha256(canonical_json(package_versions()).encode())
-    for path in sorted({path for module in modules for path in source.glob(module)}):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(source)} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
 
 
 def provenance(started: float | None = None) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The finished cells of a study: the one reader, and the statistics of its arms."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,12 +148,3 @@ def _require_one_version(versions: Mapping[str, set[str]], args: StudyArguments)
     current = {now in there for now, there in versions.items()}
     if any(len(there) > 1 for there in versions.values()) or len(current) > 1:
         raise ValueError(f"{args.root} has cells of different versions of the code: run it again")
-
-
-def only(outcome: Outcome, profiles: Sequence[str]) -> Outcome:
-    """The outcome of the arms under some profiles."""
-    arms = tuple(one for one in outcome.study.arms if one.profile in profiles)
-    keys = {one.key for one in arms}
-    kept = tuple(c for c in outcome.study.comparisons if set(c.arms) <= keys)
-    study = dataclasses.replace(outcome.study, arms=arms, comparisons=kept)
-    return Outcome(study, {key: cells for key, cells in outcome.cells.items() if key[1:] in keys}, outcome.missing)
