@@ -151,7 +151,9 @@ def test_summary_has_everything(step_a, step_d, capsys):
     assert "No conclusion" in text
     figures = list((Path(step_d.output_root) / "figures").glob("*.png"))
     assert len(figures) >= 3
-    assert "summary.md" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert any("No conclusion" in line for line in lines)
+    assert lines[-1] == f"open first: {Path(step_d.output_root) / 'index.html'}"
 
 
 def test_finished_cells_are_skipped(step_d, capsys):
