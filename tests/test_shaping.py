@@ -7,7 +7,7 @@ import pytest
 
 from rtc.control import environment
 from rtc.control.environment import Transition
-from rtc.training import shaping as wrappers_shaping
+from rtc.training import shaping
 from stubs import HashEnv
 
 LIMIT = 256  # ticks per episode
@@ -18,9 +18,9 @@ def transition(*, reward=0.0, done=False, solved=False, finite=True, distance=3.
     return Transition(obs=jnp.zeros((1, 2)), **{name: jnp.array([value]) for name, value in values.items()})
 
 
-def rewarded(tick, before=3.0, shaping=wrappers_shaping.PUBLISHED_SHAPING, **fields):
-    args = jnp.array([tick]), LIMIT, jnp.array([before]), shaping
-    return float(wrappers_shaping.dense_reward(transition(**fields), *args)[0])
+def rewarded(tick, before=3.0, factors=shaping.PUBLISHED_SHAPING, **fields):
+    args = jnp.array([tick]), LIMIT, jnp.array([before]), factors
+    return float(shaping.dense_reward(transition(**fields), *args)[0])
 
 
 PER_TICK = 3.0 / 6 / LIMIT
@@ -52,18 +52,18 @@ def test_failing_costs_as_much_at_any_tick(tick):
 
 
 def test_progress_is_paid_for_new_records_only():
-    shaping = wrappers_shaping.Shaping(distance_cost=0.0, progress=2.0)
-    assert rewarded(10, before=3.5, shaping=shaping) == pytest.approx(1.0)
-    assert rewarded(10, before=2.5, shaping=shaping) == 0.0
-    assert rewarded(1, before=float("nan"), shaping=shaping) == 0.0
+    factors = shaping.Shaping(distance_cost=0.0, progress=2.0)
+    assert rewarded(10, before=3.5, factors=factors) == pytest.approx(1.0)
+    assert rewarded(10, before=2.5, factors=factors) == 0.0
+    assert rewarded(1, before=float("nan"), factors=factors) == 0.0
 
 
 @pytest.mark.parametrize("finite", [True, False])
 def test_failing_can_be_made_cheaper_but_running_out_of_time_costs_the_same(finite):
-    shaping = wrappers_shaping.Shaping(distance_cost=0.0, failure_relief=0.75)
+    factors = shaping.Shaping(distance_cost=0.0, failure_relief=0.75)
     fields = {"done": True, "finite": finite, "distance": 3.0}
-    assert rewarded(10, shaping=shaping, reward=-1.0, **fields) == pytest.approx(-0.25 if finite else 0.0)
-    assert rewarded(LIMIT, shaping=shaping, **fields) == 0.0
+    assert rewarded(10, factors=factors, reward=-1.0, **fields) == pytest.approx(-0.25 if finite else 0.0)
+    assert rewarded(LIMIT, factors=factors, **fields) == 0.0
 
 
 def test_a_broken_state_is_a_failure_with_a_finite_cost():
@@ -75,18 +75,18 @@ def test_a_broken_state_is_a_failure_with_a_finite_cost():
 def step_three_times(noise_std=0.0):
     """Two environments of which the second ends at its third tick."""
     env = HashEnv(end_every=jnp.array(0), max_timesteps=3)
-    start = wrappers_shaping.reset(env, environment.start_keys(2), history=3)
+    start = shaping.reset(env, environment.start_keys(2), history=3)
     late = start._replace(env=(jnp.array([-9, 0]), start.env[1]))
     state, actions = late, [jnp.full((2, 6), float(i)) for i in (1, 2, 3)]
     for i, action in enumerate(actions):
         executed = environment.noisy_action(jax.random.key(i), action, noise_std)
-        state, moved = wrappers_shaping.step_and_reset(env, state, start, action, executed)
+        state, moved = shaping.step_and_reset(env, state, start, action, executed)
     return start, state, moved
 
 
 def test_reset_fills_the_history_with_the_first_observation():
     env = HashEnv(end_every=jnp.array(0))
-    state = wrappers_shaping.reset(env, environment.start_keys(2), history=3)
+    state = shaping.reset(env, environment.start_keys(2), history=3)
     np.testing.assert_array_equal(state.history, np.broadcast_to([0.0, 1.0], (2, 3, 2)))
     np.testing.assert_array_equal(state.last_action, np.zeros((2, 6)))
     np.testing.assert_array_equal(state.tick, [0, 0])
@@ -116,4 +116,4 @@ def test_features_are_the_history_then_the_last_action():
     _, state, _ = step_three_times()
     hashes = state.history[0, :, 1]
     expected = [-8, hashes[0], -7, hashes[1], -6, hashes[2], *[3] * 6]
-    np.testing.assert_array_equal(wrappers_shaping.features(state)[0], expected)
+    np.testing.assert_array_equal(shaping.features(state)[0], expected)
