@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,3 +188,12 @@ def test_a_name_means_one_thing() -> None:
 @pytest.mark.parametrize("name", ROOMS)
 def test_every_room_says_what_it_holds(name: str) -> None:
     assert ast.get_docstring(tree(PACKAGE / name / "__init__.py"))
+
+
+def test_the_architecture_page_names_files_that_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    named = set(re.findall(r"`((?:src|exp|tests|docs)?/?[\w./-]+\.(?:py|toml|sh|md|html))`", text))
+    places = ROOT, PACKAGE
+    assert len(named) >= 30
+    assert [name for name in sorted(named) if not any((place / name).is_file() for place in places)] == []
+    assert [name for name in ROOMS if f"<b>{name}</b>" not in text] == []
