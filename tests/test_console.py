@@ -50,12 +50,12 @@ def test_help_names_every_command(capsys):
     assert all(f"exp-delta {command}" in shown for command in console.COMMANDS)
 
 
-def test_a_wheel_holds_levels_and_the_policy_of_tail_v1_and_no_generic_modules():
+def test_a_wheel_holds_levels_studies_and_the_policy_of_tail_v1_and_no_generic_modules():
     targets = PROJECT["tool"]["hatch"]["build"]["targets"]
     held, places = targets["wheel"]["only-include"], targets["wheel"]["sources"]
     assert {path for path in held if path.startswith("src/")} == {"src/rtc", "src/eval_flow.py", "src/model.py"}
     assert places["src"] == ""
-    for folder in ("worlds", "logs-bc/grasp_easy_h4"):
+    for folder in ("worlds", "exp/studies", "logs-bc/grasp_easy_h4"):
         assert folder in held
         assert places[folder] == f"rtc/data/{folder}"  # as rtc.shared.paths.shipped looks for it
         assert any((REPOSITORY / folder).iterdir())

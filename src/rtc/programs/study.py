@@ -1,4 +1,5 @@
-"""Runs a study, a TOML file: `python exp/run_study.py methods`, or a path to a file of your own (docs/studies.md).
+"""Runs a study, a TOML file: `python exp/run_study.py methods` (or `exp-delta study methods`), or a path to a file of
+your own (docs/studies.md).
 
 The cells that are missing are computed, then its video and its report are written.
 """
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv or argv[0].startswith("-"):
         known = ", ".join(sorted(path.stem for path in files.FOLDER.glob("*.toml")))
-        usage = "usage: python exp/run_study.py STUDY [options]; STUDY --help lists the options"
+        usage = "usage: exp-delta study STUDY [options]; STUDY --help lists the options"
         raise SystemExit(f"{__doc__}\n{usage}\nstudies: {known}")
     with commands.plain_errors():
         study = files.read(argv[0])
