@@ -8,7 +8,7 @@ from flax import nnx
 
 from model import FlowPolicy, ModelConfig
 from rtc.control.environment import Transition
-from rtc.methods import Method
+from rtc.methods import Act, Answer, FlowMethod
 
 HASH_MODULUS = 10_007
 TINY = ModelConfig(channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=4)
@@ -62,7 +62,7 @@ class HashEnv:
 class EchoPolicy:
     """Chunks that say which query they come from and what the method was told.
 
-    Entry j of a chunk is [launch tick, j, planned delay, overlap end, leftover tick, leftover checksum]; a chunk made
+    Entry j of a chunk is [tick observed, j, planned delay, overlap end, leftover tick, leftover checksum]; a chunk made
     without guidance has -1 in the last four.
     """
 
@@ -71,17 +71,9 @@ class EchoPolicy:
 
     def action(self, rng, obs, num_steps, *, noise=None, flow_steps=None):
         told = jnp.full((obs.shape[0],), -1.0)
-        return self._chunk(obs, told, told, told, told)
+        return self.chunk(obs, told, told, told, told)
 
-    def realtime_action(
-        self, rng, obs, num_steps, prev_action_chunk, inference_delay, prefix_attention_horizon,
-        prefix_attention_schedule, max_guidance_weight, *, noise=None, flow_steps=None, stop_gradient=False,
-    ):  # fmt: skip
-        order = jnp.arange(1, self.action_chunk_size + 1)
-        checksum = (prev_action_chunk[:, :, 0] * order).sum(axis=1)
-        return self._chunk(obs, inference_delay, prefix_attention_horizon, prev_action_chunk[:, 0, 1], checksum)
-
-    def _chunk(self, obs, *told):
+    def chunk(self, obs, *told):
         entry = jnp.arange(self.action_chunk_size)[None]
         columns = [obs[:, :1], entry, *(t[:, None] for t in told)]
         shape = (obs.shape[0], self.action_chunk_size)
@@ -90,8 +82,59 @@ class EchoPolicy:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Counting(Method):
-    """Chunks that repeat, entry by entry, [launch tick, j, flow steps, predictions, -1, -1]."""
+class Telling(FlowMethod):
+    """Chunks of an EchoPolicy that repeat what the query told."""
+
+    noise_scale: float = 1.0
+
+    def next_chunk(self, policy, query, num_steps):
+        order = jnp.arange(1, policy.action_chunk_size + 1)
+        checksum = (query.leftover[:, :, 0] * order).sum(axis=1)
+        return policy.chunk(query.obs, query.planned_delay, query.overlap_end, query.leftover[:, 0, 1], checksum)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Ahead(Telling):
+    """Plans for the planned delay, as far as `reach` ticks ahead."""
+
+    reach: int = field(default=3, metadata={"static": True})
+
+    def max_origin(self, chunk_size):
+        return self.reach
+
+    def answer(self, policy, query, state, drawn, num_steps):
+        answer, state = super().answer(policy, query, state, drawn, num_steps)
+        return answer._replace(origin=jnp.minimum(query.planned_delay, self.reach)), state
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Correcting(FlowMethod):
+    """Remembers how often it answered and acted, and writes [1] last action, [2] acts, [3] entry, [4] hash, [5] answers
+    into every action."""
+
+    noise_scale: float = 1.0
+
+    def init(self, policy, batch):
+        return {"answers": jnp.zeros(batch, jnp.int32), "acts": jnp.zeros(batch, jnp.int32)}
+
+    def answer(self, policy, query, state, drawn, num_steps):
+        chunk = policy.action(None, query.obs, num_steps)
+        return Answer(chunk, drawn, query.flow_steps), state | {"answers": state["answers"] + 1}
+
+    def act(self, policy, now, state):
+        action = now.action.at[:, 1].add(2 * now.last_action[:, 0])
+        columns = state["acts"], now.entry, now.obs[:, 1] % 97, state["answers"]
+        action = action.at[:, 2:].set(jnp.stack([c.astype(jnp.float32) for c in columns], axis=1))
+        newest = jnp.minimum(now.obs_age, jnp.where(now.starved, now.obs_age, now.age))
+        return Act(action, newest, now.entry + 2), state | {"acts": state["acts"] + 1}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Counting(FlowMethod):
+    """Chunks that repeat, entry by entry, [tick observed, j, flow steps, predictions, -1, -1]."""
 
     noise_scale: float = 1.0
 
@@ -100,6 +143,21 @@ class Counting(Method):
         entry = jnp.arange(shape[1])[None]
         columns = query.obs[:, :1], entry, query.flow_steps[:, None], query.predictions, *2 * (-jnp.ones((1, 1)),)
         return jnp.stack([jnp.broadcast_to(c, shape).astype(jnp.float32) for c in columns], axis=-1)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class CountingAhead(Counting):
+    """The same, planned for the planned delay."""
+
+    reach: int = field(default=3, metadata={"static": True})
+
+    def max_origin(self, chunk_size):
+        return self.reach
+
+    def answer(self, policy, query, state, drawn, num_steps):
+        answer, state = super().answer(policy, query, state, drawn, num_steps)
+        return answer._replace(origin=jnp.minimum(query.planned_delay, self.reach)), state
 
 
 @jax.tree_util.register_dataclass

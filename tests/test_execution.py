@@ -8,48 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from hash_world import LIMIT, SIZE, controller_of, run
 from model import FlowPolicy, ModelConfig
-from reference_executor import Rules, run_episode
-from rtc import methods
 from rtc.control import executor, slots
-from rtc.control.controller import ExecutionConfig, make_controller
+from rtc.control.blocks import stream_keys
+from rtc.control.controller import ExecutionConfig
 from rtc.control.environment import start_keys
 from rtc.control.records import NEVER
-from rtc.delay import profiles, sampling
-from rtc.delay.estimators import EstimatorConfig
+from rtc.delay import profiles
 from rtc.delay.profiles import DelayProfileConfig
-from stubs import Counting, EchoPolicy, HashEnv, NoisePolicy, SmoothEnv
-
-SIZE, LIMIT = 4, 24
-
-
-def controller_of(method="realtime", profile=None, estimator=None, **config):
-    return make_controller(
-        Counting() if method == "counts" else methods.make(method),
-        sampling.make_process(profile or DelayProfileConfig()),
-        (estimator or EstimatorConfig()).make(),
-        ExecutionConfig(action_noise=0.0, **config),
-    )
-
-
-NUM_STEPS = 5
-
-
-def run(controller, *, end_every=0, seed=0, episodes=range(5), num_slots=4, policy=None, query_block=3):
-    """Five episodes in four slots, whose queries are answered three at a time."""
-    return executor.rollout(
-        HashEnv(jnp.int32(end_every)),
-        policy or EchoPolicy(),
-        controller,
-        seed=seed,
-        episodes=np.array(episodes),
-        num_steps=NUM_STEPS,
-        num_slots=num_slots,
-        query_block=query_block,
-    )
+from stubs import EchoPolicy, HashEnv, NoisePolicy, SmoothEnv
 
 
 @cache
@@ -81,92 +50,10 @@ def assert_same(records, expected, compare=np.testing.assert_array_equal):
         compare(getattr(records, name), getattr(expected, name), err_msg=name)
 
 
-@jax.jit
-def draw_all(process, key):
-    def query(stream, _):
-        draw, stream = sampling.sample(process, stream)
-        return stream, (draw.delay, sampling.flow_steps(draw, NUM_STEPS))
-
-    return jax.lax.scan(query, sampling.init(key), length=LIMIT)[1]
-
-
-def episode_draws(profile, seed, episode):
-    """Delay and flow steps of an episode's queries, sampled one by one outside the executor."""
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), episode), slots.DELAY)
-    columns = draw_all(sampling.make_process(profile), key)
-    return list(zip(*(column.tolist() for column in columns), strict=True))
-
-
 def action_noise(seed, episode, ticks):
     """Unit noise on the executed actions of an episode, drawn tick by tick outside the executor."""
     stream = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), episode), slots.ACTION_NOISE)
     return np.stack([jax.random.normal(jax.random.fold_in(stream, tick), (6,)) for tick in range(ticks)])
-
-
-def assert_matches(records, row, expected):
-    length = len(expected.actions)
-    assert records.length[row] == length
-    np.testing.assert_array_equal(records.actions[row, :length], np.array(expected.actions, np.float32))
-    assert np.isnan(records.actions[row, length:]).all()
-    assert records.age[row, :length].tolist() == expected.age
-    launched = np.flatnonzero(records.delay[row] != NEVER)
-    assert launched.tolist() == sorted(expected.queries)
-    for tick in launched:
-        names = "delay", "planned", "execute_horizon", "interval", "flow_steps"
-        assert tuple(getattr(records, name)[row, tick] for name in names) == expected.queries[tick]
-    assert (records.abandoned[row] == 1).sum() == expected.abandoned
-    assert records.returned[row] == expected.returned
-    assert records.solved[row] == expected.solved
-
-
-delay_lists = st.lists(st.integers(0, 9), min_size=1, max_size=6)
-
-
-@settings(max_examples=80, deadline=None)
-@given(
-    base=delay_lists,
-    p_spike=st.sampled_from([0.0, 0.2, 1.0]),
-    tail=st.fixed_dictionaries(
-        {
-            "tail_cap": st.none() | st.integers(0, 6),
-            "deadline": st.none() | st.integers(1, 8),
-            "anytime": st.none() | st.integers(0, 6),
-            "hedge": st.sampled_from([1, 2]),
-        }
-    ),
-    kind=st.sampled_from(["oracle", "fixed", "window_max"]),
-    numbers=st.tuples(st.integers(0, 5), st.integers(1, 6), st.integers(0, 5)),
-    horizon=st.integers(1, SIZE),
-    adaptive=st.booleans(),
-    hold=st.booleans(),
-    told=st.sampled_from(["naive", "realtime", "counts", "synchronous"]),
-    end_every=st.sampled_from([0, 5, 17]),
-    seed=st.integers(0, 1000),
-)
-def test_timing_equals_plain_python(base, p_spike, tail, kind, numbers, horizon, adaptive, hold, told, end_every, seed):
-    profile = DelayProfileConfig(
-        mode="mixture",
-        base_delays=tuple(base),
-        base_probs=(1 / len(base),) * len(base),
-        p_spike=p_spike,
-        d_spike=7,
-        **tail,
-    )
-    delay, window, initial = numbers
-    controller = controller_of(
-        told,
-        profile,
-        EstimatorConfig(kind, delay=delay, window=window, initial=initial),
-        execute_horizon=horizon,
-        horizon="adaptive" if adaptive else "fixed",
-        fallback="hold" if hold else "zero",
-    )
-    records = run(controller, end_every=end_every, seed=seed)
-    deadline = float("inf") if profile.deadline is None else profile.deadline
-    rules = Rules(SIZE, horizon, adaptive, hold, kind, delay, window, initial, told, told == "synchronous", deadline)
-    for row, episode in enumerate(range(5)):
-        expected = run_episode(rules, episode_draws(profile, seed, episode), end_every, LIMIT)
-        assert_matches(records, row, expected)
 
 
 def test_synchronous_execution_holds_until_the_chunk_arrives_and_starts_at_its_first_action():
@@ -261,7 +148,7 @@ def test_every_episode_has_its_own_start_and_the_first_chunk_is_made_from_it():
     env = ManyStarts(jnp.int32(0))
     records = executor.rollout(env, CodePolicy(), controller_of("naive", profile), episodes=episodes, **sizes)
     base = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(3), episodes)
-    starts = env.reset(slots.stream_keys(base, slots.START))[1][:, 1]
+    starts = env.reset(stream_keys(base, slots.START))[1][:, 1]
     assert len(np.unique(starts)) == len(episodes)
     # The bootstrap chunk covers two ticks, then the first query's chunk comes: both saw the start.
     np.testing.assert_array_equal(records.actions[:, :4, 0], np.repeat(starts[:, None], 4, axis=1))
@@ -342,9 +229,9 @@ def test_one_compile_serves_profiles_seeds_and_horizons():
     traced = []
 
     class Traced(EchoPolicy):
-        def realtime_action(self, rng, obs, *args, **kwargs):
+        def chunk(self, obs, *told):
             traced.append(obs.shape)
-            return super().realtime_action(rng, obs, *args, **kwargs)
+            return super().chunk(obs, *told)
 
     jax.tree_util.register_dataclass(Traced, data_fields=[], meta_fields=["action_chunk_size", "action_dim"])
     for name in profiles.PROFILES:
@@ -352,21 +239,16 @@ def test_one_compile_serves_profiles_seeds_and_horizons():
             for horizon in (1, 3):
                 for kind in ("fixed", "adaptive"):
                     controller = controller_of(
-                        "realtime", profiles.PROFILES[name], execute_horizon=horizon, horizon=kind
+                        "telling", profiles.PROFILES[name], execute_horizon=horizon, horizon=kind
                     )
                     run(controller, seed=seed, policy=Traced())
-    assert len(traced) == 1
+    assert len(traced) == 2  # of the first chunks, and of the queries
 
 
-@pytest.mark.parametrize("method", ["naive", "realtime"])
+@pytest.mark.parametrize("method", ["naive", "telling"])
 def test_action_noise_depends_on_seed_episode_and_tick_alone(method):
     """Replaying the commanded actions with noise from (seed, episode, tick) reproduces every episode's rewards."""
-    controller = make_controller(
-        methods.make(method),
-        sampling.make_process(profiles.PROFILES["long_tail"]),
-        EstimatorConfig().make(),
-        ExecutionConfig(action_noise=3.0),
-    )
+    controller = controller_of(method, profiles.PROFILES["long_tail"], action_noise=3.0)
     episodes = [4, 1, 7]
     records = run(controller, end_every=17, seed=3, episodes=episodes)
     env = HashEnv(jnp.int32(17))
@@ -383,11 +265,11 @@ def test_action_noise_depends_on_seed_episode_and_tick_alone(method):
 
 
 def test_non_finite_actions_are_reported_where_they_start():
-    controller = controller_of("realtime", DelayProfileConfig())
+    controller = controller_of("telling", DelayProfileConfig())
 
     class Broken(EchoPolicy):
-        def realtime_action(self, rng, obs, *args, **kwargs):
-            chunk = super().realtime_action(rng, obs, *args, **kwargs)
+        def chunk(self, obs, *told):
+            chunk = super().chunk(obs, *told)
             return jnp.where((obs[:, 0] == 5)[:, None, None], jnp.nan, chunk)
 
     jax.tree_util.register_dataclass(Broken, data_fields=[], meta_fields=["action_chunk_size", "action_dim"])

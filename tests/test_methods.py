@@ -1,9 +1,5 @@
 """Every execution method against the policy call that it stands for."""
 
-import dataclasses
-import re
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,11 +8,9 @@ from flax import nnx
 
 from model import FlowPolicy, ModelConfig
 from rtc import methods
-from rtc.methods import MethodOptions, Query
-from rtc.policies import guidance
+from rtc.methods import MethodOptions, Query, guidance
 
 B, H, A, STEPS = 5, 4, 6, 3
-DOCUMENT = Path(__file__).parents[1] / "docs/adding-a-method.md"
 CONFIG = ModelConfig(
     channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=H, simulated_delay=3
 )
@@ -58,11 +52,14 @@ def noise_of(query, scale=1.0):
     return scale * jnp.stack([jax.random.normal(key, (H, A)) for key in query.key])
 
 
+def bound(name, **options):
+    """The method with its networks; of the options, those that it reads."""
+    method = methods.make(name, methods.options_for(methods.METHODS, MethodOptions(**options))[name])
+    return method.bind({asset: random_policy(2) for asset in method.assets()})
+
+
 def next_chunk(name, policy, query, **options):
-    method = methods.make(name, MethodOptions(**options))
-    if method.needs_weak_policy:
-        method = dataclasses.replace(method, weak=random_policy(2))
-    return jax.jit(lambda: method.next_chunk(policy, query, STEPS))()
+    return jax.jit(lambda: bound(name, **options).next_chunk(policy, query, STEPS))()
 
 
 def test_naive_is_a_plain_sample(policy, query):
@@ -153,9 +150,7 @@ def test_a_query_out_of_time_goes_the_rest_of_the_way_in_its_last_step(policy, q
     steps = jnp.array([1, 3, 1, 3, 3])
 
     def ask(flow_steps, num_steps, weight):
-        method = methods.make(name, MethodOptions(bid_num_samples=3, max_guidance_weight=weight))
-        if method.needs_weak_policy:
-            method = dataclasses.replace(method, weak=random_policy(2))
+        method = bound(name, bid_num_samples=3, max_guidance_weight=weight)
         return jax.jit(lambda: method.next_chunk(policy, query._replace(flow_steps=flow_steps), num_steps))()
 
     mixed, whole = ask(steps, STEPS, 3.0), ask(jnp.full(B, STEPS), STEPS, 3.0)
@@ -193,6 +188,55 @@ def test_unknown_method_suggests_a_name():
 
 
 @pytest.mark.parametrize(
+    ("name", "options", "readers"),
+    [
+        ("naive", {"bid_k": 3}, "bid_contrast"),
+        ("bid", {"bid_k": 3}, "bid_contrast"),
+        ("realtime", {"ensemble_decay": 0.5}, "temporal_ensemble"),
+        ("trained_prefix", {"own": (("gain", 1.0),)}, "no method reads it"),
+    ],
+)
+def test_an_option_without_effect_is_refused(name, options, readers):
+    option = dict(options.get("own", ())) or options
+    with pytest.raises(ValueError, match=rf"{next(iter(option))}=.*no effect with method='{name}'.*{readers}"):
+        methods.make(name, MethodOptions(**options))
+
+
+def test_several_methods_share_options_that_one_of_them_reads():
+    options = MethodOptions(max_guidance_weight=2.0, noise_scale=0.5)
+    shared = methods.options_for(["naive", "realtime"], options)
+    assert shared == {"naive": MethodOptions(noise_scale=0.5), "realtime": options}
+    with pytest.raises(ValueError, match=r"max_guidance_weight.*naive, bid"):
+        methods.options_for(["naive", "bid"], options)
+
+
+def test_an_option_is_given_once():
+    with pytest.raises(ValueError, match="noise_scale"):
+        MethodOptions(own=(("noise_scale", 1.0),))
+    with pytest.raises(ValueError, match="gain"):
+        MethodOptions(own=(("gain", 1.0), ("gain", 2.0)))
+
+
+def test_identity_has_what_the_method_reads_and_nothing_else():
+    assert methods.identity("naive") == {"name": "naive", "noise_scale": 1.0}
+    told = methods.identity("realtime", MethodOptions(max_guidance_weight=2.0))
+    assert told == {
+        "name": "realtime",
+        "noise_scale": 1.0,
+        "max_guidance_weight": 2.0,
+        "schedule": "exp",
+        "stop_gradient": False,
+    }
+    assert methods.identity("realtime") != methods.identity("realtime_linear") | {"name": "realtime"}
+    assert methods.code_roots("bid_contrast") == ("rtc.methods.bid.Bid",)
+
+
+def test_only_methods_that_override_act_act():
+    assert methods.acting() == []
+    assert not methods.acts(methods.make("naive"))
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"noise_scale": -1.0},
@@ -205,19 +249,3 @@ def test_unknown_method_suggests_a_name():
 def test_bad_options_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         MethodOptions(**change)
-
-
-def test_the_documented_example_is_a_working_method(policy, query):
-    """docs/adding-a-method.md, as a user would follow it."""
-    source, line = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), flags=re.DOTALL)
-    example: dict = {}
-    exec(compile(source, str(DOCUMENT), "exec"), example)
-    method = eval("{" + line + "}", example)["blend"](MethodOptions())
-    chunk = jax.jit(lambda: method.next_chunk(policy, query, STEPS))()
-    new = next_chunk("naive", policy, query)
-    for row, (start, end) in enumerate([(0, 3), (1, 3), (2, 2), (3, 3), (4, 1)]):
-        share = np.clip((np.arange(H) - start + 1) / 4, 0, 1)
-        share[end:] = 1
-        expected = query.leftover[row] + share[:, None] * (new[row] - query.leftover[row])
-        np.testing.assert_allclose(chunk[row], expected, atol=1e-5)
-    assert method.network_evaluations(5) == 5

@@ -205,7 +205,7 @@ def test_settings_at_their_default_are_not_named():
         "num_evals": 2048,
         "num_flow_steps": 5,
         "delay": DelayProfileConfig().identity(),
-        "method": {"name": "naive"},
+        "method": {"name": "naive", "noise_scale": 1.0},
         "estimator": {"kind": "window_max", "window": 10, "initial": 1},
         "execution": {"execute_horizon": 1},
     }
@@ -219,11 +219,15 @@ def test_settings_at_their_default_are_not_named():
 
 
 def test_a_cell_depends_on_the_contents_of_its_trace_and_of_the_weak_policy(tmp_path):
-    trace, weak = tmp_path / "trace.csv", tmp_path / "weak.safetensors"
+    trace = tmp_path / "trace.csv"
+    weak, policy = (tmp_path / f"{epoch}/policies/worlds_l_grasp_easy.safetensors" for epoch in (2, 8))
+    for path in (weak, policy):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"policy")
     trace.write_text("latency_ms\n10\n20\n")
     weak.write_bytes(b"first")
     level = levels.load("grasp_easy")
-    subject = FlowSubject(level, "grasp_easy", None, tmp_path / "policy.safetensors", "c", {}, weak)
+    subject = FlowSubject(level, "grasp_easy", None, policy, "c", {}, tmp_path)
 
     def key(method, path=trace):
         delay = DelayProfileConfig(mode="trace", trace_path=str(path))

@@ -12,7 +12,7 @@ from flax import nnx
 from scipy.special import log_softmax, softmax
 
 from rtc.policies.tokens import engine
-from rtc.policies.tokens.engine import Query
+from rtc.policies.tokens.engine import Prompt
 from rtc.policies.tokens.policy import TokenModelConfig, TokenPolicy
 from rtc.policies.tokens.rfsq import Tokenizer, TokenizerConfig
 from rtc.policies.tokens.rules import ActionDistance, Exact, Greedy, IndexDistance
@@ -60,7 +60,7 @@ def context_of(policy, query):
 def toy_query(batch, prefix=1):
     obs = jnp.array([0.3, -1.0, 0.5])
     committed = jnp.arange(6.0).reshape(3, 2) / 6
-    return Query(
+    return Prompt(
         jnp.broadcast_to(obs, (batch, 3)),
         jnp.broadcast_to(committed, (batch, 3, 2)),
         jnp.full(batch, prefix, jnp.int32),
@@ -237,7 +237,7 @@ def many_queries(batch=ROWS):
     rng = np.random.default_rng(5)
     obs = jnp.asarray(2 * rng.standard_normal((batch, 3)), jnp.float32)
     committed = jnp.asarray(rng.uniform(-1, 1, (batch, 3, 2)), jnp.float32)
-    return Query(obs, committed, jnp.asarray(rng.integers(0, 2, batch), jnp.int32))
+    return Prompt(obs, committed, jnp.asarray(rng.integers(0, 2, batch), jnp.int32))
 
 
 def test_greedy_speculation_is_greedy_autoregression_token_for_token():

@@ -17,7 +17,7 @@ from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.methods.decode import decode
 from rtc.policies.tokens import engine
-from rtc.policies.tokens.engine import Query
+from rtc.policies.tokens.engine import Prompt
 from rtc.policies.tokens.policy import TokenPolicy
 from rtc.policies.tokens.rules import Exact, Greedy
 from token_world import MODELS, small_agent
@@ -30,7 +30,7 @@ def test_the_timed_engine_decodes_as_the_compiled_one(max_passes, split):
     obs = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
     for number in range(6):
         chunk = timed_engine(obs[number], jnp.ones((4, 6)), prefix=1)
-        query = Query(jnp.asarray(obs[number : number + 1]), jnp.ones((1, 4, 6)), jnp.ones(1, jnp.int32))
+        query = Prompt(jnp.asarray(obs[number : number + 1]), jnp.ones((1, 4, 6)), jnp.ones(1, jnp.int32))
         key = jax.random.fold_in(jax.random.key(0), number)[None]
         expected = speculative(key, agent, query, max_passes)
         found = timed_engine.log.decoded[-1]
@@ -149,7 +149,7 @@ def run_tokens(method, profile=None, horizon=1, agent=None):
 def test_a_query_is_delayed_by_its_own_passes():
     records = run_tokens(decode(Exact(), pass_ticks=1.0, draft_ticks=0.25))
     launched = records.delay != NEVER
-    passes = records.flow_steps[launched]
+    passes = records.steps[launched]
     assert set(np.unique(passes)) == {1, 2, 3}
     # A round drafts what is not final yet: two blocks at first, then one, then none.
     least, most = passes + np.ceil(0.5), passes + np.ceil(0.75)
@@ -158,19 +158,19 @@ def test_a_query_is_delayed_by_its_own_passes():
     np.testing.assert_array_equal(records.interval[launched], np.maximum(1, records.delay[launched]))
     exact = run_tokens(decode(Exact(), pass_ticks=1.0))
     asked = exact.delay != NEVER
-    np.testing.assert_array_equal(exact.delay[asked], exact.flow_steps[asked])
+    np.testing.assert_array_equal(exact.delay[asked], exact.steps[asked])
 
 
 def test_without_a_time_of_its_own_the_profile_says_the_delay():
     records = run_tokens(decode(Exact()), DelayProfileConfig(fixed_delay=2))
     assert set(np.unique(records.delay[records.delay != NEVER])) == {2}
-    assert set(np.unique(records.flow_steps[records.delay != NEVER])) == {1, 2, 3}
+    assert set(np.unique(records.steps[records.delay != NEVER])) == {1, 2, 3}
 
 
 def test_the_rest_of_a_query_takes_time_too():
     records = run_tokens(decode(Exact(), pass_ticks=1.0, overhead_ticks=2.5))
     launched = records.delay != NEVER
-    np.testing.assert_array_equal(records.delay[launched], np.ceil(records.flow_steps[launched] + 2.5))
+    np.testing.assert_array_equal(records.delay[launched], np.ceil(records.steps[launched] + 2.5))
 
 
 def test_a_conditioned_policy_plans_on_from_what_is_committed():
@@ -189,7 +189,7 @@ def test_a_conditioned_policy_plans_on_from_what_is_committed():
 def test_a_deadline_bounds_passes_and_delay():
     records = run_tokens(decode(Exact(), max_passes=2, pass_ticks=2.0))
     launched = records.delay != NEVER
-    assert set(np.unique(records.flow_steps[launched])) == {1, 2}
+    assert set(np.unique(records.steps[launched])) == {1, 2}
     assert set(np.unique(records.delay[launched])) == {2, 4}
 
 

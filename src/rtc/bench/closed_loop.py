@@ -17,14 +17,15 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from rtc import methods
 from rtc.bench import timing
-from rtc.control import executor, slots
+from rtc.control import executor
+from rtc.control.blocks import in_blocks, shift_chunk
 from rtc.control.controller import Controller, ExecutionConfig, make_controller
 from rtc.control.environment import Environment, State, Transition, start_keys
 from rtc.control.records import Records
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.delay.sampling import make_process
-from rtc.methods import Method, Policy, Query
+from rtc.methods import FlowMethod, Policy, Query
 from rtc.shared import runtime
 from rtc.shared.devices import on_all_devices
 
@@ -83,7 +84,7 @@ class NoPhysics:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class NoMethod(Method):
+class NoMethod(FlowMethod):
     """Goes on with the old chunk; reads the observation and calls no network."""
 
     noise_scale: Float[Array, ""]
@@ -144,14 +145,14 @@ def _next_chunk(setting: Setting, policy: Policy, method: Any, obs: Array, chunk
     query = Query(
         key=jax.vmap(jax.random.fold_in, (None, 0))(key, slot),
         obs=obs,
-        leftover=slots.shift_chunk(chunk, jnp.ones_like(slot)),
+        leftover=shift_chunk(chunk, jnp.ones_like(slot)),
         planned_delay=jnp.ones_like(slot),
         overlap_end=jnp.full_like(slot, chunk.shape[1] - 1),
         predictions=jnp.zeros(chunk.shape[:2], jnp.int32),
         flow_steps=jnp.full_like(slot, setting.num_steps),
     )
     ask = partial(method.next_chunk, policy, num_steps=setting.num_steps)
-    return slots.in_blocks(ask, slot >= 0, query, chunk, setting.query_block)
+    return in_blocks(ask, slot >= 0, query, chunk, setting.query_block)
 
 
 def _replay(setting: Setting, observe: bool, actions: Float[Array, "1 t b a"]) -> Array:

@@ -62,7 +62,8 @@ def query_function(config: EvalConfig, subject: FlowSubject) -> Callable[[int], 
             predictions=jnp.ones((1, size), jnp.int32),
             flow_steps=jnp.full(1, config.num_flow_steps),
         )
-        return method.next_chunk(policy, query, config.num_flow_steps)
+        drawn = query.planned_delay
+        return method.answer(policy, query, method.init(policy, 1), drawn, config.num_flow_steps)[0].chunk
 
     leftover = jnp.zeros((1, size, policy.action_dim))
     return lambda index: answer(policy, controller.method, obs, leftover, jnp.int32(index))

@@ -1,7 +1,7 @@
 """How earlier tail studies simulated delay, kept for comparison: one delay for the whole batch, cut to the horizon.
 
 Every query of every environment takes the same d ticks, d is cut to the execute horizon s, and the method knows it. Use
-`rtc.execution` for anything else: see docs/protocol.md.
+`rtc.control.executor` for anything else: see docs/protocol.md.
 """
 
 from functools import partial
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from rtc.control import slots
+from rtc.control.blocks import shift_chunk
 from rtc.control.environment import Environment, noisy_action, start_keys
 from rtc.delay import sampling
 from rtc.delay.sampling import DelayProcess
@@ -85,7 +85,7 @@ def _run(
         late = (jnp.arange(s) < delay)[None, :, None]
         actions = jnp.where(late, leftover[:, :s], chunk[:, :s]).swapaxes(0, 1)
         inner, _ = jax.lax.scan(tick, (state, obs, over, won), (actions, jax.random.split(noise_key, s)))
-        return (inner, slots.shift_chunk(chunk, jnp.full(episodes, s)), stream), None
+        return (inner, shift_chunk(chunk, jnp.full(episodes, s)), stream), None
 
     state, obs = env.reset(start_keys(episodes))
     delay_key, first_key, key = jax.random.split(key, 3)

@@ -15,7 +15,7 @@ from rtc.bench import timing
 from rtc.control.environment import Environment, State, Transition, noisy_action, start_keys
 from rtc.policies.tokens import engine
 from rtc.policies.tokens.agent import NO_DEADLINE, TokenAgent
-from rtc.policies.tokens.engine import Decoded, Query
+from rtc.policies.tokens.engine import Decoded, Prompt
 from rtc.policies.tokens.rules import Greedy, Rule
 from rtc.shared import runtime
 from rtc.shared.tables import percentiles
@@ -28,7 +28,7 @@ Decoder = Callable[..., Float[np.ndarray, "h a"]]
 class Log:
     """The queries so far, what came of them, and milliseconds from the call to the chunk in the host's memory."""
 
-    queries: list[Query] = field(default_factory=list)
+    queries: list[Prompt] = field(default_factory=list)
     decoded: list[Decoded] = field(default_factory=list)
     chunks: list[Float[np.ndarray, "h a"]] = field(default_factory=list)
     total_ms: list[float] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Engine:
         """The chunk for an observation and `prefix` ticks of committed actions."""
         size = (self.agent.action_chunk_size, self.agent.action_dim)
         given = np.zeros(size, np.float32) if committed is None else np.asarray(committed, np.float32)
-        query = Query(np.asarray(obs)[None], given[None], np.full(1, prefix, np.int32))
+        query = Prompt(np.asarray(obs)[None], given[None], np.full(1, prefix, np.int32))
         number = np.int32(len(self.log.total_ms))
         start = time.perf_counter()
         if self.split:
@@ -85,7 +85,7 @@ class Engine:
         self.log.chunks.append(chunk)
         return chunk
 
-    def _in_parts(self, number: np.int32, query: Query) -> Decoded:
+    def _in_parts(self, number: np.int32, query: Prompt) -> Decoded:
         main, draft, total = self.agent.main, self.agent.draft, len(self.agent.main.config.blocks)
         key, contexts, progress = jax.block_until_ready(_begin(self.agent, query, self.seed, number))
         draft_ms = verify_ms = 0.0
@@ -152,7 +152,7 @@ class Engine:
         keys = jax.random.split(jax.random.key(self.seed), len(self.log.queries))
         return np.array(self.log.chunks) - np.asarray(_plain_chunks(self.agent, keys, self._queries()))
 
-    def _queries(self) -> Query:
+    def _queries(self) -> Prompt:
         return jax.tree.map(lambda *parts: np.concatenate(parts), *self.log.queries)
 
     def _tokens(self) -> np.ndarray:
@@ -167,13 +167,13 @@ def _key(seed: Array, number: Array) -> Array:
 
 
 @jax.jit
-def _decode(agent: TokenAgent, rule: Rule, query: Query, seed: Array, number: Array, max_passes: Array) -> tuple:
+def _decode(agent: TokenAgent, rule: Rule, query: Prompt, seed: Array, number: Array, max_passes: Array) -> tuple:
     decoded = agent.decode(_key(seed, number), query, rule, max_passes)
     return decoded, agent.chunk(decoded)
 
 
 @jax.jit
-def _begin(agent: TokenAgent, query: Query, seed: Array, number: Array) -> tuple:
+def _begin(agent: TokenAgent, query: Prompt, seed: Array, number: Array) -> tuple:
     contexts = agent.main.context(*query), agent.draft.context(*query)
     return _key(seed, number), contexts, engine.start(agent.main, agent.draft, 1)
 
@@ -192,12 +192,12 @@ _chunk = jax.jit(TokenAgent.chunk)
 
 
 @jax.jit
-def _plain_chunks(agent: TokenAgent, keys: Array, queries: Query) -> Float[Array, "q h a"]:
+def _plain_chunks(agent: TokenAgent, keys: Array, queries: Prompt) -> Float[Array, "q h a"]:
     return agent.chunk(engine.autoregressive(keys, agent.main, queries, Greedy()))
 
 
 @jax.jit
-def _overlap(agent: TokenAgent, queries: Query, tokens: Array) -> Float[Array, "q k j"]:
+def _overlap(agent: TokenAgent, queries: Prompt, tokens: Array) -> Float[Array, "q k j"]:
     drafted = agent.draft.config.num_layers
     main = agent.main.logits(agent.main.context(*queries), tokens)[:, :drafted]
     draft = agent.draft.logits(agent.draft.context(*queries), tokens[:, :drafted])

@@ -20,7 +20,7 @@ from rtc.policies.tokens import checkpoints
 from rtc.policies.tokens.agent import NO_DEADLINE
 from rtc.policies.tokens.policy import TokenModelConfig, TokenPolicy
 from rtc.policies.tokens.rules import Exact
-from rtc.study import evaluation, subject, tokens
+from rtc.study import preparation, subject, tokens
 from rtc.study.protocols import rsd
 from rtc.study.tokens import Decoding
 
@@ -72,7 +72,7 @@ class FlowDecoder:
 
     def __init__(self, run_path: str, level: str):
         there = subject.load(run_path, level)
-        _, policy = evaluation.observed(there.level, there.policy, "fast")
+        _, policy = preparation.observed(there.level, there.policy, "fast")
         self.total_ms: list[float] = []
         self._action = jax.jit(
             lambda obs, number: policy.action(jax.random.fold_in(jax.random.key(0), number), obs, FLOW_STEPS)

@@ -1,6 +1,6 @@
 """What stands between the environment and the policy: method, delays, estimator and execution rules."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import jax
@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rtc.delay.estimators import Estimator
 from rtc.delay.sampling import DelayProcess
-from rtc.methods import Method
+from rtc.methods import Method, acting, acts
 from rtc.shared.validation import require_choice, require_float, require_int
 
 Fallback = Literal["hold", "zero"]
@@ -26,14 +26,22 @@ class ExecutionConfig:
             s_min = s. `adaptive`: s_k = max(planned delay, s), which waits for the planned delay too.
         fallback: action of a starved tick: `hold` repeats the last action, `zero` sends zeros.
         action_noise: standard deviation of the Gaussian noise on executed actions.
+        correction_delay: c, age in ticks of the newest observation that a method's `act` reads; for methods that act.
+        observation_lag: age in ticks of an observation when it reaches the controller.
+        actuation_lag: ticks from a command to its effect; before the first command acts, the action is zero.
     """
 
     execute_horizon: int = 1
     horizon: HorizonKind = "fixed"
     fallback: Fallback = "hold"
     action_noise: float = 0.1
+    correction_delay: int = 0
+    observation_lag: int = 0
+    actuation_lag: int = 0
 
     def __post_init__(self):
+        for name in ("correction_delay", "observation_lag", "actuation_lag"):
+            require_int(name, getattr(self, name), low=0)
         require_int("execute_horizon", self.execute_horizon, low=1)
         require_choice("horizon", self.horizon, get_args(HorizonKind))
         require_choice("fallback", self.fallback, get_args(Fallback))
@@ -53,6 +61,7 @@ class Controller:
         adaptive: s_k = max(planned delay, s) instead of s.
         hold: a starved tick repeats the last action instead of sending zeros.
         action_noise: standard deviation of the noise on executed actions.
+        correction_delay, observation_lag, actuation_lag: as in `ExecutionConfig`; static, so that 0 costs nothing.
     """
 
     method: Method
@@ -62,10 +71,22 @@ class Controller:
     adaptive: Bool[Array, ""]
     hold: Bool[Array, ""]
     action_noise: Float[Array, ""]
+    correction_delay: int = field(default=0, metadata={"static": True})
+    observation_lag: int = field(default=0, metadata={"static": True})
+    actuation_lag: int = field(default=0, metadata={"static": True})
 
 
 def make_controller(method: Method, process: DelayProcess, estimator: Estimator, config: ExecutionConfig) -> Controller:
-    """Packs a validated configuration into arrays."""
+    """Packs a validated configuration into arrays.
+
+    Raises:
+        ValueError: a correction delay for a method that does not act.
+    """
+    if config.correction_delay and not acts(method):
+        raise ValueError(
+            f"correction_delay={config.correction_delay} has no effect: {type(method).__name__} does not act at every "
+            f"tick; leave it 0, or choose a method that does: {', '.join(acting()) or 'none is registered'}"
+        )
     return Controller(
         method=method,
         process=process,
@@ -74,4 +95,7 @@ def make_controller(method: Method, process: DelayProcess, estimator: Estimator,
         adaptive=jnp.asarray(config.horizon == "adaptive"),
         hold=jnp.asarray(config.fallback == "hold"),
         action_noise=jnp.asarray(config.action_noise, jnp.float32),
+        correction_delay=config.correction_delay,
+        observation_lag=config.observation_lag,
+        actuation_lag=config.actuation_lag,
     )

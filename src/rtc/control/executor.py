@@ -1,12 +1,16 @@
 """The asynchronous executor: episodes under random inference delay, batched and exact to the control tick.
 
 Query k of an environment is launched at tick τ_k, on the observation of that tick, and returns d_k ticks later; one
-query is in flight at a time. Its chunk covers ticks τ_k … τ_k+H-1. The next query is launched L_k = max(s_k, d_k)
-ticks later, s_k being the execute horizon. At tick τ_k+j the robot executes
+query is in flight at a time. Its chunk has an origin g_k, 0 unless the method plans ahead, and covers ticks τ_k+g_k …
+τ_k+g_k+H-1. The next query is launched L_k = max(s_k, d_k) ticks later, s_k being the execute horizon. At tick τ_k+j
+the robot executes
 
-    chunk k,   entry j            once it has arrived (j ≥ d_k),
-    chunk k-1, entry L_{k-1}+j    before that, where the old chunk reaches that far,
+    chunk k, entry j-g_k          once it has arrived and begun (j ≥ d_k and j ≥ g_k),
+    what it had before query k    before that, where that reaches: with g = 0 chunk k-1, entry L_{k-1}+j,
     the fallback                  else: the tick is *starved*.
+
+A method that acts may change the action of every tick. Observations reach the controller b ticks late, and commands act
+m ticks late (`observation_lag`, `actuation_lag`); both are 0 unless given.
 
 Before query 0 a chunk sampled from the first observation is current, as in the simulation of Real-Time Chunking
 (arXiv 2506.07339); with a constant delay d ≤ s this executor reproduces that protocol.
@@ -22,12 +26,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
-from rtc.control import slots
+from rtc import methods
+from rtc.control import slots, ticks
 from rtc.control.controller import Controller
 from rtc.control.environment import Environment
 from rtc.control.records import NEVER, Records, empty_records
 from rtc.control.slots import Carry
-from rtc.methods import Policy
+from rtc.methods import Method, Policy
 from rtc.shared import runtime
 from rtc.shared.devices import on_all_devices
 from rtc.shared.validation import require_int
@@ -52,18 +57,20 @@ def _run_queue(
     """Runs one device's queue of episodes; NEVER in the queue is padding."""
     queue = slots.make_queue(env, policy, controller, seed_key, episodes[0], num_steps, query_block)
     rows = queue.episode.shape[0]
-    idle = slots.new_slots(env, controller, queue, jnp.full(num_slots, rows, jnp.int32))
+    idle = slots.new_slots(env, policy, controller, queue, jnp.full(num_slots, rows, jnp.int32))
     pose = jax.eval_shape(env.poses, idle.env) if record_poses else ()
     zero = jnp.zeros((), jnp.int32)
-    start = Carry(idle, zero, zero, empty_records(rows, env.max_timesteps, policy.action_dim, pose))
+    ahead, acts = idle.origin is not None, methods.acts(controller.method)
+    records = empty_records(rows, env.max_timesteps, policy.action_dim, pose, ahead=ahead, acts=acts)
+    start = Carry(idle, zero, zero, records)
     last_row = (queue.episode >= 0).sum()
 
     def unfinished(carry: Carry) -> Bool[Array, ""]:
         return (carry.next_row < last_row) | (carry.slots.row < rows).any()
 
     def body(carry: Carry) -> Carry:
-        carry = slots.refill(env, controller, carry, queue)
-        return slots.tick(env, policy, controller, carry, num_steps, query_block)
+        carry = slots.refill(env, policy, controller, carry, queue)
+        return ticks.tick(env, policy, controller, carry, num_steps, query_block)
 
     records = jax.lax.while_loop(unfinished, body, start).records
     return jax.tree.map(lambda x: x[None], records)
@@ -106,7 +113,7 @@ def rollout(
         Records whose row i belongs to `episodes[i]`, as numpy arrays.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or the method does not work with this policy.
     """
     require_int("num_steps", num_steps, low=1)
     require_int("num_slots", num_slots, low=1)
@@ -115,6 +122,7 @@ def rollout(
         raise ValueError(
             f"execute_horizon={horizon} exceeds the chunk size {policy.action_chunk_size}: choose at most that"
         )
+    _check_method(controller.method, policy)
     episodes = np.asarray(episodes, np.int32)
     if episodes.ndim != 1 or episodes.size == 0 or episodes.min() < 0:
         raise ValueError("episodes must be a non-empty vector of numbers of at least 0")
@@ -143,3 +151,11 @@ def rollout(
 def slot_ticks(records: Records) -> int:
     """Slot-ticks that all devices simulated for these records, idle ones included; `rollout` deals rows in turn."""
     return int(records.slot_ticks[: len(jax.local_devices())].sum())
+
+
+def _check_method(method: Method, policy: Policy) -> None:
+    name = type(method).__name__
+    if problem := method.problem(policy):
+        raise ValueError(f"method {name} {problem}")
+    if method.waits and method.max_origin(policy.action_chunk_size):
+        raise ValueError(f"method {name} waits for its chunks, so they begin when they arrive: let max_origin be 0")

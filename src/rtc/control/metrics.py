@@ -6,17 +6,19 @@ Per query (over all launched queries of all episodes):
     mean_delay                mean of the delay, in ticks
     p_violate                 P(d_k > H - s_k): the delay exceeds what the chunk leaves after the execute horizon
     p_starve_condition        P(L_{k-1} + d_k > H): the old chunk ends before the new one arrives (L_{-1} = 0; the
-                              intervals of abandoned queries add up)
+                              intervals of abandoned queries add up); with origins
+                              P(L_{k-1} - g_{k-1} + max(d_k, g_k) > H)
     p_late                    P(d_k > planned delay, or abandoned)
     mean_planned_delay        mean of the delay that the method plans with, in ticks
     mean_execute_horizon      mean of L_k, in ticks: max(s_k, d_k), or the deadline of an abandoned query
     abandoned_fraction        queries that were abandoned at their deadline
-    mean_flow_steps           mean number of flow steps that a query had time for
+    mean_flow_steps           mean number of flow steps that a query had time for, or passes that it took
 Per tick (over all executed ticks):
     starved_fraction          ticks on which neither chunk had an action
-    age_p50, age_p99          ticks from the observation behind an action to its execution; starved ticks have none
-    flow_evals_per_tick       network evaluations (forward or backward; bootstrap, hedged copies and abandoned queries
-                              included) per tick
+    age_p50, age_p99          ticks from the newest observation behind an action to its execution; starved ticks have
+                              none
+    flow_evals_per_tick       network evaluations (forward or backward; bootstrap, hedged copies, abandoned queries and
+                              corrections of actions included) per tick
 Per episode, then averaged over episodes (commanded actions a_t before noise, dimensions that the level binds):
     returned_episode_solved, returned_episode_returns, returned_episode_lengths
     max_delta_action          max_t |a_t - a_{t-1}|₂
@@ -73,6 +75,7 @@ def smoothness(actions: Float[np.ndarray, "t a"]) -> tuple[float, float, float]:
 def _query_metrics(records: Records, chunk_size: int) -> dict[str, float]:
     launched = records.delay != NEVER
     delay, planned = records.delay[launched], records.planned[launched]
+    begins = delay if records.origin is None else np.maximum(delay, records.origin[launched])
     horizon, abandoned = records.execute_horizon[launched], records.abandoned[launched] == 1
     p50, p95, p99 = percentiles(delay).values()
     return {
@@ -81,12 +84,12 @@ def _query_metrics(records: Records, chunk_size: int) -> dict[str, float]:
         "d_p99": p99,
         "mean_delay": float(np.mean(delay)),
         "p_violate": float(np.mean(delay > chunk_size - horizon)),
-        "p_starve_condition": float(np.mean(records.shift[launched] + delay > chunk_size)),
+        "p_starve_condition": float(np.mean(records.shift[launched] + begins > chunk_size)),
         "p_late": float(np.mean((delay > planned) | abandoned)),
         "mean_planned_delay": float(np.mean(planned)),
         "mean_execute_horizon": float(np.mean(records.interval[launched])),
         "abandoned_fraction": float(np.mean(abandoned)),
-        "mean_flow_steps": float(np.mean(records.flow_steps[launched])),
+        "mean_flow_steps": float(np.mean(records.steps[launched])),
     }
 
 
@@ -99,6 +102,9 @@ def _episode_frame(
 ) -> pd.DataFrame:
     executed = np.arange(records.age.shape[1]) < records.length[:, None]
     launched = records.delay != NEVER
+    spent = np.where(launched, evaluations(records.steps), 0).sum(axis=1)
+    if records.evaluations is not None:
+        spent = spent + np.where(executed, records.evaluations, 0).sum(axis=1)
     smooth = np.array(
         [smoothness(a[:n][:, bound_actions]) for a, n in zip(records.actions, records.length, strict=True)]
     )
@@ -114,7 +120,7 @@ def _episode_frame(
             "starved_ticks": ((records.age == NEVER) & executed).sum(axis=1),
             "num_queries": launched.sum(axis=1),
             "abandoned_queries": (records.abandoned == 1).sum(axis=1),
-            "flow_evals": np.where(launched, evaluations(records.flow_steps), 0).sum(axis=1) + bootstrap_evaluations,
+            "flow_evals": spent + bootstrap_evaluations,
         }
     )
 

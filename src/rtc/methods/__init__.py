@@ -1,52 +1,55 @@
-"""Execution methods: how the next action chunk is produced from an observation and the chunk being executed.
+"""Execution methods: how the next action chunk is produced, and whether actions are corrected as they are executed.
 
-Every method has a file of its own and a line in `METHODS`; `docs/adding-a-method.md` adds one step by step.
+Every method has a file of its own and a line in `registry.py`; `docs/adding-a-method.md` adds one step by step, from
+inside the package or from outside.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-
-from rtc.methods.base import Answer, Method, MethodOptions, Policy, Query, initial_noise
-from rtc.methods.bid import bid
-from rtc.methods.ensemble import temporal_ensemble
-from rtc.methods.naive import naive, synchronous
-from rtc.methods.realtime import realtime
-from rtc.methods.trained_prefix import trained_prefix
-from rtc.shared.validation import require_choice
-
-__all__ = ["METHODS", "Answer", "Method", "MethodOptions", "Policy", "Query", "initial_noise", "make", "run_for"]
-
-METHODS: Mapping[str, Callable[[MethodOptions], Method]] = MappingProxyType(
-    {
-        "naive": naive,
-        "synchronous": synchronous,
-        "realtime": realtime("exp"),
-        "realtime_linear": realtime("linear"),
-        "realtime_ones": realtime("ones"),
-        "hard_masking": realtime("zeros"),
-        "realtime_stop_gradient": realtime("exp", stop_gradient=True),
-        "bid": bid(contrast=False),
-        "bid_contrast": bid(contrast=True),
-        "temporal_ensemble": temporal_ensemble,
-        "trained_prefix": trained_prefix,
-    }
+from rtc.methods.base import (
+    Act,
+    Answer,
+    AssetSpec,
+    FlowMethod,
+    Method,
+    Now,
+    Place,
+    Policy,
+    Query,
+    acts,
+    initial_noise,
+)
+from rtc.methods.options import MethodOptions
+from rtc.methods.registry import (
+    METHODS,
+    acting,
+    code_roots,
+    identity,
+    load_plugin,
+    make,
+    options_for,
+    register,
+    run_for,
 )
 
-
-def run_for(name: str, run_path: str, prefix_run_path: str) -> str:
-    """Which of two runs a method executes: that of ordinary policies, or that of policies trained with simulated delay.
-
-    Raises:
-        ValueError: unknown method.
-    """
-    return prefix_run_path if make(name).needs_simulated_delay else run_path
-
-
-def make(name: str, options: MethodOptions | None = None) -> Method:
-    """A method by name.
-
-    Raises:
-        ValueError: an unknown name (the message has the closest one), or options that contradict each other.
-    """
-    require_choice("method", name, METHODS)
-    return METHODS[name](options or MethodOptions())
+__all__ = [
+    "METHODS",
+    "Act",
+    "Answer",
+    "AssetSpec",
+    "FlowMethod",
+    "Method",
+    "MethodOptions",
+    "Now",
+    "Place",
+    "Policy",
+    "Query",
+    "acting",
+    "acts",
+    "code_roots",
+    "identity",
+    "initial_noise",
+    "load_plugin",
+    "make",
+    "options_for",
+    "register",
+    "run_for",
+]

@@ -1,16 +1,16 @@
 """Token policies inside the executor: the method that decodes with a `TokenAgent`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
-from rtc.methods.base import Answer, Method
-from rtc.methods.base import Query as ControlQuery
-from rtc.policies import guidance
+from rtc.methods.base import Answer, Method, Query, State
+from rtc.policies.mixer import prefix_mask
 from rtc.policies.tokens.agent import ALL_LAYERS, NO_DEADLINE, TokenAgent
-from rtc.policies.tokens.engine import Query
+from rtc.policies.tokens.engine import Prompt
 from rtc.policies.tokens.rules import Rule
 
 
@@ -20,7 +20,6 @@ class Decode(Method):
     """Executes a `TokenAgent`'s chunks; its answer takes as long as its own passes, or as the delay profile says.
 
     Attributes:
-        noise_scale: unused; token policies have no flow.
         rule: chooses and verifies tokens.
         max_passes: deadline in passes of the main model.
         layers: leading layers that are decoded into actions.
@@ -31,7 +30,6 @@ class Decode(Method):
             rest of a query, in control ticks.
     """
 
-    noise_scale: Float[Array, ""]
     rule: Rule
     max_passes: Int[Array, ""]
     layers: Int[Array, ""]
@@ -41,20 +39,32 @@ class Decode(Method):
     draft_ticks: Float[Array, ""]
     overhead_ticks: Float[Array, ""]
 
-    def next_chunk(self, policy: TokenAgent, query: ControlQuery, num_steps: int) -> Float[Array, "b h a"]:
-        return self.answer(policy, query, jnp.zeros_like(query.planned_delay), num_steps).chunk
+    def first_chunk(
+        self, policy: TokenAgent, key: Key[Array, " b"], obs: Float[Array, "b o"], num_steps: int
+    ) -> Float[Array, "b h a"]:
+        return policy.first_chunk(obs)
 
-    def answer(self, policy: TokenAgent, query: ControlQuery, drawn: Int[Array, " b"], num_steps: int) -> Answer:
+    def answer(
+        self, policy: TokenAgent, query: Query, state: State, drawn: Int[Array, " b"], num_steps: int
+    ) -> tuple[Answer, State]:
         # No longer than the prefixes that the policy has seen.
         longest = policy.main.config.simulated_delay - 1
         prefix = jnp.minimum(jnp.minimum(query.planned_delay, query.overlap_end), longest) * self.conditioned
-        decoded = policy.decode(query.key, Query(query.obs, query.leftover, prefix), self.rule, self.max_passes)
-        committed = guidance.prefix_mask(prefix, policy.action_chunk_size)
+        decoded = policy.decode(query.key, Prompt(query.obs, query.leftover, prefix), self.rule, self.max_passes)
+        committed = prefix_mask(prefix, policy.action_chunk_size)
         chunk = jnp.where(committed, query.leftover, policy.chunk(decoded, self.layers))
         ticks = self.overhead_ticks + decoded.passes * self.pass_ticks + decoded.drafts * self.draft_ticks
         # A duration that is a whole number of ticks must not become one more by rounding.
         delay = jnp.ceil(ticks - 1e-4).astype(jnp.int32)
-        return Answer(chunk, jnp.where(self.own_time, delay, drawn), decoded.passes)
+        return Answer(chunk, jnp.where(self.own_time, delay, drawn), decoded.passes), state
+
+    def bootstrap_evaluations(self, policy: TokenAgent, num_steps: int) -> int:
+        return len(policy.main.config.blocks)
+
+    def problem(self, policy: Any) -> str | None:
+        if not isinstance(policy, TokenAgent):
+            return f"needs a TokenAgent, and this is a {type(policy).__name__}; choose a method of flow policies"
+        return None
 
 
 def decode(
@@ -69,7 +79,6 @@ def decode(
 ) -> Decode:
     """A `Decode` from plain numbers; without `pass_ticks` the delay profile says how long an answer takes."""
     return Decode(
-        noise_scale=jnp.float32(0.0),
         rule=rule,
         max_passes=jnp.int32(max_passes),
         layers=jnp.int32(layers),

@@ -1,17 +1,18 @@
 """Temporal ensembling of overlapping chunks."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rtc.methods.base import Method, MethodOptions, Policy, Query, initial_noise
+from rtc.methods.base import FlowMethod, Query
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class TemporalEnsemble(Method):
+class TemporalEnsemble(FlowMethod):
     """Temporal ensembling of Action Chunking with Transformers (arXiv 2304.13705, section IV.A).
 
     The action of a tick is the weighted mean of what all chunks so far predict for it, the k-th oldest with weight
@@ -26,14 +27,13 @@ class TemporalEnsemble(Method):
     noise_scale: Float[Array, ""]
     decay: Float[Array, ""]
 
-    def next_chunk(self, policy: Policy, query: Query, num_steps: int) -> Float[Array, "b h a"]:
-        noise = initial_noise(query.key, policy, self.noise_scale)
-        chunk = policy.action(None, query.obs, num_steps, noise=noise, flow_steps=query.flow_steps)
+    def next_chunk(self, policy: Any, query: Query, num_steps: int) -> Float[Array, "b h a"]:
+        chunk = self.plain_chunk(policy, query, num_steps)
         weights = jnp.exp(-self.decay * jnp.arange(policy.action_chunk_size + 1))
         before = jnp.concatenate([jnp.zeros(1), jnp.cumsum(weights)])[query.predictions]
         share = weights[query.predictions] / (before + weights[query.predictions])
         return query.leftover + share[..., None] * (chunk - query.leftover)
 
 
-def temporal_ensemble(options: MethodOptions) -> TemporalEnsemble:
-    return TemporalEnsemble(jnp.float32(options.noise_scale), jnp.float32(options.ensemble_decay))
+def temporal_ensemble(noise_scale: float = 1.0, ensemble_decay: float = 0.01) -> TemporalEnsemble:
+    return TemporalEnsemble(jnp.float32(noise_scale), jnp.float32(ensemble_decay))

@@ -1,17 +1,18 @@
 """Naive asynchronous execution, and synchronous execution."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rtc.methods.base import Method, MethodOptions, Policy, Query, initial_noise
+from rtc.methods.base import FlowMethod, Query
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Naive(Method):
+class Naive(FlowMethod):
     """Switches to the new chunk as soon as it arrives, whatever the old one was doing.
 
     Cost: one network evaluation per flow step.
@@ -22,9 +23,8 @@ class Naive(Method):
 
     noise_scale: Float[Array, ""]
 
-    def next_chunk(self, policy: Policy, query: Query, num_steps: int) -> Float[Array, "b h a"]:
-        noise = initial_noise(query.key, policy, self.noise_scale)
-        return policy.action(None, query.obs, num_steps, noise=noise, flow_steps=query.flow_steps)
+    def next_chunk(self, policy: Any, query: Query, num_steps: int) -> Float[Array, "b h a"]:
+        return self.plain_chunk(policy, query, num_steps)
 
 
 @jax.tree_util.register_dataclass
@@ -41,9 +41,9 @@ class Synchronous(Naive):
         return True
 
 
-def naive(options: MethodOptions) -> Naive:
-    return Naive(jnp.float32(options.noise_scale))
+def naive(noise_scale: float = 1.0) -> Naive:
+    return Naive(jnp.float32(noise_scale))
 
 
-def synchronous(options: MethodOptions) -> Synchronous:
-    return Synchronous(jnp.float32(options.noise_scale))
+def synchronous(noise_scale: float = 1.0) -> Synchronous:
+    return Synchronous(jnp.float32(noise_scale))

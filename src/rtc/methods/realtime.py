@@ -2,18 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rtc.methods.base import Method, MethodOptions, Policy, Query, initial_noise
-from rtc.policies.guidance import PrefixAttentionSchedule
+from rtc.methods.base import FlowMethod, Query, initial_noise
+from rtc.methods.guidance import PrefixAttentionSchedule, guided_chunk
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Realtime(Method):
+class Realtime(FlowMethod):
     """Real-Time Chunking (arXiv 2506.07339): the flow is guided to agree with the rest of the previous chunk.
 
     Eq. 1-4: to the velocity is added the pull of the weighted error of the denoised chunk, carried back through the
@@ -32,30 +33,29 @@ class Realtime(Method):
     schedule: PrefixAttentionSchedule = field(default="exp", metadata={"static": True})
     stop_gradient: bool = field(default=False, metadata={"static": True})
 
-    def next_chunk(self, policy: Policy, query: Query, num_steps: int) -> Float[Array, "b h a"]:
-        return policy.realtime_action(
-            None,
+    def next_chunk(self, policy: Any, query: Query, num_steps: int) -> Float[Array, "b h a"]:
+        return guided_chunk(
+            policy,
             query.obs,
+            initial_noise(query.key, policy, self.noise_scale),
             num_steps,
             query.leftover,
             query.planned_delay,
             query.overlap_end,
             self.schedule,
             self.max_guidance_weight,
-            noise=initial_noise(query.key, policy, self.noise_scale),
             flow_steps=query.flow_steps,
             stop_gradient=self.stop_gradient,
         )
 
-    def network_evaluations(self, num_steps: int | Int[Array, " b"]) -> int | Int[Array, " b"]:
-        return num_steps if self.stop_gradient else 2 * num_steps
+    def network_evaluations(self, steps: int | Int[Array, " b"]) -> int | Int[Array, " b"]:
+        return steps if self.stop_gradient else 2 * steps
 
 
-def realtime(schedule: PrefixAttentionSchedule, stop_gradient: bool = False) -> Callable[[MethodOptions], Realtime]:
+def realtime(schedule: PrefixAttentionSchedule, stop_gradient: bool = False) -> Callable[..., Realtime]:
     """A maker for one schedule."""
 
-    def make(options: MethodOptions) -> Realtime:
-        numbers = jnp.float32(options.noise_scale), jnp.float32(options.max_guidance_weight)
-        return Realtime(*numbers, schedule, stop_gradient)
+    def make(noise_scale: float = 1.0, max_guidance_weight: float = 5.0) -> Realtime:
+        return Realtime(jnp.float32(noise_scale), jnp.float32(max_guidance_weight), schedule, stop_gradient)
 
     return make

@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from rtc.shared.validation import require_int
+
+# Control ticks: a Python int, a traced scalar or one traced value per environment.
+Ticks = int | Int[Array, ""] | Int[Array, " b"]
 
 # Periods of the flow-time embedding, in units of flow time.
 _MIN_PERIOD, _MAX_PERIOD = 4e-3, 4.0
@@ -78,6 +81,11 @@ def embed_time(time: Float[Array, "*n"], dim: int) -> Float[Array, "*n dim"]:
     frequencies = 2 * np.pi / np.geomspace(_MIN_PERIOD, _MAX_PERIOD, dim // 2)
     phase = time[..., None] * frequencies.astype(np.float32)
     return jnp.concatenate([jnp.sin(phase), jnp.cos(phase)], axis=-1)
+
+
+def prefix_mask(length: Ticks, chunk_size: int) -> Bool[Array, "#b h 1"]:
+    """True for the first `length` actions."""
+    return (jnp.arange(chunk_size) < jnp.asarray(length).reshape(-1, 1))[..., None]
 
 
 def select(is_prefix: Bool[Array, "b h 1"], at_1: Modulation, at_t: Modulation) -> Modulation:

@@ -21,7 +21,7 @@ from rtc.bench.closed_loop import Setting
 from rtc.control import executor
 from rtc.shared import commands, files, paths, provenance, tables
 from rtc.study import cells as results_cells
-from rtc.study import evaluation
+from rtc.study import evaluation, preparation
 from rtc.study import subject as subjects
 from rtc.study.protocols.tail_v1 import TailArguments
 
@@ -66,7 +66,7 @@ class Arguments:
 def tick_table(args: Arguments) -> pd.DataFrame:
     """One row per method."""
     subject = subjects.load(args.run_path, args.level_path)
-    env, policy = evaluation.observed(subject.level, subject.policy, args.physics)
+    env, policy = preparation.observed(subject.level, subject.policy, args.physics)
     steps = TailArguments.num_flow_steps
     setting = Setting(env, policy, steps, args.num_slots, args.ticks, args.query_block)
     return pd.DataFrame(closed_loop.tick_table(setting, args.methods, args.long_horizon, args.repeats))

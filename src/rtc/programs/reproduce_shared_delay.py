@@ -14,7 +14,7 @@ from rtc.delay import profiles as delays_profiles
 from rtc.delay import sampling
 from rtc.report import catalogue
 from rtc.shared import commands, files, provenance, tables
-from rtc.study import evaluation, statistics
+from rtc.study import evaluation, preparation, statistics
 from rtc.study import subject as subjects
 from rtc.study.evaluation import EvalConfig
 
@@ -62,7 +62,7 @@ def row(args: Arguments, subject: subjects.FlowSubject, method: str, profile: st
         execution=ExecutionConfig(execute_horizon=args.execute_horizon),
         model=subject.policy.config,
     )
-    env, policy = evaluation.observed(subject.level, subject.policy, config.physics)
+    env, policy = preparation.observed(subject.level, subject.policy, config.physics)
     rates, successes = [], 0
     for seed in args.seeds:
         if shared:

@@ -10,22 +10,21 @@ from typing import TypeVar
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from rtc import methods
 from rtc.control import executor, metrics
-from rtc.control.controller import Controller, ExecutionConfig, make_controller
-from rtc.control.environment import Environment, start_keys
+from rtc.control.controller import ExecutionConfig
 from rtc.control.metrics import Summary
 from rtc.control.records import NEVER, Records
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
-from rtc.delay.sampling import make_process
 from rtc.methods import MethodOptions
 from rtc.policies.flow import FlowPolicy
 from rtc.policies.mixer import ModelConfig
 from rtc.shared import runtime
 from rtc.shared.validation import require_choice, require_float, require_int
+from rtc.study.preparation import Assets, prepare
 from rtc.worlds.kinetix import levels
 from rtc.worlds.kinetix.levels import Level
 
@@ -137,63 +136,6 @@ class NonFiniteError(FloatingPointError):
     """The policy or the simulator produced a NaN or an infinity."""
 
 
-def controller_for(config: EvalConfig) -> Controller:
-    """The controller that a configuration describes. Raises ValueError where its trace cannot be read."""
-    method = methods.make(config.method, config.method_options)
-    return make_controller(method, make_process(config.delay_profile), config.estimator.make(), config.execution)
-
-
-def check_policy(config: EvalConfig, policy: FlowPolicy, weak: FlowPolicy | None) -> None:
-    """Raises ValueError where a method cannot work with these policies."""
-    method = methods.make(config.method, config.method_options)
-    if method.needs_simulated_delay and policy.config.simulated_delay is None:
-        raise ValueError(
-            f"method={config.method!r} needs a policy trained with --config.model.simulated-delay; "
-            "choose another method or another checkpoint"
-        )
-    if method.needs_weak_policy and weak is None:
-        raise ValueError(
-            f"method={config.method!r} compares with a weak policy, an early checkpoint of the run, and there is none: "
-            "train with --config.also-save 2, or choose another method"
-        )
-
-
-def prepare(
-    config: EvalConfig, level: Level, policy: FlowPolicy, weak: FlowPolicy | None = None
-) -> tuple[Environment, FlowPolicy, Controller]:
-    """What the executor runs: environment, policy and controller.
-
-    Raises:
-        ValueError: the method does not fit the policies, or a trace cannot be read.
-    """
-    check_policy(config, policy, weak)
-    (env, folded), controller = observed(level, policy, config.physics, config.start_noise), controller_for(config)
-    if controller.method.needs_weak_policy:
-        method = dataclasses.replace(
-            controller.method, weak=observed(level, weak, config.physics, config.start_noise)[1]
-        )
-        controller = dataclasses.replace(controller, method=method)
-    return env, folded, controller
-
-
-def observed(
-    level: Level, policy: FlowPolicy, physics: str, start_noise: float = 0.0
-) -> tuple[Environment, FlowPolicy]:
-    """The level and the policy, both with the observation entries that can change in this level and no others."""
-    env, entries, start = _varying(level, physics, start_noise)
-    return env, policy.observing(entries, start)
-
-
-@functools.lru_cache(maxsize=64)
-def _varying(
-    level: Level, physics: str, start_noise: float
-) -> tuple[Environment, Int[np.ndarray, " v"], Float[np.ndarray, " o"]]:
-    """The level observing only what can change, which entries these are, and the whole first observation."""
-    env, entries = levels.make_env(level, physics, start_noise), levels.varying_observation_entries(level)
-    start = jax.jit(lambda: env.reset(start_keys(1))[1][0])()
-    return env.observing(tuple(entries.tolist())), entries, np.asarray(start)
-
-
 def with_fewer_slots(run: Callable[[int], Result], num_slots: int) -> Result:
     """Calls `run(num_slots)`, halving the number of slots whenever the device runs out of memory."""
     while True:
@@ -208,19 +150,19 @@ def with_fewer_slots(run: Callable[[int], Result], num_slots: int) -> Result:
 
 
 def evaluate(
-    config: EvalConfig, level: Level, policy: FlowPolicy, *, weak: FlowPolicy | None = None, seed: int = 0
+    config: EvalConfig, level: Level, policy: FlowPolicy, *, assets: Assets | None = None, seed: int = 0
 ) -> Evaluation:
     """Runs `config.num_evals` episodes of a policy on a level.
 
     Args:
-        weak: an early checkpoint of the same run, for methods that compare with one.
+        assets: the networks that the method needs.
 
     Raises:
-        ValueError: the method does not fit the policies.
+        ValueError: the method does not fit the policy, or lacks a network.
         NonFiniteError: a NaN or infinity appeared; the message says in which episode and tick.
     """
     runtime.make_room()
-    env, folded, controller = prepare(config, level, policy, weak)
+    env, folded, controller = prepare(config, level, policy, assets)
     hedge = config.delay_profile.tail.hedge
     return run(
         functools.partial(executor.rollout, env, folded, controller, seed=seed, num_steps=config.num_flow_steps),
@@ -229,7 +171,7 @@ def evaluate(
         what=f"level {level.name}, method {config.method}, seed {seed}",
         chunk_size=policy.action_chunk_size,
         evaluations=lambda steps: controller.method.network_evaluations(steps) * hedge,
-        bootstrap_evaluations=config.num_flow_steps,
+        bootstrap_evaluations=controller.method.bootstrap_evaluations(policy, config.num_flow_steps),
     )
 
 

@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import inspect
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -26,12 +24,17 @@ _TOKEN_ROOTS = (
     "rtc.worlds.kinetix.levels.load",
 )
 # Where all variants meet: the one that is in force counts, and no other.
-_REGISTRIES = ("rtc.methods", "rtc.delay.laws.LAWS", "rtc.delay.profiles.PROFILES", "rtc.delay.estimators.KINDS")
+_REGISTRIES = (
+    "rtc.methods.registry",
+    "rtc.delay.laws.LAWS",
+    "rtc.delay.profiles.PROFILES",
+    "rtc.delay.estimators.KINDS",
+)
 
 
 def code(config: Any) -> str:
     """Digest of the code that evaluates flow policies by a configuration (`EvalConfig`)."""
-    return _code((*_ROOTS, _module(config.method), *_delays(config)))
+    return _code((*_ROOTS, *methods.code_roots(config.method), *_delays(config)))
 
 
 def token_code(config: Any) -> str:
@@ -49,14 +52,6 @@ def _code(roots: tuple[str | Path, ...]) -> str:
     return identity.code_version(roots, _REGISTRIES)
 
 
-def _module(method: str) -> str | Path:
-    """The module of a method; a path where it lies outside the package."""
-    module = type(methods.make(method)).__module__
-    if module.split(".")[0] == "rtc":
-        return module
-    return Path(inspect.getfile(sys.modules[module]))
-
-
 # Named at their defaults, too, so that a marker says what was done.
 _ALWAYS = ("num_evals", "num_flow_steps")
 # Not part of a result, or said by the parts of the configuration themselves.
@@ -72,7 +67,7 @@ def settings(config: Any) -> dict[str, Any]:
     found = {name: value for name, value in given(config, _ALWAYS).items() if name not in _APART}
     return found | {
         "delay": config.delay_profile.identity(),
-        "method": {"name": config.method, **given(config.method_options)},
+        "method": methods.identity(config.method, config.method_options),
         "estimator": config.estimator.identity(),
         "execution": given(config.execution, ("execute_horizon",)),
     }

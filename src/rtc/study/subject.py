@@ -1,19 +1,19 @@
 """What is evaluated: a flow policy on a level, with everything that belongs to it."""
 
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from rtc import methods
 from rtc.control import executor
 from rtc.control.controller import Controller
 from rtc.control.environment import Environment
 from rtc.control.records import Records
+from rtc.methods import Place
 from rtc.policies import checkpoints
 from rtc.policies.flow import FlowPolicy
-from rtc.study import evaluation, identity
+from rtc.study import evaluation, identity, preparation
 from rtc.study.evaluation import EvalConfig, Evaluation, ModelSize
+from rtc.study.preparation import Assets, find_assets
 from rtc.worlds.kinetix import levels
 from rtc.worlds.kinetix.levels import Level
 
@@ -61,7 +61,7 @@ class FlowSubject:
         checkpoint: its file.
         checkpoint_sha256: hash of that file.
         training: the facts stored with the checkpoint.
-        weak_checkpoint: the run's first one for the level, where it has an earlier one.
+        run_path: directory of its run, where the networks are that a method needs besides.
     """
 
     level: Level
@@ -70,12 +70,11 @@ class FlowSubject:
     checkpoint: Path
     checkpoint_sha256: str
     training: dict
-    weak_checkpoint: Path | None = None
+    run_path: Path = Path()
 
-    @functools.cached_property
-    def weak(self) -> FlowPolicy | None:
-        """The policy of `weak_checkpoint`, for methods that compare with one."""
-        return None if self.weak_checkpoint is None else checkpoints.load_policy(self.weak_checkpoint)[0]
+    def assets(self, config: EvalConfig) -> Assets:
+        """The networks that a configuration's method needs, as far as there are any."""
+        return find_assets(config, Place(self.run_path, self.level_path, self.checkpoint))
 
     @property
     def chunk_size(self) -> int:
@@ -83,8 +82,8 @@ class FlowSubject:
 
     def check(self, config: EvalConfig) -> None:
         evaluation.require_horizon(config.execution.execute_horizon, self.chunk_size)
-        evaluation.check_policy(config, self.policy, weak_policy(config, self))
-        evaluation.controller_for(config)
+        preparation.check_policy(config, self.policy, self.assets(config))
+        preparation.controller_for(config)
 
     def inputs(self, config: EvalConfig, seed: int) -> dict[str, Any]:
         found = {
@@ -93,33 +92,23 @@ class FlowSubject:
             "level_sha256": self.level.sha256,
             "code": identity.code(config),
         }
-        if _needs_weak_policy(config) and self.weak_checkpoint is not None:
-            found["weak_sha256"] = checkpoints.sha256(self.weak_checkpoint)
+        if assets := self.assets(config):
+            found["assets"] = {name: asset.sha256 for name, asset in assets.items()}
         return found
 
     def prepare(self, config: EvalConfig) -> tuple[Environment, FlowPolicy, Controller]:
-        """What the executor runs, see `evaluation.prepare`."""
-        return evaluation.prepare(config, self.level, self.policy, weak_policy(config, self))
+        """What the executor runs, see `preparation.prepare`."""
+        return preparation.prepare(config, self.level, self.policy, self.assets(config))
 
     def rollout(self, config: EvalConfig, **options: Any) -> Records:
         """`executor.rollout` of this policy; `options` are its seed, episodes and what else it takes."""
         return executor.rollout(*self.prepare(config), num_steps=config.num_flow_steps, **options)
 
     def evaluate(self, config: EvalConfig, seed: int) -> Evaluation:
-        weak = weak_policy(config, self)
-        return evaluation.evaluate(config, self.level, self.policy, weak=weak, seed=seed)
+        return evaluation.evaluate(config, self.level, self.policy, assets=self.assets(config), seed=seed)
 
     def origin(self) -> dict[str, str]:
         return {"checkpoint": identity.shown(self.checkpoint), "level_path": identity.shown(self.level.path)}
-
-
-def _needs_weak_policy(config: EvalConfig) -> bool:
-    return methods.make(config.method, config.method_options).needs_weak_policy
-
-
-def weak_policy(config: EvalConfig, subject: FlowSubject) -> FlowPolicy | None:
-    """The weak policy, if the method needs one and the run has one."""
-    return subject.weak if _needs_weak_policy(config) else None
 
 
 def load(
@@ -148,6 +137,4 @@ def load(
     checkpoints.check_level(path, training, level.name, level.sha256, chosen=file is not None)
     if size is not None:
         policy, training = checkpoints.load_policy(path, size.wanted(policy.config, trust=path.suffix != ".pkl"))
-    early = checkpoints.first_policy_path(run_path, level_path) if file is None else path
-    weak = None if early == path else early
-    return FlowSubject(level, level_path, policy, path, checkpoints.sha256(path), training, weak)
+    return FlowSubject(level, level_path, policy, path, checkpoints.sha256(path), training, Path(run_path))

@@ -234,15 +234,16 @@ def evaluate(subject: TokenSubject, config: EvalConfig, seed: int) -> Evaluation
         NonFiniteError: a NaN or infinity appeared; the message says in which episode and tick.
     """
     runtime.make_room()
+    env, agent, controller = prepare(subject, config)
     found = evaluation.run(
-        functools.partial(executor.rollout, *prepare(subject, config), seed=seed, num_steps=1),
+        functools.partial(executor.rollout, env, agent, controller, seed=seed, num_steps=1),
         config,
         subject.level,
         what=f"level {subject.level.name}, decoding {subject.decoding.main}, seed {seed}",
         chunk_size=subject.chunk_size,
         # Steps are passes of the main model here, and every copy of a hedged query takes them.
         evaluations=lambda passes: passes * config.delay_profile.tail.hedge,
-        bootstrap_evaluations=len(subject.agent.main.config.blocks),
+        bootstrap_evaluations=controller.method.bootstrap_evaluations(agent, 1),
     )
     found.summary.row.update({f"passes_{count}": share for count, share in pass_shares(found.records).items()})
     return found
@@ -250,5 +251,5 @@ def evaluate(subject: TokenSubject, config: EvalConfig, seed: int) -> Evaluation
 
 def pass_shares(records: Records) -> dict[int, float]:
     """Share of the queries by their number of passes."""
-    values, counts = np.unique(records.flow_steps[records.delay != NEVER], return_counts=True)
+    values, counts = np.unique(records.steps[records.delay != NEVER], return_counts=True)
     return {int(value): float(count / counts.sum()) for value, count in zip(values, counts, strict=True)}

@@ -1,4 +1,4 @@
-"""RSD inside the asynchronous executor: an agent in the place of the policy, and the method that decodes with it."""
+"""RSD inside the asynchronous executor: the agent that takes the place of the policy."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rtc.policies.tokens import engine
-from rtc.policies.tokens.engine import Decoded, Query
+from rtc.policies.tokens.engine import Decoded, Prompt
 from rtc.policies.tokens.policy import TokenPolicy
 from rtc.policies.tokens.rfsq import Tokenizer
 from rtc.policies.tokens.rules import Greedy, Rule
@@ -43,18 +43,19 @@ class TokenAgent:
         """Numbers per action."""
         return self.tokenizer.config.action_dim
 
-    def action(self, _rng: None, obs: Float[Array, "b o"], _num_steps: int, *, noise: Array) -> Float[Array, "b h a"]:
+    def first_chunk(self, obs: Float[Array, "b o"]) -> Float[Array, "b h a"]:
         """The chunk before the first query: the most probable tokens, without a committed action."""
-        batch = noise.shape[0]
-        query = Query(jnp.broadcast_to(obs, (batch, obs.shape[1])), jnp.zeros_like(noise), jnp.zeros(batch, jnp.int32))
+        batch = obs.shape[0]
+        nothing = jnp.zeros((batch, self.action_chunk_size, self.action_dim))
         keys = jax.vmap(jax.random.key)(jnp.zeros(batch, jnp.uint32))
-        return self.chunk(engine.autoregressive(keys, self.main, query, Greedy()))
+        prompt = Prompt(obs, nothing, jnp.zeros(batch, jnp.int32))
+        return self.chunk(engine.autoregressive(keys, self.main, prompt, Greedy()))
 
-    def decode(self, key: Array, query: Query, rule: Rule, max_passes: int | Int[Array, ""]) -> Decoded:
+    def decode(self, key: Array, prompt: Prompt, rule: Rule, max_passes: int | Int[Array, ""]) -> Decoded:
         """Decodes with the draft if there is one. Without, every block takes its pass and there is no deadline."""
         if self.draft is None:
-            return engine.autoregressive(key, self.main, query, rule)
-        return engine.speculative(key, self.main, self.draft, query, rule, max_passes)
+            return engine.autoregressive(key, self.main, prompt, rule)
+        return engine.speculative(key, self.main, self.draft, prompt, rule, max_passes)
 
     def chunk(self, decoded: Decoded, depth: Int[Array, ""] | None = None) -> Float[Array, "b h a"]:
         """The actions of what was decoded, of its first `depth` layers if given."""

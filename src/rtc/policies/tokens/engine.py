@@ -17,7 +17,7 @@ from rtc.policies.tokens.policy import TokenPolicy
 from rtc.policies.tokens.rules import Logits, Rule
 
 
-class Query(NamedTuple):
+class Prompt(NamedTuple):
     """What a chunk is decoded for.
 
     Attributes:
@@ -80,7 +80,7 @@ def round_keys(key: Key[Array, " b"], number: int | Int[Array, ""]) -> tuple[Key
     return fold(own, 0), fold(own, 1)
 
 
-def autoregressive(key: Key[Array, " b"], policy: TokenPolicy, query: Query, rule: Rule) -> Decoded:
+def autoregressive(key: Key[Array, " b"], policy: TokenPolicy, query: Prompt, rule: Rule) -> Decoded:
     """Block after block, one pass each; a policy with a single block decodes in one pass.
 
     Args:
@@ -172,7 +172,7 @@ def speculative(
     key: Key[Array, " b"],
     main: TokenPolicy,
     draft: TokenPolicy,
-    query: Query,
+    query: Prompt,
     rule: Rule,
     max_passes: int | Int[Array, ""] | None = None,
 ) -> Decoded:

@@ -18,7 +18,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from rtc.policies import guidance
+from rtc.policies.mixer import prefix_mask
 from rtc.policies.tokens.rfsq import TokenizerConfig, mlp
 from rtc.shared.validation import require_int
 
@@ -115,7 +115,7 @@ class TokenPolicy(nnx.Module):
         self, obs: Float[Array, "b o"], committed: Float[Array, "b h a"], prefix: Int[Array, " b"]
     ) -> Float[Array, "b d"]:
         """What a query's passes share: the observation and the first `prefix` committed actions, embedded."""
-        mask = guidance.prefix_mask(prefix, self.tokens.action_chunk_size)
+        mask = prefix_mask(prefix, self.tokens.action_chunk_size)
         given = jnp.where(mask, committed, 0.0)
         batch = obs.shape[0]
         inputs = [obs, given.reshape(batch, -1), jnp.broadcast_to(mask, given[..., :1].shape).reshape(batch, -1)]
