@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rtc.delay import profiles
 from rtc.delay.profiles import DelayProfileConfig
+from rtc.programs import plugins
 from rtc.shared import commands, tables
 from rtc.study import cells, plan, runner, subject
 from rtc.study.arguments import StudyArguments
@@ -46,6 +47,7 @@ class Arguments:
         overwrite: compute cells again although they are there.
         config: the evaluation.
         config_file: TOML file with fields of the evaluation; flags win over it.
+        plugin: Python files that register methods of your own (docs/adding-a-method.md).
     """
 
     run_path: str
@@ -59,6 +61,7 @@ class Arguments:
     overwrite: bool = False
     config: EvalConfig = field(default_factory=EvalConfig)
     config_file: str | None = None
+    plugin: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if self.policy is not None and len(self.level_paths) != 1:
@@ -112,6 +115,7 @@ def level_study(args: Arguments, level_path: str) -> tuple[Study, StudyArguments
         num_slots=config.num_slots,
         output_root=args.output_dir,
         overwrite=args.overwrite,
+        plugin=args.plugin,
     )
     # A name that was given is a promise: where it is taken by another configuration, the runner says so.
     return (study if args.name else plan.distinct(study, how)), how
@@ -133,4 +137,6 @@ def run(args: Arguments) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    with commands.plain_errors():
+        plugins.load(argv)
     commands.start(Arguments, run, __doc__, argv, default=lambda: commands.from_file(Arguments, argv))

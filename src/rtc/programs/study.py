@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from rtc import report
+from rtc.programs import plugins
 from rtc.report import preview
 from rtc.shared import commands, tracking
 from rtc.study import cells as store
@@ -55,5 +56,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         usage = "usage: exp-delta study STUDY [options]; STUDY --help lists the options"
         raise SystemExit(f"{__doc__}\n{usage}\nstudies: {known}")
     with commands.plain_errors():
+        plugins.load(argv[1:])
         study = files.read(argv[0])
     commands.start(StudyArguments, lambda args: run(study, args), study.question or study.title, argv[1:])

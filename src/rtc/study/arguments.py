@@ -27,6 +27,7 @@ class StudyArguments:
         preview: also write a video of one episode.
         wandb: log the report to Weights & Biases too; needs WANDB_MODE=online or offline, as it is disabled by
             default.
+        plugin: Python files that register methods of your own (docs/adding-a-method.md).
     """
 
     levels: tuple[str, ...] = ()
@@ -41,6 +42,7 @@ class StudyArguments:
     report_only: bool = False
     preview: bool = True
     wandb: bool = False
+    plugin: tuple[Path, ...] = ()
 
     def of(self, study: Study) -> "StudyArguments":
         """The same with everything that was left to the study.

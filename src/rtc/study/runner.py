@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from rtc import methods
 from rtc.control import timeline
 from rtc.control.records import NEVER, Records
 from rtc.control.timeline import EpisodeTrace
@@ -113,6 +114,8 @@ def _program(one: Arm) -> str:
 
 def run_arms(study: Study, args: StudyArguments, level: str, arms: tuple[Arm, ...]) -> None:
     """Computes the cells of some arms on one level that are not there yet."""
+    for path in args.plugin:  # in a job of its own, nothing has been loaded yet
+        methods.load_plugin(path)
     one_level = dataclasses.replace(args, levels=(level,))
     run_cells(list(planning.cells(study, one_level, arms)), overwrite=args.overwrite)
 
