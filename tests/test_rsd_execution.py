@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from line_world import ReachEnv
+from rtc import methods
 from rtc.bench.token_timing import Engine, run_episode_with_chunks
 from rtc.control import executor
 from rtc.control.controller import ExecutionConfig, make_controller
@@ -20,6 +21,7 @@ from rtc.policies.tokens import engine
 from rtc.policies.tokens.engine import Prompt
 from rtc.policies.tokens.policy import TokenPolicy
 from rtc.policies.tokens.rules import Exact, Greedy
+from stubs import EchoPolicy
 from token_world import MODELS, small_agent
 
 
@@ -204,11 +206,18 @@ def test_a_conditioned_policy_continues_what_is_committed():
         overlap_end=jnp.full(3, 4),
     )
     drawn = jnp.zeros(3, jnp.int32)
-    told = decode(Greedy()).answer(agent, query, drawn, 1).chunk
+    told = decode(Greedy()).answer(agent, query, (), drawn, 1)[0].chunk
     # Prefixes of more than one tick were not seen in training.
     for row, prefix in enumerate([0, 1, 1]):
         np.testing.assert_array_equal(told[row, :prefix], query.leftover[row, :prefix])
         assert (told[row, prefix] != query.leftover[row, prefix]).any()
-    untold = decode(Greedy(), conditioned=False).answer(agent, query, drawn, 1).chunk
+    untold = decode(Greedy(), conditioned=False).answer(agent, query, (), drawn, 1)[0].chunk
     np.testing.assert_array_equal(untold[0], told[0])
     np.testing.assert_array_equal(untold[1], untold[0])
+
+
+def test_methods_and_policies_that_do_not_go_together_are_told_apart():
+    with pytest.raises(ValueError, match="Naive samples from a flow, and a TokenAgent has none"):
+        run_tokens(methods.make("naive"))
+    with pytest.raises(ValueError, match="Decode needs a TokenAgent, and this one is EchoPolicy"):
+        run_tokens(decode(Greedy()), agent=EchoPolicy())

@@ -63,7 +63,7 @@ class Decode(Method):
 
     def problem(self, policy: Any) -> str | None:
         if not isinstance(policy, TokenAgent):
-            return f"needs a TokenAgent, and this is a {type(policy).__name__}; choose a method of flow policies"
+            return f"needs a TokenAgent, and this one is {type(policy).__name__}; choose a method of flow policies"
         return None
 
 
