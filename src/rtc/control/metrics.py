@@ -1,30 +1,8 @@
-"""Every metric of an evaluation, from the records of its episodes. Nothing looks across a reset or past an end.
+"""Every metric of an evaluation, from the records of its episodes; docs/metrics.md, made from `rtc.report.catalogue`,
+defines each.
 
-Per query (over all launched queries of all episodes):
-    d_p50, d_p95, d_p99       percentiles of the delay, in ticks (of a sorted sample: values that occurred); an
-                              abandoned query counts with its deadline
-    mean_delay                mean of the delay, in ticks
-    p_violate                 P(d_k > H - s_k): the delay exceeds what the chunk leaves after the execute horizon
-    p_starve_condition        P(L_{k-1} + d_k > H): the old chunk ends before the new one arrives (L_{-1} = 0; the
-                              intervals of abandoned queries add up); with origins
-                              P(L_{k-1} - g_{k-1} + max(d_k, g_k) > H)
-    p_late                    P(d_k > planned delay, or abandoned)
-    mean_planned_delay        mean of the delay that the method plans with, in ticks
-    mean_execute_horizon      mean of L_k, in ticks: max(s_k, d_k), or the deadline of an abandoned query
-    abandoned_fraction        queries that were abandoned at their deadline
-    mean_flow_steps           mean number of flow steps that a query had time for, or passes that it took
-Per tick (over all executed ticks):
-    starved_fraction          ticks on which neither chunk had an action
-    age_p50, age_p99          ticks from the newest observation behind an action to its execution; starved ticks have
-                              none
-    flow_evals_per_tick       network evaluations (forward or backward; bootstrap, hedged copies, abandoned queries and
-                              corrections of actions included) per tick
-Per episode, then averaged over episodes (commanded actions a_t before noise, dimensions that the level binds):
-    returned_episode_solved, returned_episode_returns, returned_episode_lengths
-    max_delta_action          max_t |a_t - a_{t-1}|₂
-    max_ddelta_action         max_t |a_t - 2 a_{t-1} + a_{t-2}|₂
-    rms_ddelta_action         root mean square of a_t - 2 a_{t-1} + a_{t-2} over ticks and dimensions
-An episode too short for a difference scores 0.
+Nothing looks across a reset or past an episode's end. Percentiles are values that occurred; an episode too short for a
+difference of actions scores 0 in it.
 """
 
 from collections.abc import Callable
