@@ -14,8 +14,10 @@ os.environ.setdefault("EXP_DELTA_CPU_DEVICES", "2")
 
 import jaxtyping
 
-# Before the package is imported: arrays are checked against the annotations of these rooms.
-jaxtyping.install_import_hook(["rtc.delay", "rtc.shared"], "typechecker.check")
+CHECKED = ("shared", "delay", "policies", "methods", "worlds")
+
+# Before the package is imported: what calls in these rooms are given and return is checked against its annotations.
+jaxtyping.install_import_hook([f"rtc.{room}" for room in CHECKED], "typechecker.check")
 
 from rtc.shared import runtime
 

@@ -4,6 +4,7 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rtc import worlds
@@ -50,14 +51,14 @@ def test_a_kind_of_ones_own_is_registered_from_outside(monkeypatch: pytest.Monke
     module = types.ModuleType("my_simulator")
     module.load = lambda level: types.SimpleNamespace(kind="mine", name=str(level))
     module.make_env = lambda level, physics, start_noise: (level.name, physics, start_noise)
-    module.varying_observation_entries = lambda level: [0, 2]
+    module.varying_observation_entries = lambda level: np.array([0, 2])
     monkeypatch.setitem(sys.modules, "my_simulator", module)
     monkeypatch.setattr(registry, "_MODULES", dict(registry._MODULES))
     worlds.register("mine", "my_simulator")
     worlds.register("mine", "my_simulator")
     world = worlds.load("mine:somewhere")
     assert worlds.make_env(world, "exact", 0.5) == ("somewhere", "exact", 0.5)
-    assert worlds.varying_observation_entries(world) == [0, 2]
+    assert worlds.varying_observation_entries(world).tolist() == [0, 2]
     assert worlds.kinds() == ("kinetix", "libero", "mine")
     with pytest.raises(ValueError, match="kind='kinetix' of worlds is rtc"):
         worlds.register("kinetix", "my_simulator")

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from rtc.shared.validation import require_int
 
 # Control ticks: a Python int, a traced scalar or one traced value per environment.
-Ticks = int | Int[Array, ""] | Int[Array, " b"]
+Ticks = int | Int[Array, "*#b"]  # one, or one per environment
 
 # Periods of the flow-time embedding, in units of flow time.
 _MIN_PERIOD, _MAX_PERIOD = 4e-3, 4.0

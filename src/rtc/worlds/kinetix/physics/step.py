@@ -36,7 +36,7 @@ class PhysicsState(NamedTuple):
     motion: Motion
     angle: Float[Array, "n b"]
     joint_impulses: Float[Array, "j 3 b"]
-    contact_impulses: tuple[Float[Array, "p 2 s b"], ...]
+    contact_impulses: tuple[Float[Array, "_ 2 _ b"], ...]
     tick: Int[Array, " b"]
     distance: Float[Array, " b"]
 
@@ -87,7 +87,7 @@ def from_stock(scene: Scene, state: Any) -> PhysicsState:
         both = jnp.concatenate([getattr(state.polygon, name), getattr(state.circle, name)], axis=1)
         return jnp.moveaxis(both[:, moving], 0, -1)
 
-    def impulses(manifolds: Any, pairs: Pairs, points: int) -> Float[Array, "p 2 s b"]:
+    def impulses(manifolds: Any, pairs: Pairs, points: int) -> Float[Array, "_ 2 _ b"]:
         numbers = pairs.live[pairs.solid]
         both = jnp.stack([manifolds.acc_impulse_normal, manifolds.acc_impulse_tangent], axis=-1)
         both = jnp.where(manifolds.active[..., None], both, 0.0)[:, numbers]
@@ -168,7 +168,7 @@ def _find(scene: Scene, pairs: Pairs, search: Callable, frames: geometry.Frames)
 
 def _resolve(
     scene: Scene, state: PhysicsState, found: list, held: list[joints.Anchors], incoming: Motion, driven: Motion
-) -> tuple[Motion, Float[Array, "j 3 b"], tuple[Float[Array, "p 2 s b"], ...]]:
+) -> tuple[Motion, Float[Array, "j 3 b"], tuple[Float[Array, "_ 2 _ b"], ...]]:
     """Joint and contact impulses, with as many slots as the contacts of the fullest environment need."""
     needed = jnp.max(jnp.stack([jnp.int32(0), *(found[k][1].most() for k in scene.colliding)]))
     largest = max((min(len(scene.kinds[k].solid), scene.kinds[k].batch_size) for k in scene.colliding), default=1)
@@ -200,8 +200,8 @@ def _solve(
     incoming: Motion,
     motion: Motion,
     joint_impulses: Float[Array, "j 3 b"],
-    contact_impulses: tuple[Float[Array, "p 2 s b"], ...],
-) -> tuple[Motion, Float[Array, "j 3 b"], tuple[Float[Array, "p 2 s b"], ...]]:
+    contact_impulses: tuple[Float[Array, "_ 2 _ b"], ...],
+) -> tuple[Motion, Float[Array, "j 3 b"], tuple[Float[Array, "_ 2 _ b"], ...]]:
     """`_resolve` with `capacity` slots per batch."""
     unrolled = capacity in CAPACITIES
     kinds = [scene.kinds[k] for k in scene.colliding]
@@ -255,7 +255,7 @@ def _integrate(scene: Scene, motion: Motion) -> Motion:
     )
 
 
-def _reward(scene: Scene, active: list[Bool[Array, "l b"]], shape: tuple) -> Float[Array, " b"]:
+def _reward(scene: Scene, active: list[Bool[Array, "_ b"]], shape: tuple) -> Float[Array, " b"]:
     """-1 where a failure pair touches, else 1 where a goal pair does, else 0."""
 
     def any_of(chosen: list[np.ndarray], constant: bool) -> Bool[Array, " b"]:
