@@ -1,1 +1,1 @@
-"""Benchmarks: latency of queries, throughput of the physics, equivalence with the stock engine."""
+"""Benchmarks: latency of queries and of token decoding, throughput, equivalence with the stock engine."""

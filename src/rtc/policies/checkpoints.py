@@ -4,7 +4,7 @@ The files are those of `rtc.policies.weights`; the header has the model's config
 caller's metadata.
 
 The published benchmark's checkpoints are pickles (`<name>.pkl`). A pickle can run any code when it is loaded,
-so they go through an unpickler that can build arrays and dictionaries and nothing else.
+so they go through `rtc.policies.pickles`, which can build arrays and dictionaries and nothing else.
 """
 
 import contextlib

@@ -3,7 +3,7 @@
 Three comparisons: one tick from the same state, throughout whole episodes of the stock engine; runs from the start that
 get the same actions; and what whole episodes under the same actions come to, of which most have parted before their
 end. "Nudged" is the stock engine against itself with velocities changed by about 1e-7 m/s: how far rounding alone
-carry it. A tick is "on an edge" if displacing the state before it by about 1e-6 m moves a body of the stock engine at
+carries it. A tick is "on an edge" if displacing the state before it by about 1e-6 m moves a body of the stock engine at
 least half as far as ours is away.
 """
 

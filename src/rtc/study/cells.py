@@ -1,4 +1,4 @@
-"""Results on disk: atomic writes, the cell schema, what a directory holds.
+"""Results on disk: what a cell is, how it is written, and what a directory holds.
 
 A *cell* is one (profile, method, seed) of a study on one level. Its directory `<level's root>/<profile>/<method>/
 seed_<n>/` holds

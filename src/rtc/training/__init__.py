@@ -1,1 +1,1 @@
-"""Training: experts, their demonstrations, and the policies cloned from them."""
+"""Training: experts, their demonstrations, and the flow and token policies cloned from them."""
