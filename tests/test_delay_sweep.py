@@ -8,6 +8,9 @@ from flax import nnx
 
 from model import FlowPolicy
 from rtc.control.controller import ExecutionConfig
+from rtc.delay.estimators import EstimatorConfig
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.methods import MethodOptions
 from rtc.policies import checkpoints
 from rtc.programs import delay_sweep, eval_flow
 from rtc.shared import files
@@ -60,6 +63,34 @@ def test_eval_flow_sweeps_the_grid_with_its_own_execution():
     assert {arm.config.execution.fallback for arm in arms} == {"zero"}
     with pytest.raises(ValueError, match="the sweep sets the delays"):
         eval_flow.Arguments("logs-bc/tiny", sweep=True, profile="burst")
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"method": "realtime"}, "method"),
+        ({"delay_profile": DelayProfileConfig(fixed_delay=1)}, "delay_profile"),
+        ({"estimator": EstimatorConfig("oracle")}, "estimator"),
+        ({"execution": ExecutionConfig(execute_horizon=2)}, "execute_horizon"),
+    ],
+)
+def test_what_the_sweep_sets_itself_must_not_be_given(given, name):
+    with pytest.raises(ValueError, match=f"{name} has no effect with sweep=True"):
+        eval_flow.Arguments("logs-bc/tiny", sweep=True, config=EvalConfig(**given))
+
+
+def test_the_methods_of_a_sweep_get_the_options_that_they_read():
+    config = EvalConfig(method_options=MethodOptions(bid_num_samples=4))
+    arms = eval_flow.arms(eval_flow.Arguments("logs-bc/tiny", sweep=True, config=config), 4)
+    assert {arm.method: arm.config.method_options.bid_num_samples for arm in arms} == {
+        "naive": None,
+        "realtime": None,
+        "bid": 4,
+        "hard_masking": None,
+    }
+    unread = EvalConfig(method_options=MethodOptions(ensemble_decay=0.1))
+    with pytest.raises(ValueError, match="ensemble_decay"):
+        eval_flow.arms(eval_flow.Arguments("logs-bc/tiny", sweep=True, config=unread), 4)
 
 
 def test_a_mean_over_levels_weighs_them_alike_and_knows_what_they_share():

@@ -137,6 +137,19 @@ def test_what_changes_results_changes_the_digest(digest, module, old, new):
     assert digest(changed(module, old, new)) != digest()
 
 
+@pytest.mark.parametrize(
+    "forms",
+    [
+        pytest.param(("def f(*, a, b=1): pass", "def f(*, a=1, b): pass"), id="which keyword has a default"),
+        pytest.param(("f = {'x': 1, **dict(x=2)}", "f = {**dict(x=2), 'x': 1}"), id="order in a dictionary"),
+        pytest.param(("a, b = {}, {}\nf = {'x': a, **b}", "a, b = {}, {}\nf = {**a, 'x': b}"), id="what is unpacked"),
+    ],
+)
+def test_places_that_are_empty_count(digest, forms):
+    first, second = (digest({"one": form}, roots=("pack.one.f",)) for form in forms)
+    assert first != second
+
+
 def test_names_of_modules_and_of_imports_do_not_count(digest):
     moved = MODULES["settings"] + "\nSTEP = 0.5\n"
     renamed = (

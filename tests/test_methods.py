@@ -228,7 +228,8 @@ def test_identity_has_what_the_method_reads_and_nothing_else():
         "stop_gradient": False,
     }
     assert methods.identity("realtime") != methods.identity("realtime_linear") | {"name": "realtime"}
-    assert methods.code_roots("bid_contrast") == ("rtc.methods.bid.Bid",)
+    assert methods.code_roots("bid_contrast") == ("rtc.methods.bid.Bid", "rtc.methods.bid.bid_contrast")
+    assert methods.code_roots("hard_masking") == ("rtc.methods.realtime.Realtime", "rtc.methods.realtime.realtime")
 
 
 def test_only_methods_that_override_act_act():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,13 @@ import pytest
 from rtc.control.controller import ExecutionConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.methods import MethodOptions
+from rtc.policies.mixer import ModelConfig
 from rtc.shared import files as results_files
 from rtc.shared import provenance
 from rtc.study import cells as results_cells
 from rtc.study import identity
 from rtc.study.cells import Cell, CellError
-from rtc.study.evaluation import EvalConfig
+from rtc.study.evaluation import EvalConfig, ModelSize
 from rtc.study.subject import FlowSubject
 from rtc.study.tokens import Decoding
 from rtc.worlds.kinetix import levels
@@ -244,6 +246,22 @@ def test_a_cell_depends_on_the_contents_of_its_trace_and_of_the_weak_policy(tmp_
     assert key("naive", moved) == before["naive"]
     moved.write_text("latency_ms\n10\n30\n")
     assert key("naive", moved) != before["naive"]
+
+
+def test_how_a_pickle_was_trained_is_part_of_a_cell(tmp_path):
+    """The file does not say it: the user does, and methods that complete prefixes depend on it."""
+    level = levels.load("grasp_easy")
+
+    def config(suffix, simulated_delay):
+        policy = types.SimpleNamespace(config=ModelConfig(simulated_delay=simulated_delay))
+        subject = FlowSubject(level, "grasp_easy", policy, tmp_path / f"p{suffix}", "c", {}, tmp_path)
+        return subject.inputs(EvalConfig(method="trained_prefix"), 0)["config"]
+
+    assert [config(".pkl", delay)["simulated_delay"] for delay in (2, 3)] == [2, 3]
+    assert config(".pkl", None) == config(".safetensors", 2) == config(".safetensors", None)
+    with pytest.raises(ValueError, match="was trained with simulated_delay=2"):
+        ModelSize(simulated_delay=3).wanted(ModelConfig(simulated_delay=2), trust=True)
+    assert ModelSize(simulated_delay=3).wanted(ModelConfig(), trust=False).simulated_delay == 3
 
 
 def test_the_code_of_one_method_is_no_part_of_another():

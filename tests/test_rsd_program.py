@@ -14,8 +14,10 @@ from flax import nnx
 
 from line_world import ReachEnv
 from rtc.bench import tokens, tokens_report
+from rtc.control.controller import ExecutionConfig
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
+from rtc.methods import MethodOptions
 from rtc.policies.tokens import checkpoints
 from rtc.policies.tokens.policy import TokenPolicy
 from rtc.policies.tokens.rfsq import Tokenizer
@@ -122,6 +124,7 @@ def test_every_copy_of_a_hedged_query_costs_its_passes(small_world):
     [
         ({"draft_ticks": 1.0}, "have no effect without pass_ticks"),
         ({"tolerance": 1.0}, "tolerance=1.0 is unused"),
+        ({"tolerance": 0.5, "rule": "index"}, "needs a whole one"),
         ({"rule": "exakt"}, "did you mean 'exact'"),
         ({"max_passes": 0}, "max_passes=0"),
     ],
@@ -137,6 +140,23 @@ def test_delays_that_would_have_no_effect_are_refused(small_world):
         policy.check(EvalConfig(delay_profile=DelayProfileConfig(fixed_delay=1)))
     with pytest.raises(ValueError, match=r"estimator\.kind='oracle'"):
         policy.check(EvalConfig(estimator=EstimatorConfig("oracle")))
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"method": "realtime"}, "method"),
+        ({"method_options": MethodOptions(noise_scale=0.5)}, "method_options"),
+        ({"num_flow_steps": 10}, "num_flow_steps"),
+        ({"delay_profile": DelayProfileConfig(fixed_delay=4, anytime=2)}, "anytime"),
+        ({"execution": ExecutionConfig(correction_delay=1)}, "correction_delay"),
+    ],
+)
+def test_settings_of_flow_policies_are_refused(small_world, given, name):
+    policy = token_study.load(str(small_world), Decoding("blocks"), "reach")
+    policy.check(EvalConfig(delay_profile=DelayProfileConfig(fixed_delay=4)))
+    with pytest.raises(ValueError, match=rf"{name}\S* has no effect"):
+        policy.check(EvalConfig(**given))
 
 
 def test_a_policy_of_other_observations_is_refused(small_world):

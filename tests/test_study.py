@@ -327,3 +327,6 @@ def test_the_mean_delay_is_that_of_the_samples(change):
 def test_a_speed_up_cannot_slow_down():
     with pytest.raises(ValueError, match=r"mean=0\.5 must lie between 0 and"):
         delay_profiles.thinned(delay_profiles.profile("long_tail"), 0.5)
+    hedged = dataclasses.replace(delay_profiles.profile("long_tail"), hedge=2)
+    with pytest.raises(ValueError, match="hedge=2 would be lost"):
+        delay_profiles.thinned(hedged, 0.01)

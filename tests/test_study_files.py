@@ -177,6 +177,11 @@ def test_patterns_stand_for_many(write):
         ('kind = "window_max", initial', 'kind = "oracle", initial', "initial has no effect"),
         ("[profiles.no_delay]", '[profiles.no_delay]\nmean_of = "d1"', "mean_of needs a base"),
         ('family = "short"', 'famly = "short"', "did you mean 'family'"),
+        ("\n[profiles.no_delay]", "\nseeds = 0\n[profiles.no_delay]", "seeds=0 must be an array"),
+        ("\n[profiles.no_delay]", '\nseeds = ["0"]\n[profiles.no_delay]', "seeds entry='0' must be an integer"),
+        ("\n[profiles.no_delay]", '\nfigures = ["arm"]\n[profiles.no_delay]', "did you mean 'arms'"),
+        ("\n[profiles.no_delay]", '\npreregistered = "no"\n[profiles.no_delay]', "must be true or false"),
+        ("\n[profiles.no_delay]", "\nlevels = [1]\n[profiles.no_delay]", "levels entry 1 must be"),
     ],
 )
 def test_faulty_files_say_where(write, old, new, message):

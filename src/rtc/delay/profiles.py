@@ -211,8 +211,12 @@ def thinned(config: DelayProfileConfig, mean: float) -> DelayProfileConfig:
     The tail reaches as far as before. Means over queries are equal; ticks meet long delays more often.
 
     Raises:
-        ValueError: `mean` lies above the profile's own, or its mode is not `mixture`.
+        ValueError: `mean` lies above the profile's own, its mode is not `mixture`, or its tail control is more than
+            another law of delays.
     """
+    for name in ("hedge", "deadline", "anytime"):
+        if getattr(config.tail, name) != getattr(TailControl(), name):
+            raise ValueError(f"{name}={getattr(config, name)} would be lost: a profile with it cannot be made rarer")
     whole = mean_delay(config)
     if not 0 <= mean <= whole:
         raise ValueError(f"mean={mean} must lie between 0 and the profile's own mean delay, {whole:g}")

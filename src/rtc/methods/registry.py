@@ -160,7 +160,11 @@ def code_roots(name: str) -> tuple[str | Path, ...]:
         ValueError: an unknown name.
     """
     kind, entry = type(make(name)), _ENTRIES[name]
-    return (f"{kind.__module__}.{kind.__qualname__}",) if entry.plugin is None else (entry.plugin,)
+    if entry.plugin is not None:
+        return (entry.plugin,)
+    # A maker may be made by a function, as those of `realtime` are; that one counts then.
+    maker = entry.maker.__qualname__.partition(".")[0]
+    return f"{kind.__module__}.{kind.__qualname__}", f"{entry.maker.__module__}.{maker}"
 
 
 def options_for(names: Collection[str], options: MethodOptions) -> dict[str, MethodOptions]:

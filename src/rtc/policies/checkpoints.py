@@ -23,7 +23,7 @@ from rtc.policies.flow import FlowPolicy
 from rtc.policies.mixer import ModelConfig
 from rtc.shared.paths import level_name, shipped
 
-_PICKLE = ".pkl"
+PICKLE = ".pkl"
 # Matters in training only, so a requested configuration may change it: this is how a policy is fine-tuned.
 _TRAINING_FIELDS = ("simulated_delay",)
 
@@ -80,7 +80,7 @@ def load_policy(
             the message names the first difference and what to do.
     """
     path = _find(Path(path))
-    checkpoint = _read_pickle(path) if path.suffix == _PICKLE else _read_safetensors(path)
+    checkpoint = _read_pickle(path) if path.suffix == PICKLE else _read_safetensors(path)
     config = config or checkpoint.config
     _check_config(checkpoint, config)
     _check_dimensions(checkpoint, obs_dim, action_dim)
@@ -189,7 +189,7 @@ def first_policy_path(run_path: str | Path, level_path: str | Path) -> Path:
 
 def _find(path: Path) -> Path:
     """The weights file that `path` names, with or without its suffix."""
-    suffixes = (weights.WEIGHTS, _PICKLE)
+    suffixes = (weights.WEIGHTS, PICKLE)
     candidates = [path] if path.suffix in suffixes else [weights.with_suffix(path, suffix) for suffix in suffixes]
     for candidate in candidates:
         if candidate.is_file():

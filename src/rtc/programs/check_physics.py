@@ -128,7 +128,7 @@ def run(args: Arguments) -> None:
         tables[2].append(statistics)
         print(ticks[0], flush=True)
         files.atomic_write(args.output, page(tables, args, started))
-    print(f"wrote {args.output}")
+    commands.open_first(args.output)
 
 
 def page(tables: tuple[list[dict], ...], args: Arguments, started: float) -> str:

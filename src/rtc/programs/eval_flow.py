@@ -15,7 +15,7 @@ from pathlib import Path
 from rtc.delay import profiles
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.programs import plugins
-from rtc.shared import commands, tables
+from rtc.shared import commands, paths, tables
 from rtc.study import cells, plan, runner, subject
 from rtc.study.arguments import StudyArguments
 from rtc.study.evaluation import EvalConfig, evaluate
@@ -70,8 +70,20 @@ class Arguments:
             given = "profile" if self.profile is not None else "name"
             value = getattr(self, given)
             raise ValueError(f"sweep=True and {given}={value!r}: the sweep sets the delays, so leave one out")
+        if self.sweep:
+            _check_left_to_the_sweep(self.config)
         if self.profile is not None and self.config.delay_profile != DelayProfileConfig():
             raise ValueError(f"profile={self.profile!r} and config.delay_profile both set the delay: leave one out")
+
+
+def _check_left_to_the_sweep(config: EvalConfig) -> None:
+    """Raises ValueError where the evaluation has something that the sweep sets itself."""
+    plain = EvalConfig()
+    for name in ("method", "delay_profile", "estimator"):
+        if getattr(config, name) != getattr(plain, name):
+            raise ValueError(f"config.{name} has no effect with sweep=True, which sets it: leave one out")
+    if config.execution.execute_horizon != plain.execution.execute_horizon:
+        raise ValueError("config.execution.execute_horizon has no effect with sweep=True, which sets it: leave one out")
 
 
 def arms(args: Arguments, chunk_size: int) -> list[Arm]:
@@ -123,7 +135,7 @@ def level_study(args: Arguments, level_path: str) -> tuple[Study, StudyArguments
 
 def run(args: Arguments) -> None:
     """Evaluates every level, writes all complete cells of the folder to `<output_dir>/results.csv` and prints them."""
-    names = [Path(path).stem for path in args.level_paths]
+    names = [paths.level_name(path) for path in args.level_paths]
     if len(set(names)) < len(names):
         raise ValueError(f"level_paths name {names}: results are kept by level name, so give each name once")
     evaluations = [level_study(args, path) for path in args.level_paths]

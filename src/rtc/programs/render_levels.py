@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from rtc.shared import commands, paths
+from rtc.shared import commands
 from rtc.shared.files import atomic_path
 from rtc.worlds.kinetix import levels, render
 
@@ -17,7 +17,7 @@ class Arguments:
 
     level_paths: tuple[str, ...] = levels.LEVEL_NAMES
     """World files, Kinetix dumps or level names."""
-    output: Path = paths.ROOT / "worlds" / "levels.png"
+    output: Path = Path("worlds/levels.png")
     """Picture to write; any format that Pillow knows by its suffix."""
     size: int = 360
     """Pixels per level."""
@@ -32,7 +32,8 @@ def render_levels(args: Arguments) -> None:
     picture = render.grid(pictures, [level.name for level in shown])
     with atomic_path(args.output) as temporary:
         Image.fromarray(picture).quantize(128, dither=Image.Dither.NONE).save(temporary)
-    print(f"wrote {args.output} ({len(shown)} levels)")
+    print(f"{len(shown)} levels drawn")
+    commands.open_first(args.output)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

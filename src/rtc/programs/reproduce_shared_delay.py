@@ -101,7 +101,8 @@ def run(args: Arguments) -> None:
     table = tables.format_table(pd.DataFrame(rows))
     text = "\n".join([INTRODUCTION.format(**sizes), table, "", provenance.footer(started)])
     files.atomic_write(args.output, text)
-    print(f"{table}\nwrote {args.output}")
+    print(table)
+    commands.open_first(args.output)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

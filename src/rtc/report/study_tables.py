@@ -62,7 +62,9 @@ def finding(test: statistics.PairedTest, corrected: float) -> str:
 
 def _better_worse(outcome: Outcome, comparison: Comparison) -> str:
     """On how many levels a sign test finds the candidate better and worse."""
-    signs = [statistics.sign_test(outcome.pairs(comparison, outcome.study.primary, level)) for level in outcome.levels]
+    metric = catalogue.metric(outcome.study.primary)
+    way = -1 if metric.better == catalogue.LOWER else 1
+    signs = [way * statistics.sign_test(outcome.pairs(comparison, metric.column, level)) for level in outcome.levels]
     return f"{sum(sign > 0 for sign in signs)} / {sum(sign < 0 for sign in signs)}"
 
 

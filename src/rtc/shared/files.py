@@ -14,17 +14,10 @@ import pandas as pd
 
 PathLike = str | os.PathLike[str]
 
-
 _TEMPORARY = ".tmp-"
-
-
 _LEFTOVER = re.compile(r"\.tmp-\d+-[0-9a-f]{8}-")
-
-
 # From 3.1 on pandas rounds every float correctly, and warns if told to.
 _PANDAS = tuple(int(part) for part in pd.__version__.split(".")[:2])
-
-
 _EXACT_FLOATS: dict[str, Any] = {} if _PANDAS >= (3, 1) else {"float_precision": "round_trip"}
 
 

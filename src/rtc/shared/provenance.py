@@ -82,7 +82,7 @@ def footer(started: float | None = None) -> str:
 
 
 def cells_origin(cells: Iterable[Any]) -> str:
-    """Which commits computed some cells (`results.CellData`) and how long that took, in one sentence."""
+    """Which commits computed some cells (`study.cells.CellData`) and how long that took, in one sentence."""
     commits: dict[str, int] = {}
     cells = list(cells)
     for cell in cells:

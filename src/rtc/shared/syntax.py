@@ -151,7 +151,9 @@ class _Canonical:
     def form(self, node: Any) -> Any:
         """A syntax tree as lists, names and numbers; None where nothing counts."""
         if isinstance(node, list):
-            return [form for form in map(self.form, node) if form is not None]
+            # Where something is missing matters: a keyword without a default, an unpacked dictionary.
+            forms = ["missing" if one is None else self.form(one) for one in node]
+            return [form for form in forms if form is not None]
         if not isinstance(node, ast.AST):
             return None if node is None else f"{type(node).__name__} {node!r}"
         if isinstance(node, ast.expr_context) or _is_silent(node) or _is_choice(node):

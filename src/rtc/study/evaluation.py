@@ -54,10 +54,16 @@ class ModelSize:
         Args:
             there: what the checkpoint says.
             trust: it knows how it was trained.
+
+        Raises:
+            ValueError: it says that it was trained with another simulated delay.
         """
+        if trust and self.simulated_delay not in (None, there.simulated_delay):
+            raise ValueError(
+                f"model.simulated_delay={self.simulated_delay}, but the checkpoint was trained with "
+                f"simulated_delay={there.simulated_delay}: leave it out"
+            )
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-        if trust:
-            given.pop("simulated_delay", None)
         return dataclasses.replace(there, **given)
 
 

@@ -85,7 +85,6 @@ _PLAIN = ("num_evals", "preregistered")
 _LISTS = ("seeds", "figures")
 _TABLES = ("axes", "defaults", "profiles", "methods", "comparisons")
 _KEYS = (*_TEXTS, *_PLAIN, *_LISTS, "levels", "sections", *_TABLES)
-_PROFILE_ONLY = ("base", "mean_of", templates.FOR, templates.EXCLUDE)
 _METHOD_ONLY = ("method", "run_path", "profiles", templates.FOR, templates.EXCLUDE)
 _COMPARISON = ("candidate", "reference", "less", "family", templates.FOR, templates.EXCLUDE)
 _VERSUS = ("methods", "against", "profiles", "family")
@@ -117,6 +116,7 @@ def read(name: str | Path) -> Study:
     for key in tables:
         if key not in _KEYS:
             raise unknown(f"{path}: key", key, _KEYS)
+    _check_kinds(tables, path)
     for key in ("profiles", "methods"):
         if not tables.get(key):
             raise ValueError(f"{path} has no tables [{key}.<name>]: give at least one")
@@ -161,6 +161,8 @@ class _File:
 
     def level(self, entry: str) -> str:
         """A level's name, or its path, which may be relative to the file."""
+        if not isinstance(entry, str):
+            raise ValueError(f"{self.path}: levels entry {entry!r} must be a level's name or path, as a text")
         if "/" not in entry and not entry.endswith(".json"):
             require_choice(f"{self.path}: levels entry", entry, LEVEL_NAMES)
             return entry
@@ -266,6 +268,19 @@ class _File:
                 if not templates.excluded(entry, here, where):
                     parts = {k: v for k, v in entry.items() if k not in (templates.FOR, templates.EXCLUDE)}
                     yield _comparison(templates.filled(parts, here, where), where)
+
+
+def _check_kinds(tables: Mapping[str, Any], path: Path) -> None:
+    """Raises ValueError where a key at the top of the file has something else than it holds."""
+    for kind, words, keys in (
+        (str, "a text", _TEXTS),
+        (bool, "true or false", ("preregistered",)),
+        (list, "an array", (*_LISTS, "levels", "sections", "comparisons")),
+        (dict, "a table", ("axes", "defaults", "profiles", "methods")),
+    ):
+        for key in keys:
+            if key in tables and not isinstance(tables[key], kind):
+                raise ValueError(f"{path}: {key}={tables[key]!r} must be {words}")
 
 
 def _check_keys(tables: Mapping[str, Mapping[str, Any]], path: str) -> None:

@@ -24,7 +24,7 @@ from rtc.delay.sampling import DelayProcess
 from rtc.shared.validation import require_choice, require_int
 from rtc.study import statistics
 from rtc.study.evaluation import EvalConfig
-from rtc.study.layout import Section
+from rtc.study.layout import FIGURES, Section
 from rtc.study.tokens import Decoding
 
 # Where policies with chunks of 8 are, and those that learned to complete a prefix.
@@ -201,6 +201,10 @@ class Study:
     def __post_init__(self) -> None:
         require_int("num_evals", self.num_evals, low=1)
         require_choice("primary", self.primary, metrics.EPISODE_MEANS)
+        for seed in self.seeds:
+            require_int("seeds entry", seed, low=0)
+        for name in self.figures:
+            require_choice("figures entry", name, FIGURES)
         if not self.arms:
             raise ValueError(f"{self.name} has no arms: give at least one each of profiles, methods and seeds")
         keys = [one.key for one in self.arms]

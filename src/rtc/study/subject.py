@@ -92,6 +92,9 @@ class FlowSubject:
             "level_sha256": self.level.sha256,
             "code": identity.code(config),
         }
+        if self.checkpoint.suffix == checkpoints.PICKLE and self.policy.config.simulated_delay is not None:
+            # The file does not say how it was trained: the user does.
+            found["config"]["simulated_delay"] = self.policy.config.simulated_delay
         if assets := self.assets(config):
             found["assets"] = {name: asset.sha256 for name, asset in assets.items()}
         return found
@@ -136,5 +139,6 @@ def load(
     policy, training = checkpoints.load_policy(path)
     checkpoints.check_level(path, training, level.name, level.sha256, chosen=file is not None)
     if size is not None:
-        policy, training = checkpoints.load_policy(path, size.wanted(policy.config, trust=path.suffix != ".pkl"))
+        wanted = size.wanted(policy.config, trust=path.suffix != checkpoints.PICKLE)
+        policy, training = checkpoints.load_policy(path, wanted)
     return FlowSubject(level, level_path, policy, path, checkpoints.sha256(path), training, Path(run_path))

@@ -78,6 +78,8 @@ class Decoding:
             raise ValueError("draft_ticks and overhead_ticks have no effect without pass_ticks: give it, or leave both")
         if self.tolerance and self.rule not in _TOLERANT:
             raise ValueError(f"tolerance={self.tolerance} is unused by rule={self.rule!r}: use index or action")
+        if self.rule == "index" and self.tolerance != int(self.tolerance):
+            raise ValueError(f"tolerance={self.tolerance} is no number of cells: rule='index' needs a whole one")
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -174,6 +176,15 @@ class TokenSubject:
 
     def check(self, config: EvalConfig) -> None:
         evaluation.require_horizon(config.execution.execute_horizon, self.chunk_size)
+        _controller(self, config)
+        for name in identity.given(config):
+            if name in _FLOW_ONLY:
+                raise ValueError(f"{name} has no effect on a policy that decodes tokens: leave it out")
+        if config.delay_profile.anytime is not None:
+            raise ValueError(
+                f"anytime={config.delay_profile.anytime} has no effect on a policy that decodes tokens: leave it out, "
+                "or use max_passes"
+            )
         if self.decoding.pass_ticks is None:
             return
         if config.delay_profile != DelayProfileConfig():
@@ -202,7 +213,7 @@ class TokenSubject:
         return {"checkpoint": places, "level_path": identity.shown(self.level.path)}
 
 
-_FLOW_ONLY = ("num_flow_steps", "method")
+_FLOW_ONLY = ("num_flow_steps", "method", "method_options")
 
 
 @functools.lru_cache(maxsize=16)
@@ -222,9 +233,12 @@ def load(run_path: str, decoding: Decoding, level_path: str) -> TokenSubject:
 def prepare(subject: TokenSubject, config: EvalConfig) -> tuple[Environment, TokenAgent, Controller]:
     """What the executor runs: environment, agent and controller."""
     _, env = observed(subject.level_path, config.physics, config.start_noise)
+    return env, subject.agent, _controller(subject, config)
+
+
+def _controller(subject: TokenSubject, config: EvalConfig) -> Controller:
     method = subject.decoding.method(subject.agent)
-    process, estimator = make_process(config.delay_profile), config.estimator.make()
-    return env, subject.agent, make_controller(method, process, estimator, config.execution)
+    return make_controller(method, make_process(config.delay_profile), config.estimator.make(), config.execution)
 
 
 def evaluate(subject: TokenSubject, config: EvalConfig, seed: int) -> Evaluation:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
+from rtc.methods import options_for
 from rtc.shared.validation import require_int
 from rtc.study.evaluation import EvalConfig
 from rtc.study.protocols import layouts
@@ -54,7 +55,12 @@ def grid(delays: Iterable[int], chunk_size: int) -> list[Point]:
 
 
 def arms(methods: Sequence[str], points: Sequence[Point], base: EvalConfig) -> list[Arm]:
-    """An arm per method and point, those of one method after each other."""
+    """An arm per method and point, those of one method after each other; each method gets the options that it reads.
+
+    Raises:
+        ValueError: an option that none of the methods reads.
+    """
+    options = options_for(methods, base.method_options)
     return [
         Arm(
             point.profile,
@@ -62,6 +68,7 @@ def arms(methods: Sequence[str], points: Sequence[Point], base: EvalConfig) -> l
             dataclasses.replace(
                 base,
                 method=method,
+                method_options=options[method],
                 delay_profile=DelayProfileConfig(mode="fixed", fixed_delay=point.delay),
                 estimator=EstimatorConfig(kind="oracle"),
                 execution=dataclasses.replace(base.execution, execute_horizon=point.horizon),
