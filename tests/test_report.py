@@ -249,6 +249,23 @@ def test_what_limits_a_study_is_said(small):
     assert study_tables.unfit_levels(small.study, Outcome(small.study, many)) == ["b"]
 
 
+def test_better_is_what_the_metric_says(small):
+    """Where every solved episode jerks, whoever solves more is worse."""
+    rough = {
+        key: tuple(
+            dataclasses.replace(
+                cell,
+                episodes=cell.episodes.assign(rms_ddelta_action=cell.episodes["returned_episode_solved"].astype(float)),
+            )
+            for cell in cells
+        )
+        for key, cells in small.cells.items()
+    }
+    study = dataclasses.replace(small.study, primary="rms_ddelta_action")
+    table = study_tables.comparisons(Outcome(study, rough), study.comparisons)
+    assert table["better / worse levels"].tolist() == ["0 / 0", "0 / 2"]
+
+
 def test_comparisons_say_what_they_find_and_what_it_costs(small):
     dear = {
         key: (dataclasses.replace(v[0], episodes=v[0].episodes.assign(flow_evals=9 if "realtime" in key else 3)),)

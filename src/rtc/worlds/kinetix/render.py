@@ -197,7 +197,7 @@ def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], 
 
 def grid(
     pictures: Sequence[UInt8[np.ndarray, "h w 3"]], titles: Sequence[str], *, columns: int = 4
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> UInt8[np.ndarray, "height width 3"]:
     """Equal-sized pictures in rows, each with its title above it, and the legend of colours below."""
     side, pad, head = pictures[0].shape[0], 24, 44
     rows = math.ceil(len(pictures) / columns)

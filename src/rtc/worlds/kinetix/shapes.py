@@ -17,7 +17,7 @@ class Shape:
         points: polygon corners [n, 2]; for the other kinds the centre [1, 2].
         angle: rotation of a circle, direction of a thruster's force.
         radius: of a circle.
-        role: one of `world_spec.ROLES`; "neutral" for joints and thrusters.
+        role: one of `spec.ROLES`; "neutral" for joints and thrusters.
         fixed: a body that never moves, or a rigid joint.
         binding: the action dimension that drives a joint or thruster; None where no action does.
     """
