@@ -4,6 +4,8 @@ import errno
 import os
 import subprocess
 import sys
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -129,6 +131,52 @@ def test_a_full_disk_names_the_file(monkeypatch, tmp_path):
 def test_the_last_line_names_a_file(capsys):
     commands.open_first(Path("exp_runs/study/summary.md"))
     assert capsys.readouterr().out == "open first: exp_runs/study/summary.md\n"
+
+
+@dataclass(frozen=True)
+class Nested:
+    number: int = 1
+
+    def __post_init__(self) -> None:
+        if self.number < 1:
+            raise ValueError(f"number={self.number} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Options:
+    nested: Nested = Nested()
+    other: int = 2
+
+    def __post_init__(self) -> None:
+        if self.other == self.nested.number:
+            raise ValueError(f"other={self.other} is the number: change one")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"), [(["--nested.number", "0"], "number=0 must be at least 1"), (["--other", "1"], "change one")]
+)
+def test_what_arguments_refuse_is_a_line_and_no_box(flags, message, capsys):
+    with pytest.raises(SystemExit, match=f"^error: .*{message}$"):
+        commands.start(Options, failing, None, flags)
+    assert capsys.readouterr().err == ""
+
+
+def test_flags_that_are_none_are_explained(capsys):
+    with pytest.raises(SystemExit) as raised:
+        commands.parse(Options, ["--nested.number", "one"])
+    assert raised.value.code == 2
+    assert "--nested.number" in capsys.readouterr().err
+
+
+def test_a_warning_to_users_is_a_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "warned.py").write_text("import warnings\nmain = lambda argv: warnings.warn(argv)\n")
+    monkeypatch.setattr(runtime, "configure", lambda: None)
+    with pytest.warns(UserWarning, match="look here"):
+        entry.start("warned", "look here")
+    assert warnings.formatwarning("look here", UserWarning, "file.py", 1) == "warning: look here\n"
+    assert "file.py:1: DeprecationWarning" in warnings.formatwarning("old", DeprecationWarning, "file.py", 1)
 
 
 def failing(error: BaseException) -> None:

@@ -15,6 +15,7 @@ from rtc.delay import profiles as delay_profiles
 from rtc.delay import sampling
 from rtc.delay.estimators import EstimatorConfig
 from rtc.policies import checkpoints
+from rtc.programs import delay_sweep, rsd, tail_baseline, tail_matrix, tail_summary
 from rtc.programs import study as study_program
 from rtc.report import preview
 from rtc.shared import files, launchers
@@ -62,6 +63,32 @@ def test_other_episodes_than_the_studys_need_a_place_of_their_own(arguments):
         dataclasses.replace(arguments, output_root=None).of(study)
     assert arguments.of(study).root.name == "study"
     assert StudyArguments(num_evals=8).of(study).root.as_posix() == "exp_runs/small"
+
+
+@pytest.mark.parametrize("changed", [{"seeds": (7,)}, {"levels": ("catapult",)}, {"run_path": "logs-bc/mine"}])
+def test_a_part_or_a_variant_of_a_study_does_not_replace_its_report(changed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = dataclasses.replace(StudyArguments(), **changed)
+    assert args.of(SMALL).root.as_posix() == "exp_runs/small"
+    files.atomic_write("exp_runs/small/summary.md", "the study's")
+    with pytest.raises(ValueError, match=rf"{next(iter(changed))}=.*exp_runs/small/summary\.md.*--output-root.*--over"):
+        args.of(SMALL)
+    for allowed in ({"output_root": "mine"}, {"overwrite": True}):
+        dataclasses.replace(args, **allowed).of(SMALL)
+    StudyArguments(num_slots=2, report_only=True).of(SMALL)
+
+
+@pytest.mark.parametrize("program", [delay_sweep, rsd, tail_baseline, tail_matrix, tail_summary])
+def test_a_part_of_a_protocol_does_not_replace_its_report(program, tmp_path, monkeypatch):
+    args = program.Arguments()
+    part = {"protocol": dataclasses.replace(args.protocol, num_evals=8)} if program is rsd else {"num_evals": 8}
+    root = args.protocol.root if program is rsd else args.output_root
+    shipped = ROOT / "exp_runs/rsd_bench/bench.json"
+    monkeypatch.chdir(tmp_path)
+    files.atomic_write("exp_runs/rsd_bench/bench.json", shipped.read_text())
+    files.atomic_write(f"{root}/results.csv", "the protocol's")
+    with pytest.raises(ValueError, match=r"num_evals=8.*Nothing was changed"):
+        program.run(dataclasses.replace(args, **part))
 
 
 def test_what_the_command_line_leaves_open_is_the_studys():

@@ -144,7 +144,12 @@ def find_policy(run_path: str | Path, level_path: str | Path, step: int = -1, fi
     Raises:
         FileNotFoundError: no such file, run, epoch or level; the message lists those that are there.
     """
-    return policy_path(run_path, level_path, step) if file is None else _find(Path(file))
+    if file is not None:
+        return _find(Path(file))
+    try:
+        return policy_path(run_path, level_path, step)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; eval_flow takes another level's with --policy FILE") from None
 
 
 def check_level(path: Path, facts: Mapping[str, Any], name: str, level_sha256: str, *, chosen: bool = False) -> None:

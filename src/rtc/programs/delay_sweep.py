@@ -10,7 +10,7 @@ from pathlib import Path
 from rtc import methods, report
 from rtc.shared import commands
 from rtc.study import runner, subject
-from rtc.study.arguments import StudyArguments
+from rtc.study.arguments import StudyArguments, keep_report
 from rtc.study.evaluation import DEFAULT_SLOTS, EvalConfig
 from rtc.study.outcome import Outcome
 from rtc.study.protocols import published_curve
@@ -80,6 +80,7 @@ class Arguments:
 
 def run(args: Arguments) -> None:
     """Computes what is missing and writes the report."""
+    keep_report(args, Arguments(), args.output_root, Arguments.output_root)
     study, how = args.study(), args.of_study()
     if not args.report_only:
         runner.run(study, how)

@@ -4,8 +4,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import tyro
-
 from rtc.policies.checkpoints import level_slug
 from rtc.shared import commands
 from rtc.shared.validation import unknown
@@ -35,7 +33,7 @@ def parse(arguments: type[T], presets: Mapping[str, T], argv: Sequence[str] | No
             name = word.partition("=")[2]
     if name not in presets:
         raise unknown("preset", name, presets)
-    return tyro.cli(arguments, default=presets[name], args=argv)
+    return commands.parse(arguments, argv, default=presets[name])
 
 
 def start(

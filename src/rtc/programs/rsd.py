@@ -11,6 +11,7 @@ from pathlib import Path
 from rtc import report
 from rtc.shared import commands
 from rtc.study import runner
+from rtc.study.arguments import keep_report
 from rtc.study.outcome import Outcome
 from rtc.study.protocols import rsd
 from rtc.study.protocols.rsd import Protocol
@@ -37,6 +38,7 @@ def run(args: Arguments) -> None:
     """
     if not args.bench.exists():
         raise FileNotFoundError(f"no times of passes at {args.bench}: run `python exp/bench_rsd.py` first")
+    keep_report(args.protocol, Protocol(), args.protocol.root, Protocol.root)
     study = rsd.study(args.protocol, json.loads(args.bench.read_text()))
     how = args.protocol.arguments().of(study)
     if not args.protocol.report_only:

@@ -1,17 +1,20 @@
 """How command-line programs start and how they fail."""
 
 import argparse
+import contextlib
 import dataclasses
+import io
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
 from rtc.shared import toml
 from rtc.shared.entry import plain_errors
 
-__all__ = ["from_file", "open_first", "plain_errors", "start"]
+__all__ = ["from_file", "open_first", "parse", "plain_errors", "start"]
 
 Parsed = TypeVar("Parsed")
 
@@ -59,4 +62,57 @@ def start(
     """
     with plain_errors():
         options = {} if default is None else {"default": default()}
-        run(tyro.cli(arguments, args=argv, description=description, **options))
+        run(parse(arguments, argv, description=description, **options))
+
+
+def parse(arguments: type[Parsed], argv: Sequence[str] | None = None, **options: Any) -> Parsed:
+    """`tyro.cli`, except that what the arguments themselves refuse is raised as it is, in a line and not in a box.
+
+    Args:
+        arguments: a dataclass.
+        argv: arguments without the program's name; `sys.argv` if None.
+        options: of `tyro.cli`.
+
+    Raises:
+        ValueError: a field's value, or several together, were refused.
+        SystemExit: help was asked for, or the line is none of these arguments'; tyro has said so.
+    """
+    held = _Held()
+    try:
+        with contextlib.redirect_stderr(held):
+            return tyro.cli(arguments, args=argv, **options)
+    except SystemExit as ended:
+        refused = _refusal(ended)
+        if refused is not None:
+            raise refused from None
+        print(held.getvalue(), end="", file=sys.stderr)
+        raise
+
+
+_PARSING = {"tyro", *sys.stdlib_module_names}
+
+
+class _Held(io.StringIO):
+    """Keeps what is written to the standard error, and passes for it."""
+
+    encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+
+    def isatty(self) -> bool:
+        return sys.__stderr__ is not None and sys.__stderr__.isatty()
+
+
+def _refusal(error: BaseException | None) -> ValueError | None:
+    """The ValueError of the arguments' own checks that an error came from; tyro explains those of parsing a word."""
+    while error is not None:
+        if isinstance(error, ValueError) and _raised_by(error).partition(".")[0] not in _PARSING:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _raised_by(error: BaseException) -> str:
+    """The module that raised an error."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return "" if place is None else place.tb_frame.f_globals.get("__name__", "")

@@ -6,6 +6,7 @@ Only the standard library is imported here, so that a Python without the project
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -26,6 +27,7 @@ def start(module: str, argv: Sequence[str] | None = None) -> None:
         SystemExit: an expected error, whose message it has; an interrupt; a reader that went away.
     """
     with plain_errors():
+        warnings.formatwarning = _warning
         _check_python()
         from rtc.shared import runtime
 
@@ -56,6 +58,18 @@ def plain_errors() -> Iterator[None]:
         raise SystemExit(f"error: {sys.executable} lacks the package {error.name!r}: {_SETUP}") from error
     except EXPECTED as error:
         raise SystemExit(f"error: {str(error) or type(error).__name__}") from error
+
+
+def _warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning to users in a line of its own; the place in the code is for those who write code."""
+    if category is UserWarning:
+        return f"warning: {message}\n"
+    return _with_place(message, category, filename, lineno, line)
+
+
+_with_place = warnings.formatwarning
 
 
 def how_to_install(package: str) -> str:

@@ -3,10 +3,40 @@
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rtc.shared import launchers
 from rtc.study.evaluation import DEFAULT_SLOTS
 from rtc.study.study import PREFIX_RUN, RUN, Study
+
+# Options that change neither which cells there are nor what is in them.
+_HARMLESS = {"num_slots", "output_root", "root", "baseline_root", "overwrite", "launcher", "report_only", "preview"}
+_HARMLESS |= {"wandb", "plugin", "grid", "grid_methods"}
+_REPORTS = ("summary.md", "results_all.csv", "results.csv")
+
+
+def keep_report(args: Any, protocol: Any, root: str | Path, own_root: str | Path) -> None:
+    """Keeps the results of a protocol from being replaced by those of a part or a variant of it.
+
+    Args:
+        args: a program's arguments, a dataclass.
+        protocol: the same with the protocol's settings.
+        root: where results go.
+        own_root: where those of the protocol belong.
+
+    Raises:
+        ValueError: these are other settings, `root` is the protocol's own and holds results.
+    """
+    names = [field.name for field in dataclasses.fields(args) if field.name not in _HARMLESS]
+    changed = [name for name in names if getattr(args, name) != getattr(protocol, name)]
+    there = [Path(root) / name for name in _REPORTS if (Path(root) / name).exists()]
+    if changed and there and not args.overwrite and Path(root).resolve() == Path(own_root).resolve():
+        raise ValueError(
+            f"{', '.join(f'{name}={getattr(args, name)!r}' for name in changed)}: the protocol has "
+            f"{', '.join(f'{name}={getattr(protocol, name)!r}' for name in changed)}, and {there[0]} would be replaced "
+            "by a report on other cells. Nothing was changed: give an --output-root of its own (--protocol.root of "
+            "exp/run_rsd.py), or --overwrite"
+        )
 
 
 @dataclass(frozen=True)
@@ -14,7 +44,8 @@ class StudyArguments:
     """Command line of a study; the defaults are its protocol.
 
     Attributes:
-        levels: names of levels, or paths of world files; by default the study's.
+        levels: names of levels, or paths of world files; by default the study's. Others need an output root of their
+            own where there is a report, as do other seeds and runs.
         seeds: seeds of all randomness, by default the study's.
         num_evals: episodes per arm, level and seed, by default the study's; others need an output root of their own.
         run_path: run of the policies.
@@ -48,20 +79,24 @@ class StudyArguments:
         """The same with everything that was left to the study.
 
         Raises:
-            ValueError: other episodes than the study's would replace its cells.
+            ValueError: other episodes than the study's would replace its cells, or other cells its report.
         """
         if self.output_root is None and self.num_evals not in (None, study.num_evals):
             raise ValueError(
                 f"num_evals={self.num_evals}, but {study.name} has {study.num_evals}: give an --output-root of its "
                 "own, so that the study's cells stay"
             )
-        return dataclasses.replace(
+        own_root = f"exp_runs/{study.name}"
+        filled = dataclasses.replace(
             self,
             levels=self.levels or study.levels,
             seeds=self.seeds or study.seeds,
             num_evals=study.num_evals if self.num_evals is None else self.num_evals,
-            output_root=self.output_root or f"exp_runs/{study.name}",
+            output_root=self.output_root or own_root,
         )
+        protocol = StudyArguments(study.levels, study.seeds, study.num_evals)
+        keep_report(filled, protocol, filled.output_root, own_root)
+        return filled
 
     @property
     def root(self) -> Path:

@@ -46,7 +46,7 @@ def run(study: Study, args: StudyArguments, *, keep_going: bool = False) -> None
         OSError: the output root cannot be written to; with `keep_going`, a ChildProcessError names tasks that failed.
         NonFiniteError: a NaN or infinity appeared; the cells before it are kept.
     """
-    check(study, args)
+    print(check(study, args), flush=True)
     for wave in tasks(study, args):
         if keep_going or args.launcher.kind != "local":
             launchers.run_all(wave, args.launcher)
@@ -55,8 +55,8 @@ def run(study: Study, args: StudyArguments, *, keep_going: bool = False) -> None
                 task.function(*task.arguments)
 
 
-def check(study: Study, args: StudyArguments) -> None:
-    """Everything that can be found wrong before any work; errors as of `run`."""
+def check(study: Study, args: StudyArguments) -> str:
+    """Finds everything that can be found wrong before any work, with the errors of `run`; says how much there is."""
     if not args.seeds or not args.levels:
         raise ValueError("there are no cells to run: give at least one each of profiles, methods, levels and seeds")
     if len(set(args.seeds)) < len(args.seeds):
@@ -72,7 +72,7 @@ def check(study: Study, args: StudyArguments) -> None:
     counts = {name: sum(there.status == name for there in found) for name in ("complete", "older")}
     todo = len(planned) if args.overwrite else len(planned) - counts["complete"]
     old = f", {counts['older']} of them again as the code has changed" if counts["older"] else ""
-    print(f"{todo} of {len(planned)} cells to compute{old}", flush=True)
+    return f"{todo} of {len(planned)} cells to compute{old}"
 
 
 def conflict(taken: Sequence[tuple[PlannedCell, store.Standing]], args: StudyArguments) -> str:

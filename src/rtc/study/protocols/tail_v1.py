@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rtc.delay import profiles as delay_profiles
-from rtc.study.arguments import StudyArguments
+from rtc.study.arguments import StudyArguments, keep_report
 from rtc.study.evaluation import DEFAULT_SLOTS, EvalConfig
 from rtc.study.protocols import layouts
 from rtc.study.study import Arm, Comparison, Study
@@ -53,7 +53,13 @@ class TailArguments:
         )
 
     def of_study(self, output_root: str) -> StudyArguments:
-        """The same for the runner, which takes every policy from one run."""
+        """The same for the runner, which takes every policy from one run.
+
+        Raises:
+            ValueError: other settings than the protocol's would change what its own folder holds.
+        """
+        protocol = type(self)()
+        keep_report(self, protocol, output_root, protocol.output_root)
         return StudyArguments(
             levels=(self.level_path,),
             seeds=self.seeds,
