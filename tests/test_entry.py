@@ -101,13 +101,16 @@ def test_settings_of_jax_that_programs_cannot_work_with(setting):
         runtime.configure()
 
 
-def test_a_platform_that_is_not_there(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "reason"), [(RuntimeError("no GPU"), "no GPU"), (AssertionError(), "no such plugin")]
+)
+def test_a_platform_that_is_not_there(error, reason, monkeypatch):
     def devices():
-        raise RuntimeError("no GPU found")
+        raise error
 
     monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     monkeypatch.setattr(jax, "devices", devices)
-    with pytest.raises(ValueError, match=r"JAX_PLATFORMS='cuda' .*unset it.*no GPU found"):
+    with pytest.raises(ValueError, match=rf"JAX_PLATFORMS='cuda' .*unset it.*\({reason}\)"):
         runtime.configure()
 
 

@@ -71,7 +71,9 @@ def test_a_part_or_a_variant_of_a_study_does_not_replace_its_report(changed, tmp
     args = dataclasses.replace(StudyArguments(), **changed)
     assert args.of(SMALL).root.as_posix() == "exp_runs/small"
     files.atomic_write("exp_runs/small/summary.md", "the study's")
-    with pytest.raises(ValueError, match=rf"{next(iter(changed))}=.*exp_runs/small/summary\.md.*--output-root.*--over"):
+    with pytest.raises(
+        ValueError, match=rf"{next(iter(changed))}=.*exp_runs/small/summary\.md.*--output-root or --overwrite"
+    ):
         args.of(SMALL)
     for allowed in ({"output_root": "mine"}, {"overwrite": True}):
         dataclasses.replace(args, **allowed).of(SMALL)

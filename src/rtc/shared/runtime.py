@@ -73,9 +73,9 @@ def _check_platforms() -> None:
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # the latter where no plugin of that name is installed
-        asked = os.environ["JAX_PLATFORMS"]
+        asked, reason = os.environ["JAX_PLATFORMS"], str(error) or "no such plugin"
         raise ValueError(
-            f"JAX_PLATFORMS={asked!r} cannot be used here: unset it, or set it to cpu ({error})"
+            f"JAX_PLATFORMS={asked!r} cannot be used here: unset it, or set it to cpu ({reason})"
         ) from error
 
 

@@ -31,11 +31,14 @@ def keep_report(args: Any, protocol: Any, root: str | Path, own_root: str | Path
     changed = [name for name in names if getattr(args, name) != getattr(protocol, name)]
     there = [Path(root) / name for name in _REPORTS if (Path(root) / name).exists()]
     if changed and there and not args.overwrite and Path(root).resolve() == Path(own_root).resolve():
+        given, usual = (", ".join(f"{name}={getattr(one, name)!r}" for name in changed) for one in (args, protocol))
+        flags = (
+            "--output-root or --overwrite"
+            if hasattr(args, "output_root")
+            else "--protocol.root or --protocol.overwrite"
+        )
         raise ValueError(
-            f"{', '.join(f'{name}={getattr(args, name)!r}' for name in changed)}: the protocol has "
-            f"{', '.join(f'{name}={getattr(protocol, name)!r}' for name in changed)}, and {there[0]} would be replaced "
-            "by a report on other cells. Nothing was changed: give an --output-root of its own (--protocol.root of "
-            "exp/run_rsd.py), or --overwrite"
+            f"{given}: the protocol has {usual}, whose results are in {there[0]}. Nothing was changed: give {flags}"
         )
 
 
