@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self
 
 import jax
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 State = Any
+# Of one query, or of many.
+Steps = int | Int[Array | np.ndarray, "..."]
 
 
 class Query(NamedTuple):
@@ -188,7 +191,7 @@ class Method(Protocol):
         """Why it cannot work with this policy, as "needs …; what to do instead"; None if it can."""
         return None
 
-    def network_evaluations(self, steps: int | Int[Array, " b"]) -> int | Int[Array, " b"]:
+    def network_evaluations(self, steps: Steps) -> Steps:
         """Passes through the network of a query that took `steps`; a backward pass counts like a forward pass."""
         return steps
 

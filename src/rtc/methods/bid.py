@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rtc.methods.base import AssetSpec, FlowMethod, Place, Policy, Query, initial_noise
+from rtc.methods.base import AssetSpec, FlowMethod, Place, Policy, Query, Steps, initial_noise
 from rtc.methods.guidance import get_prefix_weights
 from rtc.policies import checkpoints
 from rtc.policies.mixer import Ticks
@@ -119,7 +119,7 @@ class Bid(FlowMethod):
             flow_steps=query.flow_steps,
         )
 
-    def network_evaluations(self, steps: int | Int[Array, " b"]) -> int | Int[Array, " b"]:
+    def network_evaluations(self, steps: Steps) -> Steps:
         return steps * self.num_samples * (2 if self.contrast else 1)
 
     def assets(self) -> Mapping[str, AssetSpec]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from rtc.methods.base import FlowMethod, Query, initial_noise
+from rtc.methods.base import FlowMethod, Query, Steps, initial_noise
 from rtc.methods.guidance import PrefixAttentionSchedule, guided_chunk
 
 
@@ -48,7 +48,7 @@ class Realtime(FlowMethod):
             stop_gradient=self.stop_gradient,
         )
 
-    def network_evaluations(self, steps: int | Int[Array, " b"]) -> int | Int[Array, " b"]:
+    def network_evaluations(self, steps: Steps) -> Steps:
         return steps if self.stop_gradient else 2 * steps
 
 
