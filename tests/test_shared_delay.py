@@ -9,16 +9,16 @@ from rtc import methods
 from rtc.bench import shared_delay
 from rtc.delay import profiles, sampling
 from rtc.delay.profiles import DelayProfileConfig
-from stubs import EchoPolicy, HashEnv
+from stubs import EchoPolicy, HashEnv, Telling
 
 
 def solved(method, profile, **options):
     settings = {"seed": 0, "episodes": 8, "execute_horizon": 2, "num_steps": 1, "action_noise": 0.0} | options
     process = sampling.make_process(profile)
-    return shared_delay.solved(HashEnv(jnp.int32(7)), EchoPolicy(), methods.make(method), process, **settings)
+    return shared_delay.solved(HashEnv(jnp.int32(7)), EchoPolicy(), method, process, **settings)
 
 
-@pytest.mark.parametrize("method", ["naive", "realtime"])
+@pytest.mark.parametrize("method", [methods.make("naive"), Telling()], ids=["naive", "told"])
 def test_tail_control_changes_nothing_where_delays_are_cut_to_the_horizon(method):
     tail, controlled = (solved(method, profiles.profile(name)) for name in ("long_tail", "tail_controlled"))
     np.testing.assert_array_equal(tail, controlled)
@@ -27,7 +27,7 @@ def test_tail_control_changes_nothing_where_delays_are_cut_to_the_horizon(method
 def test_all_environments_share_their_delays():
     """Without action noise all episodes of a batch are the same."""
     profile = DelayProfileConfig(mode="mixture", base_delays=(0, 1, 2), base_probs=(0.4, 0.3, 0.3))
-    results = {seed: set(solved("naive", profile, seed=seed).tolist()) for seed in range(12)}
+    results = {seed: set(solved(methods.make("naive"), profile, seed=seed).tolist()) for seed in range(12)}
     assert all(len(found) == 1 for found in results.values())
     assert len(set.union(*results.values())) == 2
 

@@ -149,7 +149,7 @@ class TokenPolicy(nnx.Module):
 
     def loss(
         self, rng: PRNGKeyArray, obs: Float[Array, "b o"], chunk: Float[Array, "b h a"], tokens: Int[Array, "b l j"]
-    ) -> tuple[Float[Array, ""], Float[Array, " l"]]:
+    ) -> tuple[Float[Array, ""], Float[Array, " n"]]:
         """Cross-entropy per token in nats, with a random committed prefix, and the accuracy per layer.
 
         Prefix lengths have the law of training-time RTC: probability ∝ exp(simulated_delay - 1 - length).
