@@ -250,7 +250,8 @@ def test_the_page_of_the_experiment(small_world, tmp_path, monkeypatch):
     monkeypatch.setattr(rsd, "CLOSED", (("exact", "exact_shuffled"), ("flow_prefix", "flow")))
     monkeypatch.setattr(subject, "load", lambda run, level: types.SimpleNamespace(training=training))
     load = token_study.load
-    # A token policy stands in for the flow policies.
+    # A token policy stands in for the flow policies, with their settings.
+    monkeypatch.setattr(token_study, "_FLOW_ONLY", ())
     monkeypatch.setattr(plan, "_flow", lambda *_: load(str(small_world), SMALL_DECODINGS["blocks"], "reach"))
     protocol = rsd.Protocol(("reach",), 4, 2, runs=rsd.Runs(tokens=small_world), root=tmp_path / "rsd")
     times = {"pass_ms": 1.0, "draft_ms": 0.5, "flow_ms": 1.2, "overhead_ms": 0.8, "git_commit": "abc"}
