@@ -102,6 +102,18 @@ def data(expert_run):
 
 
 @pytest.fixture
+def trace(tmp_path):
+    """Writes latencies in ms as a CSV file; gives its path."""
+
+    def write(latencies):
+        path = tmp_path / "trace.csv"
+        path.write_text("query,latency_ms\n" + "".join(f"{i},{ms}\n" for i, ms in enumerate(latencies)))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
 def two_bound(monkeypatch):
     """In every level, only the first two actions drive something."""
     facts = {"sha256": "0" * 64, "name": "reach", "path": Path("reach.json")}

@@ -93,12 +93,8 @@ class Telling(FlowMethod):
         return policy.chunk(query.obs, query.planned_delay, query.overlap_end, query.leftover[:, 0, 1], checksum)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Ahead(Telling):
-    """Plans for the planned delay, as far as `reach` ticks ahead."""
-
-    reach: int = field(default=3, metadata={"static": True})
+class Planning:
+    """Plans for the planned delay, as far as `reach` ticks ahead; to be mixed into a method."""
 
     def max_origin(self, chunk_size):
         return self.reach
@@ -106,6 +102,14 @@ class Ahead(Telling):
     def answer(self, policy, query, state, drawn, num_steps):
         answer, state = super().answer(policy, query, state, drawn, num_steps)
         return answer._replace(origin=jnp.minimum(query.planned_delay, self.reach)), state
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Ahead(Planning, Telling):
+    """The same, planned for the planned delay."""
+
+    reach: int = field(default=3, metadata={"static": True})
 
 
 @jax.tree_util.register_dataclass
@@ -147,17 +151,10 @@ class Counting(FlowMethod):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class CountingAhead(Counting):
+class CountingAhead(Planning, Counting):
     """The same, planned for the planned delay."""
 
     reach: int = field(default=3, metadata={"static": True})
-
-    def max_origin(self, chunk_size):
-        return self.reach
-
-    def answer(self, policy, query, state, drawn, num_steps):
-        answer, state = super().answer(policy, query, state, drawn, num_steps)
-        return answer._replace(origin=jnp.minimum(query.planned_delay, self.reach)), state
 
 
 @jax.tree_util.register_dataclass

@@ -17,16 +17,6 @@ TABLE = {"mode": "mixture", "base_delays": (0, 1, 3), "base_probs": (0.7, 0.2, 0
 MIXTURE = DelayProfileConfig(**TABLE)
 
 
-@pytest.fixture
-def trace(tmp_path):
-    def write(latencies):
-        path = tmp_path / "trace.csv"
-        path.write_text("query,latency_ms\n" + "".join(f"{i},{ms}\n" for i, ms in enumerate(latencies)))
-        return str(path)
-
-    return write
-
-
 @partial(jax.jit, static_argnames="count")
 def draws(process, key, count):
     def query(stream, _):

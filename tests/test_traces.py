@@ -10,16 +10,6 @@ import pytest
 from rtc.delay import DelayProfileConfig, make_process, read_trace
 
 
-@pytest.fixture
-def trace(tmp_path):
-    def write(latencies):
-        path = tmp_path / "trace.csv"
-        path.write_text("query,latency_ms\n" + "".join(f"{i},{ms}\n" for i, ms in enumerate(latencies)))
-        return str(path)
-
-    return write
-
-
 def test_a_trace_is_known_by_its_content(trace, tmp_path, monkeypatch):
     path = Path(trace([10.0, 20.0]))
     identity = DelayProfileConfig(mode="trace", trace_path=str(path)).identity()
