@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from kinetix.util.saving import export_env_state_to_json
 
 from rtc.worlds.kinetix import levels
 
@@ -69,6 +70,13 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(item) for item in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def exported(level: levels.Level, folder: Path, **changes: Any) -> dict[str, Any]:
+    """A level as Kinetix's own exporter writes it."""
+    state, path = level.start.replace(**changes), folder / "export.json"
+    export_env_state_to_json(str(path), state, level.static_params, level.env_params)
+    return json.loads(path.read_text())
 
 
 def write(folder: Path, data: Any) -> Path:

@@ -11,17 +11,8 @@ import numpy as np
 import pytest
 from kinetix.util.saving import BASE_DIR
 
-from level_facts import GOLDENS, assert_same, content, write
+from level_facts import GOLDENS, assert_same, content, exported, write
 from rtc.worlds.kinetix import dump, levels
-
-
-def exported(level: levels.Level, folder: Path, **changes: Any) -> dict[str, Any]:
-    """A level as Kinetix's own exporter writes it."""
-    from kinetix.util.saving import export_env_state_to_json
-
-    state = level.start.replace(**changes)
-    export_env_state_to_json(str(folder / "export.json"), state, level.static_params, level.env_params)
-    return json.loads((folder / "export.json").read_text())
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """PPO: its parts, and whole runs on an environment small enough to learn in seconds."""
 
 import dataclasses
+import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ from line_world import LEVEL, SLUG, SMALL_PPO, Killed, assert_same, dies_at_call
 from rtc.training import ppo_training, progress
 from rtc.training.expert import Expert, ExpertConfig, load_expert, squash
 from rtc.training.ppo import Minibatch, PPOConfig, correlated_noise, generalised_advantages, loss
+from rtc.worlds.kinetix import levels
 
 pytestmark = pytest.mark.usefixtures("line_world")
 
@@ -203,3 +206,9 @@ def test_exploration_becomes_independent_as_episodes_are_solved(tmp_path, monkey
     config = dataclasses.replace(SMALL_PPO, num_updates=4, window=1, noise_correlation=0.8)
     train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path, recipe=None))
     assert told == pytest.approx([0.8, 0.6, 0.4, 0.2])
+
+
+def test_an_expert_of_another_content_of_its_level_is_not_continued(expert_run, line_world, monkeypatch):
+    monkeypatch.setattr(levels, "load", lambda path: types.SimpleNamespace(name=Path(path).stem, sha256="1" * 64))
+    with pytest.raises(ValueError, match=r"level_sha256: '0000.* there, '1111.* now"):
+        train_expert.train(train_expert.Arguments(SMALL_PPO, (LEVEL,), expert_run[0], recipe=None))

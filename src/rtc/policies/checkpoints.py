@@ -175,7 +175,8 @@ def check_level(path: Path, facts: Mapping[str, Any], name: str, level_sha256: s
     )
     if not chosen:
         raise ValueError(
-            f"{message}; train a policy on this level, or name the file with --policy to use it all the same"
+            f"{message}; train a policy on this level (or was it a dump, read by other --world-rules?), or name the "
+            "file with --policy to use it all the same"
         )
     warnings.warn(message, stacklevel=2)
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from rtc.programs import presets
 from rtc.shared import commands, devices, paths, toml
+from rtc.shared.paths import WorldRules
 from rtc.training import demonstrations, runs
 from rtc.training.demonstrations import DataConfig
 from rtc.worlds.kinetix import levels
@@ -31,6 +32,8 @@ class Arguments:
     """Continue a recording found in the folder; --no-resume starts afresh."""
     preset: Literal["cpu", "published"] = "cpu"
     """Defaults of all other flags: sized for a CPU, or as published (12 levels, 1,000,000 transitions)."""
+    world_rules: WorldRules | None = None
+    """How Kinetix dumps are read: as written (dump, the default), or as Kinetix's importer builds them (importer)."""
 
 
 PRESETS = {
@@ -47,7 +50,7 @@ PRESETS = {
 def generate(args: Arguments) -> list[Path]:
     """Records what the arguments ask for; returns the files."""
     config, preset = args.config, PRESETS[args.preset].config
-    loaded = presets.load_levels(args.level_paths)
+    loaded = presets.load_levels(args.level_paths, args.world_rules)
     configs = {slug: toml.for_table(args.recipe, level.name, config, preset) for slug, level in loaded.items()}
     for of_level in configs.values():
         of_level.check_devices(devices.count())

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from rtc.policies.checkpoints import level_slug
-from rtc.shared import commands
+from rtc.shared import commands, paths
+from rtc.shared.paths import WorldRules
 from rtc.shared.validation import unknown
 from rtc.worlds.kinetix import levels
 from rtc.worlds.kinetix.levels import Level
@@ -46,19 +47,18 @@ def start(
 
 def expand(level_paths: Sequence[str]) -> tuple[str, ...]:
     """Level paths with "all" replaced by the benchmark's levels."""
-    everything = [f"worlds/l/{name}.json" for name in levels.LEVEL_NAMES]
-    return tuple(path for given in level_paths for path in (everything if given == "all" else [given]))
+    return tuple(path for given in level_paths for path in (levels.LEVEL_NAMES if given == "all" else [given]))
 
 
-def load_levels(level_paths: Sequence[str]) -> dict[str, Level]:
-    """The levels by the name of their files, "all" standing for the benchmark's.
+def load_levels(level_paths: Sequence[str], world_rules: WorldRules | None = None) -> dict[str, Level]:
+    """The levels by the name of their files, "all" standing for the benchmark's; `world_rules` as of `paths.under`.
 
     Raises:
         ValueError: two levels have one name, so that one's files would overwrite the other's; or a file is faulty.
         FileNotFoundError: no such level.
     """
     loaded: dict[str, Level] = {}
-    for path in expand(level_paths):
+    for path in paths.under(world_rules, expand(level_paths)):
         slug, level = level_slug(path), levels.load(path)
         if slug in loaded and loaded[slug].sha256 != level.sha256:
             raise ValueError(

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from rtc.shared import commands
+from rtc.shared import commands, paths
 from rtc.shared.files import atomic_path
+from rtc.shared.paths import WorldRules
 from rtc.worlds.kinetix import levels, render
 
 
@@ -17,6 +18,8 @@ class Arguments:
 
     level_paths: tuple[str, ...] = levels.LEVEL_NAMES
     """World files, Kinetix dumps or level names."""
+    world_rules: WorldRules | None = None
+    """How Kinetix dumps are read: as written (dump, the default), or as Kinetix's importer builds them (importer)."""
     output: Path = Path("worlds/levels.png")
     """Picture to write; any format that Pillow knows by its suffix."""
     size: int = 360
@@ -27,7 +30,7 @@ def render_levels(args: Arguments) -> None:
     """Writes the picture that the arguments describe."""
     if not args.level_paths:
         raise ValueError("level_paths is empty; name at least one level")
-    shown = [levels.load(path) for path in args.level_paths]
+    shown = [levels.load(path) for path in paths.under(args.world_rules, args.level_paths)]
     pictures = [render.draw(levels.shapes(level, level.start), size=args.size) for level in shown]
     picture = render.grid(pictures, [level.name for level in shown])
     with atomic_path(args.output) as temporary:

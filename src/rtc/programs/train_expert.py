@@ -7,6 +7,7 @@ from typing import Literal
 
 from rtc.programs import presets
 from rtc.shared import commands, devices, paths, toml
+from rtc.shared.paths import WorldRules
 from rtc.training import ppo_training, runs
 from rtc.training.expert import ExpertConfig
 from rtc.training.ppo_training import TrainConfig
@@ -34,6 +35,8 @@ class Arguments:
     """Continue a run found in the folder; --no-resume starts afresh."""
     preset: Literal["cpu", "published"] = "cpu"
     """Defaults of all other flags: sized for a CPU, or as published (12 levels, 256x256x1000, 8 seeds)."""
+    world_rules: WorldRules | None = None
+    """How Kinetix dumps are read: as written (dump, the default), or as Kinetix's importer builds them (importer)."""
 
 
 PRESETS = {
@@ -47,7 +50,7 @@ PRESETS = {
 def train(args: Arguments) -> dict[str, float]:
     """Trains what the arguments ask for; returns the solve rate by expert name."""
     config, preset = args.config, PRESETS[args.preset].config
-    loaded = presets.load_levels(args.level_paths)
+    loaded = presets.load_levels(args.level_paths, args.world_rules)
     configs = {slug: toml.for_table(args.recipe, level.name, config, preset) for slug, level in loaded.items()}
     for of_level in configs.values():
         of_level.check_devices(devices.count())
@@ -55,7 +58,8 @@ def train(args: Arguments) -> dict[str, float]:
     with runs.claim(args.run_path, runs.as_dict(config), args.resume, ppo_training.FREE_FIELDS):
         for slug, level in loaded.items():
             config, facts_path = configs[slug], args.run_path / "levels" / f"{slug}.json"
-            runs.keep_facts(facts_path, runs.as_dict(config), args.resume, ppo_training.FREE_FIELDS)
+            made_for = runs.as_dict(config) | {"level_sha256": level.sha256}
+            runs.keep_facts(facts_path, made_for, args.resume, ppo_training.FREE_FIELDS, ("level_sha256",))
             env = levels.make_env(level, config.physics)
             entries = tuple(levels.varying_observation_entries(level).tolist())
             sizes = {"history": config.history, "width": config.width, "initial_std": config.initial_std}

@@ -7,6 +7,7 @@ from typing import Literal
 
 from rtc.programs import presets
 from rtc.shared import commands
+from rtc.shared.paths import WorldRules
 from rtc.training import cloning, demonstrations, runs
 from rtc.training.cloning import CloningConfig
 
@@ -29,6 +30,8 @@ class Arguments:
     """Continue a run found in the folder; --no-resume starts afresh."""
     preset: Literal["cpu", "published"] = "cpu"
     """Defaults of all other flags: sized for a CPU, or as published (12 levels, 32 epochs, chunks of 8)."""
+    world_rules: WorldRules | None = None
+    """How Kinetix dumps are read: as written (dump, the default), or as Kinetix's importer builds them (importer)."""
 
 
 PRESETS = {
@@ -40,7 +43,7 @@ PRESETS = {
 def train(args: Arguments) -> list[Path]:
     """Trains what the arguments ask for; returns the last checkpoint of each level, without suffix."""
     config = args.config
-    loaded = presets.load_levels(args.level_paths)
+    loaded = presets.load_levels(args.level_paths, args.world_rules)
     data_paths = {slug: config.run_path / "data" / f"{slug}.npz" for slug in loaded}
     demonstrations.require(data_paths.values())
     policies = []

@@ -62,7 +62,7 @@ from rtc import methods
 from rtc.delay import profiles as delays
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
-from rtc.shared import toml
+from rtc.shared import paths, toml
 from rtc.shared.paths import shipped
 from rtc.shared.validation import require_choice, unknown
 from rtc.study import templates
@@ -160,14 +160,16 @@ class _File:
         return found
 
     def level(self, entry: str) -> str:
-        """A level's name, or its path, which may be relative to the file."""
+        """A level's name, or its path, which may be relative to the file, and have rules ("importer:x.json")."""
         if not isinstance(entry, str):
             raise ValueError(f"{self.path}: levels entry {entry!r} must be a level's name or path, as a text")
-        if "/" not in entry and not entry.endswith(".json"):
+        rules, path = paths.reading(entry)
+        if paths.is_name(path) and rules is None:
             require_choice(f"{self.path}: levels entry", entry, LEVEL_NAMES)
             return entry
-        beside = self.path.parent / entry
-        return str(beside) if beside.is_file() else entry
+        beside = self.path.parent / path
+        place = str(beside) if beside.is_file() else path
+        return place if rules is None else f"{rules}:{place}"
 
     def section(self, entry: str | Mapping[str, Any]) -> Section:
         """A section of the report, by its kind or with more about it."""

@@ -16,7 +16,7 @@ from rtc.control.records import NEVER, Records
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.delay.sampling import make_process
 from rtc.methods.decode import Decode, decode
-from rtc.policies.checkpoints import level_slug
+from rtc.policies.checkpoints import check_level, level_slug
 from rtc.policies.tokens import checkpoints
 from rtc.policies.tokens.agent import ALL_LAYERS, NO_DEADLINE, TokenAgent
 from rtc.policies.tokens.policy import TokenModelConfig
@@ -129,14 +129,17 @@ def load_agent(run_path: Path, models: tuple[str, ...], level_path: str) -> Toke
 
     Raises:
         FileNotFoundError: a checkpoint is missing.
-        ValueError: a checkpoint is damaged, or was trained with another tokenizer or other entries of the observation.
+        ValueError: a checkpoint is damaged, or was trained with another tokenizer, on another content of the level or
+            with other entries of the observation.
     """
     level = levels.load(level_path)
     tokenizer, *policies = files(run_path, models, level.name)
     entries = levels.varying_observation_entries(level).tolist()
     for path in policies:
+        facts = checkpoints.facts(path)
         checkpoints.check_tokenizer(path, tokenizer)
-        if checkpoints.facts(path)["entries"] != entries:
+        check_level(path, facts, level.name, level.sha256)
+        if facts["entries"] != entries:
             raise ValueError(f"{path} reads other entries of the observation than vary in {level.name}: train it again")
     main, *draft = map(checkpoints.load_policy, policies)
     return TokenAgent(checkpoints.load_tokenizer(tokenizer), main, jnp.asarray(level.bound_actions), *draft)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from rtc.control.environment import Environment
+from rtc.shared import paths
 from rtc.shared.validation import unknown
 
 DEFAULT = "kinetix"
@@ -87,12 +88,14 @@ def module_of(kind: str) -> str:
 def load(world: str | Path) -> World:
     """The world that is meant: "grasp_easy", "kinetix:grasp_easy", "my/level.json", "libero:libero_goal".
 
+    A Kinetix dump may be given with rules, "importer:my/level.json" (`rtc.shared.paths.WorldRules`).
+
     Raises:
         ValueError: an unknown kind or name, or a faulty file; names the fix.
         FileNotFoundError: no such file.
     """
     kind, colon, name = str(world).partition(":")
-    if not colon or "/" in kind or Path(world).exists():
+    if not colon or "/" in kind or Path(world).exists() or paths.reading(world)[0]:
         kind, name = DEFAULT, world
     return _kind(kind).load(name)
 

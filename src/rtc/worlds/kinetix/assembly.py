@@ -20,6 +20,7 @@ from kinetix.environment.env_state import EnvState
 from kinetix.environment.utils import create_empty_env
 from kinetix.util.saving import BASE_DIR, expand_env_state
 
+from rtc.shared.paths import WorldRules
 from rtc.shared.validation import unknown
 from rtc.worlds.kinetix import dump as dumps
 from rtc.worlds.kinetix import scene, spec
@@ -46,13 +47,15 @@ class Assembled:
         start: the start state.
         static_params: sizes, frame skip and solver settings.
         env_params: physics constants and time limit.
-        sources: the contents of the files that it was made from.
+        sources: the contents of the files that it was made from, and the rules where they matter.
+        otherwise: of a dump, what the other rules would change, in words; empty where both agree.
     """
 
     start: EnvState
     static_params: StaticParams
     env_params: Params
     sources: list[Mapping[str, Any]]
+    otherwise: tuple[str, ...] = ()
 
 
 def read_sources(path: Path) -> list[dict[str, Any]]:
@@ -67,26 +70,64 @@ def read_sources(path: Path) -> list[dict[str, Any]]:
     return [data] if base is None else [data, spec.read_json(_shipped(base, path))]
 
 
-def assemble(path: Path) -> Assembled:
+def assemble(path: Path, rules: WorldRules | None = None) -> Assembled:
     """Reads a world file, or a full Kinetix level.
 
+    Args:
+        path: the file.
+        rules: how a dump is read, see `paths.WorldRules`; None reads it as it is written.
+
     Raises:
-        ValueError: a faulty file; names file, field, value and fix.
+        ValueError: a faulty file, or rules for a file that is no dump; names file, field, value and fix.
         FileNotFoundError: no such file.
     """
     sources = read_sources(path)
     data = sources[0]
     if "env_state" in data:
-        state, static_params, env_params = _dump_scene(dumps.parse(data, path))
+        return _read_dump(dumps.parse(data, path), sources, rules)
+    if rules is not None:
+        raise ValueError(
+            f"{path} is no Kinetix dump but a world file, which says itself what holds: world_rules={rules!r} is for "
+            "dumps, so give importer:FILE to these alone"
+        )
+    parsed = spec.parse(data, path)
+    if parsed.base is None:
+        state, static_params, env_params = _empty_scene(), LARGE, Params()
     else:
-        parsed = spec.parse(data, path)
-        if parsed.base is None:
-            state, static_params, env_params = _empty_scene(), LARGE, Params()
-        else:
-            base = dumps.parse(sources[1], _shipped(parsed.base, path))
-            state, static_params, env_params = _dump_scene(base)
-        scene.write(state, parsed, _inverse_mass)
+        base = dumps.parse(sources[1], _shipped(parsed.base, path))
+        state, static_params, env_params = _dump_scene(base)
+    scene.write(state, parsed, _inverse_mass)
     return Assembled(_complete(state), static_params, env_params, sources)
+
+
+def _read_dump(dump: Dump, sources: list[Mapping[str, Any]], rules: WorldRules | None) -> Assembled:
+    chosen, other = dump, dumps.as_imported(dump)
+    if rules == "importer":
+        chosen, other = other, chosen
+    (start, static_params, env_params), (else_start, _, else_params) = map(_completed, (chosen, other))
+    otherwise = []
+    if not np.array_equal(start.gravity, else_start.gravity):
+        otherwise.append(f"gravity {tuple(round(float(g), 4) for g in else_start.gravity)} m/s^2")
+    pairs = _colliding(else_start) ^ _colliding(start)
+    if pairs.any():
+        word = "colliding" if (_colliding(else_start) & pairs).any() else "passing through each other"
+        otherwise.append(f"bodies {word} (pairs: {int(pairs.sum()) // 2})")
+    if env_params.max_timesteps != else_params.max_timesteps:
+        otherwise.append(f"a time limit of {else_params.max_timesteps} ticks")
+    if rules == "importer" and otherwise:
+        sources = [*sources, {"world_rules": rules}]
+    return Assembled(start, static_params, env_params, sources, tuple(otherwise))
+
+
+def _completed(dump: Dump) -> tuple[EnvState, StaticParams, Params]:
+    state, static_params, env_params = _dump_scene(dump)
+    return _complete(state), static_params, env_params
+
+
+def _colliding(state: EnvState) -> np.ndarray:
+    """Which pairs of active bodies collide."""
+    active = np.concatenate([state.polygon.active, state.circle.active])
+    return np.asarray(state.collision_matrix) & active[:, None] & active[None]
 
 
 def _empty_scene() -> EnvState:
@@ -109,7 +150,6 @@ def _shipped(base: str, spec_path: Path) -> Path:
 def _dump_scene(dump: Dump) -> tuple[EnvState, StaticParams, Params]:
     """A dump's scene, grown to the large environment, with numpy leaves, and the parameters of its simulation.
 
-    Kinetix's own importer drops the dump's gravity and the collisions that it switches off; here both count.
     Impulses start at zero.
     """
 

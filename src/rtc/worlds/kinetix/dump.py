@@ -6,6 +6,7 @@ Everything that changes the simulation is honoured: gravity, physics constants, 
 Slots that are not active do not count against the environment's capacity.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from rtc.worlds.kinetix import spec
 from rtc.worlds.kinetix.fields import Parser
 
 MAX_VERTICES = 4
+IMPORTED_GRAVITY = (0.0, -9.81)
 CAPACITY = {
     "polygon": spec.NUM_POLYGONS,
     "circle": spec.NUM_CIRCLES,
@@ -144,6 +146,17 @@ class Dump:
     def column(self, kind: str, field: str) -> list[Any]:
         """One field of all slots of a kind."""
         return [row[field] for row in self.rows[kind]]
+
+
+def as_imported(dump: Dump) -> Dump:
+    """What Kinetix's own importer makes of a dump (seen in versions 1.0.0 and 3.0.2), and so the published benchmark.
+
+    It drops gravity and the time limit, computes which bodies collide from the joints, and knows no automatic motors.
+    """
+    rest = {name: value for name, value in dump.env_params.items() if name != "max_timesteps"}
+    joints = [{**row, "motor_auto": False} for row in dump.rows["joint"]]
+    rows = {**dump.rows, "joint": joints}
+    return dataclasses.replace(dump, rows=rows, gravity=IMPORTED_GRAVITY, collision_matrix=None, env_params=rest)
 
 
 def parse(data: Mapping[str, Any], path: Path) -> Dump:

@@ -100,7 +100,7 @@ def resolve(level: str | Path) -> Path:
         ValueError: an unknown level name.
         FileNotFoundError: no such file.
     """
-    text = str(level)
+    text = paths.reading(level)[1]
     if paths.is_name(level):
         require_choice("level", text, [*LEVEL_NAMES, "a path to a .json file"])
         return paths.level_file(paths.shipped(f"worlds/l/{text}.json"))
@@ -113,15 +113,23 @@ def resolve(level: str | Path) -> Path:
 def load(level: str | Path) -> Level:
     """Builds a level from its name ("grasp_easy"), a world file or a full Kinetix level (an editor's export).
 
-    A full level keeps its own gravity, physics constants, frame skip, solver settings and time limit. A file that has a
-    shipped level's name and another content is warned about.
+    A full level keeps its own gravity, collisions, physics constants, frame skip, solver settings and time limit;
+    "importer:<file>" reads it as Kinetix's importer does, which drops the first two and the last. Where that makes a
+    difference and no rules were given, a warning says which reading was taken; so it does for a file that has a shipped
+    level's name and another content.
 
     Raises:
-        ValueError: an unknown name or a faulty file; names file, field, value and fix.
+        ValueError: an unknown name or a faulty file, or rules for something that is no dump; names the fix.
         FileNotFoundError: no such file.
     """
-    path = resolve(level)
-    name, world = paths.level_name(path), assemble(path)
+    path, rules = resolve(level), paths.reading(level)[0]
+    name, world = paths.level_name(path), assemble(path, rules)
+    if world.otherwise and rules is None:
+        warnings.warn(
+            f"{path} is read as it is written (world_rules='dump'); Kinetix's importer would give it "
+            f"{', '.join(world.otherwise)} (world_rules='importer')",
+            stacklevel=2,
+        )
     sha256 = _sha256(world.sources)
     if name in LEVEL_NAMES and path != resolve(name) and sha256 != _sha256(read_sources(resolve(name))):
         warnings.warn(f"{path} has the name of the shipped level {name!r} and another content", stacklevel=2)
@@ -194,6 +202,7 @@ def at_poses(level: Level, poses: Poses) -> EnvState:
 
 
 PHYSICS = ("fast", "stock")
+LARGEST_START_NOISE = 10.0
 
 
 def make_env(level: Level, physics: str = "fast", start_noise: float = 0.0) -> Environment:
@@ -207,10 +216,10 @@ def make_env(level: Level, physics: str = "fast", start_noise: float = 0.0) -> E
             one start state, the published benchmark.
 
     Raises:
-        ValueError: unknown physics, or a start noise below 0 or above 10.
+        ValueError: unknown physics, or a start noise below 0 or above LARGEST_START_NOISE.
     """
     require_choice("physics", physics, PHYSICS)
-    require_float("start_noise", start_noise, low=0, high=10)
+    require_float("start_noise", start_noise, low=0, high=LARGEST_START_NOISE)
     noise = {}
     if start_noise:
         noise = {"starts": starts.prepare(level.start, level.identity), "start_noise": float(start_noise)}
