@@ -1,27 +1,36 @@
 """What every test module shares."""
 
+import itertools
 import os
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Most of the tests' time goes into compilers, so LLVM does only what it must; XLA's own passes are those of every
-# program. `JAX_DISABLE_MOST_OPTIMIZATIONS=0 bash tests/run.sh` tests the machine code that programs run.
+# Most of the tests' time goes into compilers, so LLVM does only what it must, and the older of XLA's two generators of
+# code for fused operations is used, which takes a third less time; XLA's other passes are those of every program.
+# `JAX_DISABLE_MOST_OPTIMIZATIONS=0 XLA_FLAGS= bash tests/run.sh` tests the machine code that programs run.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 # Sizes in the tests divide by two, whatever the machine.
 os.environ.setdefault("EXP_DELTA_CPU_DEVICES", "2")
-
-import jaxtyping
-
-CHECKED = ("shared", "delay", "policies", "methods", "worlds")
-
-# Before the package is imported: what calls in these rooms are given and return is checked against its annotations.
-jaxtyping.install_import_hook([f"rtc.{room}" for room in CHECKED], "typechecker.check")
 
 from rtc.shared import runtime
 
 runtime.configure()  # before the simulator, which starts JAX, is imported
+
+import importlib
+
+import jaxtyping
+
+# The libraries first: what is imported under the hook below is compiled from its source, every time.
+for name in ("distrax", "imageio", "kinetix.environment.env", "matplotlib.pyplot", "optax", "scipy.stats", "tyro"):
+    importlib.import_module(name)
+
+CHECKED = ("shared", "delay", "policies", "methods", "control", "worlds", "training", "study", "report", "bench")
+
+# What calls in these rooms are given and return is checked against its annotations.
+jaxtyping.install_import_hook([f"rtc.{room}" for room in CHECKED], "typechecker.check")
 
 import numpy as np
 import pytest
@@ -29,6 +38,7 @@ import pytest
 import generate_data
 import train_expert
 from line_world import DEVICES, ENTRIES, ENV, LEVEL, SLUG, SMALL_PPO
+from rtc.control import executor
 from rtc.training.demonstrations import DataConfig
 from rtc.worlds.kinetix import levels
 
@@ -43,21 +53,37 @@ QUICK = (
     "test_metrics",  # control
     "test_worlds", "test_libero", "test_libero_setup",
     "test_recipe", "test_training_report",  # training
-    "test_stats", "test_report", "test_catalogue",  # study, report
+    "test_stats", "test_cell_inputs", "test_report", "test_catalogue",  # study, report
     "test_shared_delay",  # bench
 )  # fmt: skip
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.stem in QUICK:
+        if item.path.stem in QUICK and not item.get_closest_marker("long"):
             item.add_marker(pytest.mark.quick)
+        # A worker gets a file's tests together, since they share what they compile, unless they say otherwise.
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+_tests = itertools.count()
 
 
 @pytest.fixture(autouse=True)
 def room_for_programs() -> None:
     """The tests compile more programs than one process can hold."""
-    runtime.make_room()
+    if next(_tests) % 4 == 0:  # a look takes longer than many a test
+        runtime.make_room()
+
+
+@pytest.fixture
+def usual_code_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The executor's programs as they are outside the tests, where every bit of their results counts."""
+    options = runtime.compiler_options() | {"xla_cpu_use_fusion_emitters": True}
+    monkeypatch.setattr(runtime, "compiler_options", lambda: options)
+    monkeypatch.setattr(executor, "_run_sharded", executor._compiled())
 
 
 @pytest.fixture(scope="session")

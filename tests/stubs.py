@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from model import FlowPolicy, ModelConfig
 from rtc.control.environment import Transition
+from rtc.control.timeline import EpisodeTrace
 from rtc.methods import Act, Answer, FlowMethod
 
 HASH_MODULUS = 10_007
@@ -232,3 +234,19 @@ def make_policy(value, **sizes) -> FlowPolicy:
     values = jax.tree_util.tree_map_with_path(parameter, nnx.to_pure_dict(state))
     nnx.replace_by_pure_dict(state, values)
     return nnx.merge(graph, state)
+
+
+def episode_trace():
+    """An episode of 40 ticks with a query at every other one, one of them late."""
+    ticks = np.arange(40)
+    query = ticks % 2 == 0
+    return EpisodeTrace(
+        query=query,
+        delay=np.where(query, np.where(ticks == 20, 4, ticks % 4 // 2), -1),
+        planned_delay=np.where(query, 1, -1),
+        length_executed=np.where(query, 2, -1),
+        age=np.where(ticks == 22, -1, ticks % 2),
+        action=np.sin(ticks[:, None] / [5, 9]),
+        horizon=4,
+        description="realtime",
+    )

@@ -192,7 +192,7 @@ def test_a_task_that_fails_says_so_in_a_line_and_the_others_run(capsys):
     with pytest.raises(ChildProcessError, match=r"1 of 2 tasks failed.*\nfirst: field=3 is too large"):
         launchers.run_all(tasks, LauncherConfig())
     assert done == [2]
-    assert capsys.readouterr().err == "error: field=3 is too large\n"
+    assert capsys.readouterr().err == "error: first: field=3 is too large\n"
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), KeyboardInterrupt()])

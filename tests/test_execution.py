@@ -169,6 +169,7 @@ def test_number_of_slots_does_not_change_results(num_slots):
     assert_same(few, run(controller, end_every=17, episodes=range(9), num_slots=6))
 
 
+@pytest.mark.usefixtures("usual_code_generator")
 def test_number_of_slots_does_not_change_a_network_by_a_bit():
     """The queries that share a block change with the number of slots; the program that answers them does not."""
     controller = controller_of("realtime", profiles.PROFILES["long_tail"], execute_horizon=2)

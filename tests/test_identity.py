@@ -235,6 +235,7 @@ def test_code_that_is_edited_while_a_program_runs_does_not_count(tmp_path):
     assert "pack.settings.Config" in identity.reached(["pack.settings"], source=package)
 
 
+@pytest.mark.long
 def test_the_integrator_of_the_physics_counts(tmp_path):
     """The real package: what is reached from an evaluation has the integrator in it."""
     package = tmp_path / "rtc"

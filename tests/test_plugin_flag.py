@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from rtc import methods
-from rtc.programs import eval_flow, plugins
+from rtc.programs import delay_sweep, eval_flow, measure_latency, plugins, tail_baseline, tail_matrix, tail_summary
 from rtc.programs import study as study_program
 from rtc.study import runner
 from rtc.study.arguments import StudyArguments
@@ -21,7 +21,7 @@ methods.register("{name}", lambda noise_scale=1.0: naive(noise_scale))
 @pytest.fixture
 def plugin(tmp_path, request):
     """A file that registers a method of this test's name."""
-    name = request.node.name.partition("[")[0]
+    name = request.node.name.rstrip("]").replace("[", "-")
     path = tmp_path / "mine.py"
     path.write_text(PLUGIN.format(name=name))
     return path, name
@@ -37,6 +37,17 @@ def test_a_flag_may_name_a_method_of_the_plugin(plugin, monkeypatch):
     eval_flow.main([*flags, "--plugin", str(path)])
     assert started[0].config.method == name
     assert started[0].plugin == (path,)
+
+
+@pytest.mark.parametrize("program", [delay_sweep, tail_baseline, tail_matrix, tail_summary, measure_latency])
+def test_programs_whose_cells_may_have_it_take_the_flag(plugin, monkeypatch, program):
+    path, name = plugin
+    started = []
+    monkeypatch.setattr(program, "run", started.append)
+    named = [] if program is tail_baseline else ["--methods", "naive", "realtime", name]
+    program.main([*named, "--plugin", str(path)])
+    assert started[0].plugin == (path,)
+    assert name in methods.METHODS
 
 
 def test_a_job_loads_the_plugin_before_its_cells(plugin, monkeypatch):

@@ -270,8 +270,9 @@ def test_non_finite_numbers_are_reported_with_their_place(step_d, monkeypatch, a
         evaluation.evaluate(EvalConfig(num_evals=4, model=TINY, num_slots=4), subject.level, subject.policy, seed=7)
 
 
-def test_slots_do_not_change_results_on_the_simulator(step_d):
-    subject = subjects.load(step_d.run_path, LEVEL)
+@pytest.mark.usefixtures("usual_code_generator")
+def test_slots_do_not_change_results_on_the_simulator(run_path):
+    subject = subjects.load(run_path, LEVEL)
     config = EvalConfig(num_evals=6, model=TINY, num_slots=1, delay_profile=profiles.PROFILES["long_tail"])
     few = evaluation.evaluate(config, subject.level, subject.policy)
     many = evaluation.evaluate(dataclasses.replace(config, num_slots=6), subject.level, subject.policy)

@@ -194,6 +194,13 @@ def test_faulty_studies_are_refused():
         study_of(arm("no_delay", "naive"), comparisons=(Comparison(("a", "b"), ("no_delay", "naive")),))
 
 
+def test_delays_come_from_an_arm_that_has_its_own():
+    first = dataclasses.replace(arm("no_delay", "naive", "first"), delays_of=("burst", "naive"))
+    second = dataclasses.replace(arm("no_delay", "naive", "second"), delays_of=first.key)
+    with pytest.raises(ValueError, match=r"has the delays of .*first.*, which has those of another"):
+        study_of(arm("burst", "naive"), first, second)
+
+
 def test_comparisons_are_named_by_what_differs():
     name = ("burst", "naive")
     assert str(Comparison(name, ("heavy", "naive"))) == "burst - heavy (naive)"
@@ -273,6 +280,32 @@ def test_a_cell_of_older_code_is_computed_again(arguments, monkeypatch, capsys):
     assert "1 of 1 cells to compute, 1 of them again as the code has changed" in out
     assert "(again: older code)" in out
     assert next(plan.cells(few, args)).standing().status == "complete"
+
+
+def test_arms_with_the_delays_of_others_are_checked_and_run_like_others(arguments, monkeypatch, capsys):
+    late = dataclasses.replace(arm("no_delay", "naive", "late"), delays_of=("long_tail", "naive"))
+    study = study_of(arm("no_delay", "naive"), arm("long_tail", "naive"), late)
+    args = dataclasses.replace(arguments, num_evals=2).of(study)
+    computed = runner.compute
+
+    def faulty(planned, started):
+        if (planned.cell.profile, planned.cell.method) == ("no_delay", "naive"):
+            raise ValueError("no such thing")
+        return computed(planned, started)
+
+    # What fails in the first wave keeps nothing else from running.
+    monkeypatch.setattr(runner, "_program", lambda one: str(one.key))  # a task each
+    monkeypatch.setattr(runner, "compute", faulty)
+    with pytest.raises(ChildProcessError, match=r"no_delay.*\n?.*no such thing"):
+        runner.run(study, args, keep_going=True)
+    monkeypatch.setattr(runner, "compute", computed)
+    runner.run(study, args)
+    assert "1 of 3 cells to compute" in capsys.readouterr().out
+
+    monkeypatch.setattr(runner, "compute", None)
+    other = dataclasses.replace(late, config=dataclasses.replace(late.config, num_flow_steps=3))
+    with pytest.raises(ConflictError, match=r"no_delay/late.*config\.num_flow_steps = 5, not 3"):
+        runner.run(study_of(*study.arms[:2], other), args)
 
 
 def test_runs_with_other_settings_share_a_folder(arguments):

@@ -13,6 +13,7 @@ from rtc.control import metrics
 from rtc.control.controller import ExecutionConfig
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
+from stubs import Ahead
 
 
 def estimator_of(kind, delay, window, initial):
@@ -46,8 +47,8 @@ delay_lists = st.lists(st.integers(0, 9), min_size=1, max_size=6)
 )
 def test_timing_equals_plain_python(base, p_spike, tail, kind, numbers, horizon, adaptive, hold, told, end_every, seed):
     # Of the shortest queries some must return.
-    bounds = (bound for bound in (tail["tail_cap"], tail["anytime"]) if bound is not None)
-    smallest = min(7 if p_spike == 1 else min(base), *bounds, 7)
+    bounds = [bound for bound in (tail["tail_cap"], tail["anytime"]) if bound is not None]
+    smallest = min([*([7] if p_spike > 0 else []), *(base if p_spike < 1 else []), *bounds])
     if tail["deadline"] is not None:
         tail = tail | {"deadline": max(tail["deadline"], smallest)}
     profile = DelayProfileConfig(
@@ -159,6 +160,13 @@ def test_starvation_counts_from_the_origin():
     plain = summary_of(run(controller_of("telling", profile, told))).row
     assert ahead["p_starve_condition"] == ahead["starved_fraction"] == 0
     assert min(plain["p_starve_condition"], plain["starved_fraction"]) > 0.5
+
+
+def test_a_method_does_not_plan_farther_ahead_than_it_says(monkeypatch):
+    profile, told = DelayProfileConfig(fixed_delay=3), EstimatorConfig(initial=3)
+    monkeypatch.setattr(Ahead, "max_origin", lambda self, chunk_size: 2)
+    with pytest.raises(ValueError, match="method Ahead gave a chunk the origin 3, but its max_origin is 2"):
+        run(controller_of("ahead", profile, told, execute_horizon=2))
 
 
 def test_nothing_is_recorded_of_what_a_method_does_not_do():

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key, PyTree, Shaped
 
 
-def where(mask: Bool[Array, " w"], on_true: Any, on_false: Any) -> Any:
+def where(mask: Bool[Array, "*w"], on_true: Any, on_false: Any) -> Any:
     """Per-slot choice between two pytrees whose arrays lead with the slot axis."""
     return jax.tree.map(
         lambda a, b: jnp.where(mask.reshape(mask.shape + (1,) * (b.ndim - mask.ndim)), a, b),

@@ -19,6 +19,7 @@ Episodes wait in a queue and run in a fixed number of slots; a slot whose episod
 happens in an episode depends on the seed and the episode's number alone.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -81,7 +82,11 @@ def _run(env, policy, controller, seed_key, queues, **sizes) -> Records:
     return on_all_devices(partial(_run_queue, **sizes), replicated=4)(env, policy, controller, seed_key, queues)
 
 
-_run_sharded = runtime.jit(_run, static_argnames=("num_slots", "num_steps", "query_block", "record_poses"))
+def _compiled() -> Callable:
+    return runtime.jit(_run, static_argnames=("num_slots", "num_steps", "query_block", "record_poses"))
+
+
+_run_sharded = _compiled()
 
 
 def rollout(
@@ -113,7 +118,8 @@ def rollout(
         Records whose row i belongs to `episodes[i]`, as numpy arrays.
 
     Raises:
-        ValueError: an argument is out of range, or the method does not work with this policy.
+        ValueError: an argument is out of range, the method does not work with this policy, or it has planned farther
+            ahead than it said that it would.
     """
     require_int("num_steps", num_steps, low=1)
     require_int("num_slots", num_slots, low=1)
@@ -145,7 +151,9 @@ def rollout(
         record_poses=record_poses,
     )
     in_order = jax.tree.map(lambda x: np.asarray(x).swapaxes(0, 1).reshape(-1, *x.shape[2:]), records)
-    return jax.tree.map(lambda x: x[: episodes.size], in_order)
+    found = jax.tree.map(lambda x: x[: episodes.size], in_order)
+    _check_origins(controller.method, policy.action_chunk_size, found)
+    return found
 
 
 def slot_ticks(records: Records) -> int:
@@ -159,3 +167,15 @@ def _check_method(method: Method, policy: Policy) -> None:
         raise ValueError(f"method {name} {problem}")
     if method.waits and method.max_origin(policy.action_chunk_size):
         raise ValueError(f"method {name} waits for its chunks, so they begin when they arrive: let max_origin be 0")
+
+
+def _check_origins(method: Method, chunk_size: int, records: Records) -> None:
+    """Raises ValueError where a chunk began later than the method's `max_origin`, beyond what a slot keeps."""
+    if records.origin is None:
+        return
+    largest, limit = int(records.origin.max(initial=0)), method.max_origin(chunk_size)
+    if largest > limit:
+        raise ValueError(
+            f"method {type(method).__name__} gave a chunk the origin {largest}, but its max_origin is {limit}: "
+            "let that be the largest, or plan less far ahead"
+        )

@@ -64,6 +64,9 @@ _ENTRIES: dict[str, Entry] = {
 }
 METHODS: Mapping[str, Entry] = MappingProxyType(_ENTRIES)
 
+# What `identity` says of every method, whatever its options are called.
+_OF_IDENTITY = ("name", "plugin_sha256")
+
 # The plugin whose file is being executed, and its hash.
 _loading: list[tuple[Path, str]] = []
 
@@ -85,6 +88,8 @@ def register(name: str, maker: Maker) -> None:
         raise ValueError(f"method {name!r} is registered already; choose another name")
     entry = Entry(maker, *plugin)
     for option, default in entry.defaults.items():
+        if option in _OF_IDENTITY:
+            raise ValueError(f"option {option} of method {name!r} is what identities call something else: rename it")
         if default is inspect.Parameter.empty:
             raise ValueError(f"option {option} of method {name!r} has no default: give the maker's parameter one")
     _ENTRIES[name] = entry
@@ -149,8 +154,21 @@ def identity(name: str, options: MethodOptions | None = None) -> dict[str, Any]:
     plain = (bool, int, float, str)
     fields = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
     choices = {field: value for field, value in fields.items() if isinstance(value, plain)}
+    if taken := [field for field in _OF_IDENTITY if field in choices]:
+        raise ValueError(f"field {taken[0]} of method {name!r} is what identities call something else: rename it")
     plugin = {} if entry.sha256 is None else {"plugin_sha256": entry.sha256}
     return {"name": name, **choices, **_values(name, options), **plugin}
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """What `identity` has for the options and static choices of a method that nobody chose otherwise, by name.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    fields = dataclasses.fields(make(name))
+    chosen = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    return {**chosen, **_ENTRIES[name].defaults}
 
 
 def code_roots(name: str) -> tuple[str | Path, ...]:

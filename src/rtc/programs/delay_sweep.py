@@ -3,12 +3,15 @@
 Finished cells are kept in <output-root>/cells/ and not computed again; tables and figure cover what is there.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rtc import methods, report
-from rtc.shared import commands
+from rtc.programs import plugins
+from rtc.shared import commands, paths
+from rtc.shared.paths import WorldRules
 from rtc.study import runner, subject
 from rtc.study.arguments import StudyArguments, keep_report
 from rtc.study.evaluation import DEFAULT_SLOTS, EvalConfig
@@ -24,6 +27,8 @@ class Arguments:
 
     Attributes:
         levels: names of levels, or paths of world files.
+        world_rules: how Kinetix dumps among the levels are read: as written (dump, the default) or as Kinetix's
+            importer builds them.
         delays: inference delays d in control ticks, constant and known to the controller.
         methods: execution methods.
         grid: evaluate `grid_methods` at every s from max(d, 1) to H - d too.
@@ -37,9 +42,11 @@ class Arguments:
         output_root: where cells, tables and the figure go.
         overwrite: compute cells again although others, or finished ones, are in their place.
         report_only: write tables and figures of the cells that are there.
+        plugin: Python files that register methods of your own (docs/adding-a-method.md).
     """
 
     levels: tuple[str, ...] = LEVEL_NAMES
+    world_rules: WorldRules | None = None
     delays: tuple[int, ...] = (0, 1, 2, 3, 4)
     methods: tuple[str, ...] = ("naive", "realtime", "hard_masking", "trained_prefix", "bid")
     grid: bool = False
@@ -53,6 +60,7 @@ class Arguments:
     output_root: str = "exp_runs/delay_sweep"
     overwrite: bool = False
     report_only: bool = False
+    plugin: tuple[Path, ...] = ()
 
     def of_study(self) -> StudyArguments:
         """The same for the runner."""
@@ -65,6 +73,7 @@ class Arguments:
             num_slots=self.num_slots,
             output_root=self.output_root,
             overwrite=self.overwrite,
+            plugin=self.plugin,
         )
 
     def study(self) -> Study:
@@ -80,6 +89,8 @@ class Arguments:
 
 def run(args: Arguments) -> None:
     """Computes what is missing and writes the report."""
+    levels = paths.under(args.world_rules, args.levels)
+    args = dataclasses.replace(args, levels=levels, world_rules=None)
     keep_report(args, Arguments(), args.output_root, Arguments.output_root)
     study, how = args.study(), args.of_study()
     if not args.report_only:
@@ -89,4 +100,4 @@ def run(args: Arguments) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    commands.start(Arguments, run, __doc__, argv)
+    plugins.start(Arguments, run, __doc__, argv)

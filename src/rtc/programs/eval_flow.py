@@ -16,6 +16,7 @@ from rtc.delay import profiles
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.programs import plugins
 from rtc.shared import commands, paths, tables
+from rtc.shared.paths import WorldRules
 from rtc.study import cells, plan, runner, subject
 from rtc.study.arguments import StudyArguments
 from rtc.study.evaluation import EvalConfig, evaluate
@@ -37,6 +38,8 @@ class Arguments:
     Attributes:
         run_path: directory of the run, logs-bc/<run>.
         level_paths: level names, or paths of world files.
+        world_rules: how Kinetix dumps among the levels are read: as written (dump, the default) or as Kinetix's
+            importer builds them.
         policy: file of the policy instead of the run's, for a level of your own; one level only.
         output_dir: where results.csv and the cells go; finished cells are not computed again, and runs with other
             settings go beside them.
@@ -52,6 +55,7 @@ class Arguments:
 
     run_path: str
     level_paths: tuple[str, ...] = LEVEL_NAMES
+    world_rules: WorldRules | None = None
     policy: str | None = None
     output_dir: str = "eval_output"
     name: str | None = None
@@ -135,10 +139,11 @@ def level_study(args: Arguments, level_path: str) -> tuple[Study, StudyArguments
 
 def run(args: Arguments) -> None:
     """Evaluates every level, writes all complete cells of the folder to `<output_dir>/results.csv` and prints them."""
-    names = [paths.level_name(path) for path in args.level_paths]
+    level_paths = paths.under(args.world_rules, args.level_paths)
+    names = [paths.level_name(path) for path in level_paths]
     if len(set(names)) < len(names):
         raise ValueError(f"level_paths name {names}: results are kept by level name, so give each name once")
-    evaluations = [level_study(args, path) for path in args.level_paths]
+    evaluations = [level_study(args, path) for path in level_paths]
     for study, how in evaluations:
         runner.check(study, how)
     for study, how in evaluations:
@@ -149,6 +154,4 @@ def run(args: Arguments) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    with commands.plain_errors():
-        plugins.load(argv)
-    commands.start(Arguments, run, __doc__, argv, default=lambda: commands.from_file(Arguments, argv))
+    plugins.start(Arguments, run, __doc__, argv, default=lambda: commands.from_file(Arguments, argv))

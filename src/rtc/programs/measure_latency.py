@@ -9,12 +9,14 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
 from rtc import methods
 from rtc.bench import latency
+from rtc.programs import plugins
 from rtc.report import page
 from rtc.report.page import Page, Section
 from rtc.shared import commands, files, provenance
@@ -36,25 +38,27 @@ class Arguments:
         run_path: run of the policies.
         prefix_run_path: run of the policies trained with simulated delay, for the methods that need them.
         level_path: world file or level name.
-        methods: methods to measure; all of them by default.
+        methods: methods to measure; all of them by default, those of plugins included.
         num_flow_steps: flow steps per query.
         queries: queries that count, per method.
         warm_up: queries before each block.
         block: queries of a method before it is the next one's turn.
         output_root: where traces and the table go.
         profile_dir: also record 20 queries of each method with jax.profiler and write the trace there.
+        plugin: Python files that register methods of your own (docs/adding-a-method.md).
     """
 
     run_path: str = "logs-bc/h8"
     prefix_run_path: str = "logs-bc/h8_prefix"
     level_path: str = "grasp_easy"
-    methods: tuple[str, ...] = tuple(methods.METHODS)
+    methods: tuple[str, ...] = field(default_factory=lambda: tuple(methods.METHODS))
     num_flow_steps: int = 5
     queries: int = 2000
     warm_up: int = 10
     block: int = 200
     output_root: str = "exp_runs/latency"
     profile_dir: str | None = None
+    plugin: tuple[Path, ...] = ()
 
 
 def query_function(args: Arguments, name: str) -> Callable[[int], object]:
@@ -82,4 +86,4 @@ def run(args: Arguments) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    commands.start(Arguments, run, __doc__, argv)
+    plugins.start(Arguments, run, __doc__, argv)

@@ -1,10 +1,12 @@
 """`--plugin FILE`: methods of a user's own, registered before the command line is read, which may name them."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rtc import methods
+from rtc.shared import commands
 
 
 def load(argv: Sequence[str] | None) -> None:
@@ -20,3 +22,16 @@ def load(argv: Sequence[str] | None) -> None:
     parser.add_argument("--plugin", nargs="*", type=Path, default=[])
     for path in parser.parse_known_args(argv)[0].plugin:
         methods.load_plugin(path)
+
+
+def start(
+    arguments: type[commands.Parsed],
+    run: Callable[[commands.Parsed], None],
+    description: str | None,
+    argv: Sequence[str] | None = None,
+    **options: Any,
+) -> None:
+    """`commands.start` of a program with a field `plugin`."""
+    with commands.plain_errors():
+        load(argv)
+    commands.start(arguments, run, description, argv, **options)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtc.programs import plugins
 from rtc.report import preview
 from rtc.shared import commands, tables
 from rtc.study import cells, plan, runner
@@ -36,4 +37,4 @@ def run(args: Arguments) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    commands.start(Arguments, run, __doc__, argv)
+    plugins.start(Arguments, run, __doc__, argv)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rtc.control.controller import ExecutionConfig
 from rtc.delay.estimators import EstimatorConfig
+from rtc.programs import plugins
 from rtc.shared import commands, tables
 from rtc.study import cells, runner
 from rtc.study.protocols import tail_v1
@@ -42,4 +43,4 @@ def run(args: Arguments) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    commands.start(Arguments, run, __doc__, argv)
+    plugins.start(Arguments, run, __doc__, argv)

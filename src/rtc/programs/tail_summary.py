@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from rtc import report
 from rtc.control.controller import ExecutionConfig
 from rtc.delay.estimators import EstimatorConfig
+from rtc.programs import plugins
 from rtc.shared import commands, files
 from rtc.study.cells import CellError
 from rtc.study.outcome import Outcome
@@ -76,4 +77,4 @@ def run(args: Arguments) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    commands.start(Arguments, run, __doc__, argv)
+    plugins.start(Arguments, run, __doc__, argv)

@@ -75,13 +75,14 @@ def run_all(tasks: Sequence[Task], config: LauncherConfig) -> None:
 def _run_here(tasks: Sequence[Task], config: LauncherConfig) -> list[tuple[str, str]]:
     failures = []
     for number, task in enumerate(tasks):
-        print(f"== {task.name} (task {number + 1} of {len(tasks)})")
+        if sys.stdout.isatty():  # elsewhere the lines of its cells are enough
+            print(f"== {task.name} (task {number + 1} of {len(tasks)})")
         try:
             task.function(*task.arguments)
         except BrokenPipeError:  # nobody reads what is printed: no failure of the task
             raise
         except EXPECTED as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {task.name}: {error}", file=sys.stderr)
             failures.append((task.name, str(error)))
         except Exception as error:
             traceback.print_exc()

@@ -116,14 +116,19 @@ def jit(function: Callable, **options: Any) -> Callable:
     return call
 
 
+# Memory mappings of a program that takes the compiler hundreds of MB; and how many there were at the last look.
+_LARGE_PROGRAM = 1000
+_mapped = [0]
+
+
 def make_room(limit: int | None = None) -> bool:
     """Drops compiled programs where their memory mappings near what Linux allows a process; they come back on demand.
 
     XLA maps every function of a CPU program into memory by itself, thousands for a physics step, and the process dies
     when it passes vm.max_map_count (65,530 by default). What goes through many levels calls this before each.
 
-    What compilers have freed goes back to the system too: hundreds of MB after a large program, which would otherwise
-    lie below the peak of the next one.
+    What compilers have freed goes back to the system too, after each large program: hundreds of MB, which would
+    otherwise lie below the peak of the next one.
 
     Args:
         limit: mappings beyond which programs are dropped; default half of what the system allows.
@@ -142,6 +147,8 @@ def make_room(limit: int | None = None) -> bool:
         import jax
 
         jax.clear_caches()
-    with contextlib.suppress(AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).malloc_trim(0)
+    if full or used > _mapped[0] + _LARGE_PROGRAM:  # else nothing was compiled, and pages would only come back
+        _mapped[0] = 0 if full else used
+        with contextlib.suppress(AttributeError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
     return full

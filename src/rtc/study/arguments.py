@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rtc.shared import launchers
+from rtc.shared import launchers, paths
+from rtc.shared.paths import WorldRules
 from rtc.study.evaluation import DEFAULT_SLOTS
 from rtc.study.study import PREFIX_RUN, RUN, Study
 
@@ -62,6 +63,8 @@ class StudyArguments:
         wandb: log the report to Weights & Biases too; needs WANDB_MODE=online or offline, as it is disabled by
             default.
         plugin: Python files that register methods of your own (docs/adding-a-method.md).
+        world_rules: how Kinetix dumps among the levels are read: as written (dump, the default) or as Kinetix's
+            importer builds them.
     """
 
     levels: tuple[str, ...] = ()
@@ -77,6 +80,7 @@ class StudyArguments:
     preview: bool = True
     wandb: bool = False
     plugin: tuple[Path, ...] = ()
+    world_rules: WorldRules | None = None
 
     def of(self, study: Study) -> "StudyArguments":
         """The same with everything that was left to the study.
@@ -92,12 +96,13 @@ class StudyArguments:
         own_root = f"exp_runs/{study.name}"
         filled = dataclasses.replace(
             self,
-            levels=self.levels or study.levels,
+            levels=paths.under(self.world_rules, self.levels or study.levels),
+            world_rules=None,
             seeds=self.seeds or study.seeds,
             num_evals=study.num_evals if self.num_evals is None else self.num_evals,
             output_root=self.output_root or own_root,
         )
-        protocol = StudyArguments(study.levels, study.seeds, study.num_evals)
+        protocol = StudyArguments(levels=study.levels, seeds=study.seeds, num_evals=study.num_evals)
         keep_report(filled, protocol, filled.output_root, own_root)
         return filled
 

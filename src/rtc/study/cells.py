@@ -44,7 +44,7 @@ TRACE, COLLECTED = "timeline.npz", "results_all.csv"
 # The input that may differ in a cell that is computed again unasked: a version of the code.
 CODE = "code"
 _REQUIRED = (EPISODES, RESULTS)
-_SCHEMA = 2
+_SCHEMA = 3
 
 Inputs = Mapping[str, Any]
 Status = Literal["complete", "missing", "damaged", "older", "other"]

@@ -105,7 +105,7 @@ class EvalConfig:
         require_int("num_slots", self.num_slots, low=1)
         require_choice("method", self.method, methods.METHODS)
         require_choice("physics", self.physics, levels.PHYSICS)
-        require_float("start_noise", self.start_noise, low=0.0, high=10.0)
+        require_float("start_noise", self.start_noise, low=0.0, high=levels.LARGEST_START_NOISE)
         if isinstance(self.model, ModelConfig):
             object.__setattr__(self, "model", ModelSize(**dataclasses.asdict(self.model)))
         chunk, horizon = self.model.action_chunk_size, self.execution.execute_horizon

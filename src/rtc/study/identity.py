@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from rtc import methods
+from rtc.delay.estimators import KINDS
 from rtc.shared import identity
 from rtc.shared.paths import ROOT
 
@@ -61,16 +62,22 @@ _APART = ("step", "num_slots", "model", "delay_profile", "method", "method_optio
 def settings(config: Any) -> dict[str, Any]:
     """The settings of an evaluation (`EvalConfig`) that are in force, as plain data.
 
-    Options at their default are left out, so that a new one changes the identity of no cell. The policy's size and
-    epoch are part of its file, whose hash identifies it.
+    Options at their default are left out, those of laws, methods and estimators too, so that a new one changes the
+    identity of no cell. The policy's size and epoch are part of its file, whose hash identifies it.
     """
     found = {name: value for name, value in given(config, _ALWAYS).items() if name not in _APART}
+    profile, estimator, method = config.delay_profile, config.estimator, config.method
+    unset = {field.name for field in dataclasses.fields(profile.law)} - given(profile.law).keys()
     return found | {
-        "delay": config.delay_profile.identity(),
-        "method": methods.identity(config.method, config.method_options),
-        "estimator": config.estimator.identity(),
+        "delay": {name: value for name, value in profile.identity().items() if name not in unset},
+        "method": _beyond(methods.defaults(method), methods.identity(method, config.method_options)),
+        "estimator": _beyond(KINDS[estimator.kind].DEFAULTS, estimator.identity()),
         "execution": given(config.execution, ("execute_horizon",)),
     }
+
+
+def _beyond(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in defaults or value != defaults[name]}
 
 
 def given(config: Any, always: Collection[str] = ()) -> dict[str, Any]:

@@ -97,6 +97,16 @@ def cells(study: Study, args: StudyArguments, arms: Iterable[Arm] | None = None)
                 yield planned(study, args, one, level, seed)
 
 
+def known(study: Study, args: StudyArguments) -> Iterator[PlannedCell]:
+    """The cells whose configurations are known before any work: without those that wait for the delays of others."""
+    for level in args.levels:
+        for one in study.arms:
+            for seed in args.seeds:
+                source = None if one.delays_of is None else study.arm(one.delays_of)
+                if source is None or planned(study, args, source, level, seed).standing().status == "complete":
+                    yield planned(study, args, one, level, seed)
+
+
 def check_levels(study: Study, args: StudyArguments, names: Iterable[str]) -> None:
     """Raises ValueError where levels would share a directory."""
     names = list(names)
@@ -120,7 +130,8 @@ def _renamed(study: Study, args: StudyArguments, one: Arm) -> Arm:
     if not any(_taken(cell) for cell in mine):
         return one
     settings = {name: value for name, value in mine[0].inputs["config"].items() if name != "seed"}
-    key = store.fingerprint({"config": settings, "checkpoint": mine[0].inputs["checkpoint_sha256"]})
+    contents = {name: mine[0].inputs[name] for name in ("checkpoint_sha256", "level_sha256")}
+    key = store.fingerprint({"config": settings, **contents})
     return dataclasses.replace(one, profile=f"{one.profile}-{key[:8]}")
 
 

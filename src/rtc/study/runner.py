@@ -47,12 +47,18 @@ def run(study: Study, args: StudyArguments, *, keep_going: bool = False) -> None
         NonFiniteError: a NaN or infinity appeared; the cells before it are kept.
     """
     print(check(study, args), flush=True)
+    failures = []
     for wave in tasks(study, args):
         if keep_going or args.launcher.kind != "local":
-            launchers.run_all(wave, args.launcher)
+            try:
+                launchers.run_all(wave, args.launcher)
+            except ChildProcessError as error:  # the next wave has cells that do not need what failed
+                failures.append(str(error))
         else:
             for task in wave:
                 task.function(*task.arguments)
+    if failures:
+        raise ChildProcessError("\n".join(failures))
 
 
 def check(study: Study, args: StudyArguments) -> str:
@@ -62,17 +68,19 @@ def check(study: Study, args: StudyArguments) -> str:
     if len(set(args.seeds)) < len(args.seeds):
         raise ValueError(f"seeds={args.seeds}: name each of them once")
     planning.check_levels(study, args, [planning.load(study.arms[0], args, level).level.name for level in args.levels])
-    independent = [one for one in study.arms if one.delays_of is None]
-    planned = list(planning.cells(study, args, independent))
+    planned = list(planning.known(study, args))
     files.require_writable(args.root)
     found = [cell.standing() for cell in planned]
     taken = [(cell, there) for cell, there in zip(planned, found, strict=True) if there.status == "other"]
     if taken and not args.overwrite:
         raise ConflictError(conflict(taken, args))
     counts = {name: sum(there.status == name for there in found) for name in ("complete", "older")}
-    todo = len(planned) if args.overwrite else len(planned) - counts["complete"]
+    total = len(study.arms) * len(args.levels) * len(args.seeds)
+    todo = total if args.overwrite else total - counts["complete"]
     old = f", {counts['older']} of them again as the code has changed" if counts["older"] else ""
-    return f"{todo} of {len(planned)} cells to compute{old}"
+    waiting = total - len(planned)
+    late = f" ({waiting} of them wait for the delays of others and may be there already)" if waiting else ""
+    return f"{todo} of {total} cells to compute{old}{late}"
 
 
 def conflict(taken: Sequence[tuple[PlannedCell, store.Standing]], args: StudyArguments) -> str:

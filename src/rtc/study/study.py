@@ -218,6 +218,11 @@ class Study:
         for one in self.arms:
             if one.delays_of is not None and one.delays_of not in keys:
                 raise ValueError(f"arm {one.key} of {self.name}: there is no arm {one.delays_of} to take delays of")
+            if one.delays_of is not None and self.arm(one.delays_of).delays_of is not None:
+                raise ValueError(
+                    f"arm {one.key} of {self.name} has the delays of {one.delays_of}, which has those of another: name "
+                    "the arm that they come from"
+                )
 
     @property
     def profiles(self) -> list[str]:

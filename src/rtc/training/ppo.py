@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key, Num, PRNGKeyArray
 
 from rtc.control import environment
 from rtc.control.environment import Environment
@@ -218,7 +218,7 @@ class PPO:
         self._first_device = mesh.devices[0]
         self._everywhere, self._divided = NamedSharding(mesh, EVERYWHERE), NamedSharding(mesh, DIVIDED)
 
-    def init(self, env: Environment, keys: PRNGKeyArray) -> Learner:
+    def init(self, env: Environment, keys: Key[Array, " s"]) -> Learner:
         """Fresh parameters, optimisers and episodes; `keys` holds one key per expert."""
         each = [nnx.state(Expert(self.programs.expert_config, rngs=nnx.Rngs(key))) for key in keys]
         params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
@@ -230,7 +230,7 @@ class PPO:
         return Learner(params, optimizer, jax.device_put(learner.rollout, self._divided))
 
     def update(
-        self, env: Environment, learner: Learner, keys: PRNGKeyArray, correlation: Float[Array, " s"]
+        self, env: Environment, learner: Learner, keys: Key[Array, " s"], correlation: Float[Array, " s"]
     ) -> tuple[Learner, dict[str, Float[Array, " s"]]]:
         """One rollout of `num_steps` ticks and its epochs of gradient steps. `learner.rollout` is consumed.
 
@@ -294,13 +294,13 @@ class Programs:
         env: Environment,
         params: Any,
         rollout: Rollout,
-        keys: PRNGKeyArray,
+        keys: Key[Array, " s"],
         correlation: Float[Array, " s"],
-    ) -> tuple[Rollout, Sample, Float[Array, "s b f"], dict[str, Float[Array, "1 s"]]]:
+    ) -> tuple[Rollout, Sample, Float[Array, "s b f"], dict[str, Num[Array, "1 s"]]]:
         """The rollout's new state, its samples [t, s, b, ...], the last features, sums over finished episodes."""
         start = self._start(env)
 
-        def tick(rollout: Rollout, keys: PRNGKeyArray):
+        def tick(rollout: Rollout, keys: Key[Array, " s"]):
             explore_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
             features, before = (self._per_expert(x) for x in (shaping.features(rollout.state), rollout.noise))
             noise = jax.vmap(correlated_noise)(explore_keys, before, correlation)

@@ -15,6 +15,7 @@ from rtc.control.controller import ExecutionConfig
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.policies.tokens import checkpoints
+from rtc.shared.paths import level_name
 from rtc.study import subject, tokens
 from rtc.study.arguments import StudyArguments
 from rtc.study.evaluation import EvalConfig
@@ -288,7 +289,7 @@ def study(protocol: Protocol, bench: Mapping[str, Any]) -> Study:
 def training_text(runs: Runs, levels: tuple[str, ...]) -> str:
     """Budgets of the policies that are compared, which differ."""
     flow = subject.load(runs.flow, levels[0]).training["training"]
-    name = Path(levels[0]).stem
+    name = level_name(levels[0])
     facts = checkpoints.facts(tokens.policy_path(runs.tokens, "blocks", name))["training"]
     return (
         f"Flow policy: {flow['num_epochs']} epochs at a constant step size of {flow['learning_rate']:g}, all "

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rtc.delay import profiles as delay_profiles
 from rtc.study.arguments import StudyArguments, keep_report
@@ -14,6 +15,7 @@ LONG_TAIL, CONTROLLED = "long_tail", "tail_controlled"
 NAIVE, REALTIME = "naive", "realtime"
 BASELINE = ("no_delay", NAIVE)
 PROFILES, METHODS = (LONG_TAIL, CONTROLLED), (NAIVE, REALTIME)
+SEEDS, EPISODES = (0, 1, 2, 3, 4), 256
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,11 @@ class TailArguments:
         start_noise: perturbation of the start states; 0 starts every episode alike.
         num_slots: episodes simulated at a time, per device; results do not depend on it.
         overwrite: compute cells again although others, or finished ones, are in their place.
+        plugin: Python files that register methods of your own (docs/adding-a-method.md).
     """
 
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    num_evals: int = 256
+    seeds: tuple[int, ...] = SEEDS
+    num_evals: int = EPISODES
     num_flow_steps: int = 5
     run_path: str = "logs-bc/grasp_easy_h4"
     level_path: str = "grasp_easy"
@@ -42,6 +45,7 @@ class TailArguments:
     start_noise: float = 0.0
     num_slots: int = DEFAULT_SLOTS
     overwrite: bool = False
+    plugin: tuple[Path, ...] = ()
 
     def config(self) -> EvalConfig:
         """The evaluation that all arms change."""
@@ -69,6 +73,7 @@ class TailArguments:
             num_slots=self.num_slots,
             output_root=output_root,
             overwrite=self.overwrite,
+            plugin=self.plugin,
         )
 
 
@@ -125,8 +130,8 @@ def _study(name: str, title: str, title_zh: str, arms: tuple[Arm, ...], comparis
         arms=arms,
         comparisons=comparisons,
         levels=("grasp_easy",),
-        num_evals=256,
-        seeds=(0, 1, 2, 3, 4),
+        num_evals=EPISODES,
+        seeds=SEEDS,
         preregistered=True,
         baseline=BASELINE,
         figures=("outcomes", "delays", "timeline"),
