@@ -58,14 +58,10 @@ QUICK = (
 )  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.stem in QUICK and not item.get_closest_marker("long"):
             item.add_marker(pytest.mark.quick)
-        # A worker gets a file's tests together, since they share what they compile, unless they say otherwise.
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 _tests = itertools.count()

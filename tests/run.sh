@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 ruff check .
 ruff format --check .
 # A process needs up to 3 GB. A file's tests share what they compile.
-python -m pytest -n auto --maxprocesses 4 --dist loadgroup "$@"
+python -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"

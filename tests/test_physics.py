@@ -26,10 +26,7 @@ def grasp() -> levels.Level:
     return levels.load("grasp_easy")
 
 
-# Each level is a program of its own, so workers share the levels.
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"physics of {name}")) for name in levels.LEVEL_NAMES]
-)
+@pytest.mark.parametrize("name", levels.LEVEL_NAMES)
 def test_every_tick_of_an_episode_is_kinetixs(name: str) -> None:
     """From every state that the stock engine reaches, one tick of both engines."""
     level = levels.load(name)
