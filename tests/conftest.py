@@ -39,6 +39,7 @@ import generate_data
 import train_expert
 from line_world import DEVICES, ENTRIES, ENV, LEVEL, SLUG, SMALL_PPO
 from rtc.control import executor
+from rtc.methods import registry
 from rtc.training.demonstrations import DataConfig
 from rtc.worlds.kinetix import levels
 
@@ -80,6 +81,15 @@ def usual_code_generator(monkeypatch: pytest.MonkeyPatch) -> None:
     options = runtime.compiler_options() | {"xla_cpu_use_fusion_emitters": True}
     monkeypatch.setattr(runtime, "compiler_options", lambda: options)
     monkeypatch.setattr(executor, "_run_sharded", executor._compiled())
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    """Methods registered in a test are gone after it."""
+    before = dict(registry._ENTRIES)
+    yield
+    registry._ENTRIES.clear()
+    registry._ENTRIES.update(before)
 
 
 @pytest.fixture(scope="session")

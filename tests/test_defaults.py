@@ -51,7 +51,9 @@ def defaults() -> dict[str, dict[str, str]]:
 
 def of_variants() -> dict[str, dict[str, str]]:
     """Defaults of methods and estimators, which identities leave out too."""
-    found = {f"method {name}": methods.defaults(name) for name in methods.METHODS}
+    found = {
+        f"method {name}": methods.defaults(name) for name, entry in methods.METHODS.items() if entry.plugin is None
+    }
     found |= {f"estimator {kind}": estimator.DEFAULTS for kind, estimator in KINDS.items()}
     return {name: {key: repr(value) for key, value in values.items()} for name, values in found.items()}
 

@@ -19,7 +19,7 @@ methods.register("{name}", lambda noise_scale=1.0: naive(noise_scale))
 
 
 @pytest.fixture
-def plugin(tmp_path, request):
+def plugin(registered, tmp_path, request):
     """A file that registers a method of this test's name."""
     name = request.node.name.rstrip("]").replace("[", "-")
     path = tmp_path / "mine.py"

@@ -16,21 +16,12 @@ from rtc.control.controller import ExecutionConfig, make_controller
 from rtc.delay import sampling
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
-from rtc.methods import MethodOptions, Place, registry
+from rtc.methods import MethodOptions, Place
 from rtc.study import preparation
 from stubs import SmoothEnv, make_policy
 
 DOCUMENT = Path(__file__).parents[1] / "docs/adding-a-method.md"
 CONFIG = ModelConfig(8, 8, 8, num_layers=1, action_chunk_size=4)
-
-
-@pytest.fixture
-def registered(monkeypatch):
-    """What is registered in a test is gone after it."""
-    before = dict(registry._ENTRIES)
-    yield
-    registry._ENTRIES.clear()
-    registry._ENTRIES.update(before)
 
 
 @pytest.fixture

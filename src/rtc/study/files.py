@@ -69,7 +69,7 @@ from rtc.study import templates
 from rtc.study.evaluation import EvalConfig
 from rtc.study.layout import Section
 from rtc.study.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Study, starting_at_median
-from rtc.worlds.kinetix.levels import LEVEL_NAMES
+from rtc.worlds.kinetix.levels import SHIPPED
 
 # The studies of the benchmark, by the names of their files.
 FOLDER = shipped("exp/studies")
@@ -165,7 +165,7 @@ class _File:
             raise ValueError(f"{self.path}: levels entry {entry!r} must be a level's name or path, as a text")
         rules, path = paths.reading(entry)
         if paths.is_name(path) and rules is None:
-            require_choice(f"{self.path}: levels entry", entry, LEVEL_NAMES)
+            require_choice(f"{self.path}: levels entry", entry, SHIPPED)
             return entry
         beside = self.path.parent / path
         place = str(beside) if beside.is_file() else path
