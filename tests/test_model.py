@@ -9,8 +9,11 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from jax.interpreters import partial_eval
+from jax.test_util import check_grads
 
 from model import FlowPolicy, ModelConfig, get_prefix_weights
+from rtc.policies import mixer
 from stubs import make_policy
 
 SCHEDULES = ("exp", "linear", "ones", "zeros")
@@ -176,8 +179,10 @@ def test_constants_of_another_observation_are_refused():
 
 
 def matmul_shapes(function, *args) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Operand shapes of the matrix products in the body of the (only) scan over flow steps."""
-    scans = [e for e in jax.make_jaxpr(function)(*args).eqns if e.primitive.name == "scan"]
+    """Operand shapes of the matrix products that are needed in the body of the (only) scan over flow steps."""
+    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
+    needed, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    scans = [e for e in needed.eqns if e.primitive.name == "scan"]
     assert len(scans) == 1
     found = []
 
@@ -196,16 +201,39 @@ def matmul_shapes(function, *args) -> list[tuple[tuple[int, ...], tuple[int, ...
 
 def test_flow_steps_repeat_only_what_depends_on_the_chunk(inputs):
     obs, prev, noise = inputs
-    policy, per_forward = small_policy(), 4 * SMALL.num_layers + 2
+    policy = small_policy()
+    # So few tokens are mixed one by one where they become many, and by a matrix product on the way back.
+    forward, backward = 3 * SMALL.num_layers + 2, 4 * SMALL.num_layers + 2
     plain = matmul_shapes(lambda n: policy.action(None, obs, STEPS, noise=n), noise)
     guided = matmul_shapes(lambda n: policy.realtime_action(None, obs, STEPS, prev, 1, 5, "exp", 5.0, noise=n), noise)
     prefix = matmul_shapes(lambda n: policy.prefix_action(None, obs, STEPS, prev, 1, noise=n), noise)
     # Mixing and the projections in and out: neither the observation nor the time's MLP and modulation.
-    assert len(plain) == len(prefix) == per_forward
+    assert len(plain) == len(prefix) == forward
     # One shared forward pass and one backward pass to the chunk alone.
-    assert len(guided) == 2 * per_forward
+    assert len(guided) == forward + backward
     widths = {size for shapes in plain + guided + prefix for shape in shapes for size in shape}
     assert widths.isdisjoint({OBS_DIM, OBS_DIM + ACTION_DIM, 3 * SMALL.channel_dim})
+
+
+def test_derivatives_of_the_layers_written_by_hand_are_those_of_the_layers():
+    sizes = ((3, 4, 40), (4, 6), (12, 6), (3, 12, 40))
+    x, few, many, wide = (jnp.asarray(random(seed, *size)) for seed, size in enumerate(sizes))
+    for function, args in (
+        (mixer.gelu, (4 * x,)),
+        (lambda x: mixer.modulated_norm(x, x[:1, :1] * 0.3, 0.1), (x,)),
+        (mixer._mix_in, (x, few)),
+        (mixer._mix_in, (wide, many)),
+        (mixer._mix_out, (wide, many)),
+    ):
+        check_grads(
+            lambda *args, f=function: f(*map(jnp.asarray, args)), args, order=1, modes=["rev"], atol=2e-2, rtol=2e-2
+        )
+    np.testing.assert_allclose(mixer.gelu(9 * x), jax.nn.gelu(9 * x), atol=2e-6)
+    np.testing.assert_allclose(mixer.modulated_norm(x, 0.0, 0.0), jax.nn.standardize(x, epsilon=1e-6), atol=2e-6)
+    far = jnp.array([-1e4, -30.0, 30.0, 1e4])
+    assert jax.vmap(jax.grad(mixer.gelu))(far).tolist() == [0, 0, 1, 1]
+    for kernel, tokens, mix in ((few, x, mixer._mix_in), (many, wide, mixer._mix_in), (many, wide, mixer._mix_out)):
+        np.testing.assert_allclose(mix(tokens, kernel), jnp.einsum("bnc,nm->bmc", tokens, kernel), atol=1e-5)
 
 
 # --- delays ------------------------------------------------------------------------------------------------

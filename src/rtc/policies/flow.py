@@ -225,7 +225,8 @@ class FlowPolicy(nnx.Module):
         lengths = step_lengths(steps, num_steps)[..., None, None]
 
         def step(x_t: Array, inputs: tuple[Array, Modulation, Array]) -> tuple[Array, None]:
-            time, modulation, length = inputs
+            # Cut out once, and not by every operation that reads a part of it.
+            time, modulation, length = jax.lax.optimization_barrier(inputs)
             x_t = constrain(x_t)
             return x_t + velocity(x_t, time, modulation, length) * length / num_steps, None
 

@@ -33,6 +33,7 @@ class CloningConfig(FitConfig):
     Attributes:
         num_epochs: passes over the demonstrations.
         batch_size: chunks per update.
+        parts: equal parts of a batch whose gradients are computed one after the other; 1 suits an accelerator.
         learning_rate: AdamW's step size after the warm-up.
         weight_decay: AdamW's weight decay.
         warmup_steps: updates over which the step size rises from 0.
@@ -49,6 +50,7 @@ class CloningConfig(FitConfig):
     """
 
     num_epochs: int = 16
+    parts: int = 16
     learning_rate: float = 3e-4
     warmup_steps: int = 1000
     run_path: Path = Path("logs-expert/default")
@@ -65,7 +67,9 @@ class CloningConfig(FitConfig):
             require_int("also_save", epoch, low=1)
 
 
-PUBLISHED = CloningConfig(run_path=Path("logs-expert/published"), num_epochs=32, ema_decay=0.0, model=ModelConfig())
+PUBLISHED = CloningConfig(
+    run_path=Path("logs-expert/published"), num_epochs=32, parts=1, ema_decay=0.0, model=ModelConfig()
+)
 # Fields that may change between a run and its continuation.
 FREE_FIELDS = ("num_epochs", "save_every", "also_save", "wandb")
 

@@ -19,6 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from rtc.policies import weights
+from rtc.shared import runtime
 from rtc.shared.validation import require_float, require_int
 from rtc.training import progress, runs
 
@@ -34,6 +35,8 @@ class FitConfig:
     Attributes:
         num_epochs: passes over the data.
         batch_size: examples per update.
+        parts: equal parts of a batch whose gradients are computed one after the other and averaged: what a small part
+            needs stays in a CPU's cache. An accelerator wants 1.
         learning_rate: AdamW's largest step size.
         weight_decay: AdamW's weight decay.
         warmup_steps: updates over which the step size rises from 0.
@@ -48,6 +51,7 @@ class FitConfig:
 
     num_epochs: int = 6
     batch_size: int = 512
+    parts: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     warmup_steps: int = 500
@@ -58,8 +62,10 @@ class FitConfig:
     def __post_init__(self):
         for name in ("seed", "warmup_steps"):
             require_int(name, getattr(self, name), low=0)
-        for name in ("num_epochs", "batch_size"):
+        for name in ("num_epochs", "batch_size", "parts"):
             require_int(name, getattr(self, name), low=1)
+        if self.batch_size % self.parts:
+            raise ValueError(f"parts={self.parts} must divide batch_size={self.batch_size}")
         for name in ("learning_rate", "weight_decay", "max_grad_norm"):
             require_float(name, getattr(self, name), low=0.0)
         require_float("ema_decay", self.ema_decay, low=0.0, high=0.999999)
@@ -200,17 +206,14 @@ class Trainer:
         return learner, {name: float(np.mean([of_call[name] for of_call in stats])) for name in stats[0]}
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
+@partial(runtime.jit, static_argnums=0, donate_argnums=1)
 def _updates(
     trainer: Trainer, learner: Learner, data: Any, batches: Int[Array, "u b"], key: PRNGKeyArray
 ) -> tuple[Learner, dict[str, Array]]:
     optimizer, average = trainer.optimizer, trainer.average
 
     def step(learner: Learner, inputs: tuple[Array, PRNGKeyArray]) -> tuple[Learner, dict[str, Array]]:
-        def objective(params: Any) -> tuple[Array, dict[str, Array]]:
-            return trainer.objective(nnx.merge(trainer.structure, params), data, *inputs)
-
-        (loss, stats), grads = jax.value_and_grad(objective, has_aux=True)(learner.params)
+        (loss, stats), grads = _gradient(trainer, learner.params, data, *inputs)
         updates, state = optimizer.update(grads, learner.optimizer, learner.params)
         params = optax.apply_updates(learner.params, updates)
         _, averaged = average.update(params, learner.average)
@@ -218,6 +221,26 @@ def _updates(
 
     learner, stats = jax.lax.scan(step, learner, (batches, jax.random.split(key, len(batches))))
     return learner, {**jax.tree.map(jnp.mean, stats), "param_norm": optax.tree.norm(learner.params)}
+
+
+def _gradient(
+    trainer: Trainer, params: Any, data: Any, batch: Int[Array, " b"], key: PRNGKeyArray
+) -> tuple[tuple[Float[Array, ""], dict[str, Array]], Any]:
+    """Loss with further statistics, and the gradient, of a batch; means over its parts."""
+    parts = trainer.config.parts
+
+    def of_part(batch: Int[Array, " b"], key: PRNGKeyArray) -> tuple[tuple[Array, dict[str, Array]], Any]:
+        def objective(params: Any) -> tuple[Array, dict[str, Array]]:
+            return trainer.objective(nnx.merge(trainer.structure, params), data, batch, key)
+
+        return jax.value_and_grad(objective, has_aux=True)(params)
+
+    if parts == 1:
+        return of_part(batch, key)
+    inputs = batch.reshape(parts, -1), jax.random.split(key, parts)
+    zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(of_part, *jax.tree.map(lambda leaf: leaf[0], inputs)))
+    total = jax.lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, of_part(*part)), None), zeros, inputs)[0]
+    return jax.tree.map(lambda leaf: leaf / parts, total)
 
 
 # --- a whole run --------------------------------------------------------------------------------------------
