@@ -47,7 +47,7 @@ def train(args: Arguments) -> list[Path]:
     data_paths = {slug: config.run_path / "data" / f"{slug}.npz" for slug in loaded}
     demonstrations.require(data_paths.values())
     policies = []
-    with runs.claim(args.output_path, runs.as_dict(config), args.resume, cloning.FREE_FIELDS):
+    with runs.claim(args.output_path, runs.as_dict(config), args.resume, cloning.FREE_FIELDS, cloning.NEW_FIELDS):
         for slug, level in loaded.items():
             data = demonstrations.load(data_paths[slug])
             print(f"{data_paths[slug]}: {data.summary()}")

@@ -72,6 +72,8 @@ PUBLISHED = CloningConfig(
 )
 # Fields that may change between a run and its continuation.
 FREE_FIELDS = ("num_epochs", "save_every", "also_save", "wandb")
+# Fields that runs of earlier versions do not record.
+NEW_FIELDS = ("parts",)
 
 
 class Dataset(NamedTuple):

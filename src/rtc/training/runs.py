@@ -32,7 +32,13 @@ def discard(run_path: Path, name: str) -> None:
 
 
 @contextmanager
-def claim(folder: Path, config: Mapping[str, Any], resume: bool, may_differ: Sequence[str] = ()) -> Iterator[None]:
+def claim(
+    folder: Path,
+    config: Mapping[str, Any],
+    resume: bool,
+    may_differ: Sequence[str] = (),
+    may_be_new: Sequence[str] = (),
+) -> Iterator[None]:
     """Holds a run's folder for this process and keeps the run's configuration in its config.json.
 
     Args:
@@ -40,12 +46,13 @@ def claim(folder: Path, config: Mapping[str, Any], resume: bool, may_differ: Seq
         config: the run's configuration, as `as_dict` gives it.
         resume: False overwrites what is there.
         may_differ: fields that may change between a run and its continuation.
+        may_be_new: fields that a run of an earlier version lacks.
 
     Raises:
         ValueError: if another process works in the folder, or a run to resume had another configuration.
     """
     with lock(folder):
-        keep_facts(folder / "config.json", config, resume, may_differ)
+        keep_facts(folder / "config.json", config, resume, may_differ, may_be_new)
         yield
 
 
