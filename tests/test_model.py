@@ -224,6 +224,7 @@ def test_derivatives_of_the_layers_written_by_hand_are_those_of_the_layers():
         (mixer._mix_in, (x, few)),
         (mixer._mix_in, (wide, many)),
         (mixer._mix_out, (wide, many)),
+        (mixer._dense, (x, wide[0].T)),
     ):
         check_grads(
             lambda *args, f=function: f(*map(jnp.asarray, args)), args, order=1, modes=["rev"], atol=2e-2, rtol=2e-2

@@ -126,9 +126,10 @@ def _by_sample(x: Float[Array, "b n c"], kernel: Float[Array, "n m"]) -> Float[A
 
 def _mixing(mix: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
     def derivative(saved: tuple[Array, Array], change: Array) -> tuple[Array, Array]:
-        x, kernel = saved
-        # The barriers keep what is large from being computed again for all that is small.
-        return jax.lax.optimization_barrier(_by_sample(change, kernel.T)), jnp.einsum("bnc,bmc->nm", x, change)
+        # The barriers keep what is large from being computed again, or transposed, for all that is small.
+        (x, kernel), change = jax.lax.optimization_barrier((saved, change))
+        of_kernel = jnp.einsum("bnc,bmc->bnm", x, change).sum(axis=0)
+        return jax.lax.optimization_barrier(_by_sample(change, kernel.T)), of_kernel
 
     mixing = jax.custom_vjp(mix)
     mixing.defvjp(lambda x, kernel: (mix(x, kernel), (x, kernel)), derivative)
@@ -136,6 +137,24 @@ def _mixing(mix: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Ar
 
 
 _mix_in, _mix_out = _mixing(_by_token), _mixing(_by_sample)
+
+
+@jax.custom_vjp
+def _dense(x: Float[Array, "b h n"], kernel: Float[Array, "n m"]) -> Float[Array, "b h m"]:
+    """A layer without bias."""
+    return x @ kernel
+
+
+def _dense_backward(
+    saved: tuple[Array, Array], change: Float[Array, "b h m"]
+) -> tuple[Float[Array, "b h n"], Float[Array, "n m"]]:
+    x, kernel = saved
+    # As it lies in memory: without the barrier it is computed once more, number by number, in the other order.
+    flat = jax.lax.optimization_barrier(x).reshape(-1, x.shape[-1])
+    return change @ kernel.T, flat.T @ change.reshape(-1, change.shape[-1])
+
+
+_dense.defvjp(lambda x, kernel: (_dense(x, kernel), (x, kernel)), _dense_backward)
 
 
 def embed_time(time: Float[Array, "*n"], dim: int) -> Float[Array, "*n dim"]:
@@ -185,4 +204,5 @@ class MixerBlock(nnx.Module):
         x = x + gate * _mix_out(hidden, self.token_mix_out.kernel[...])
         scale, shift, gate = jnp.split(modulation[1], 3, axis=-1)
         channels = modulated_norm(x, scale, shift)
-        return x + gate * self.channel_mix_out(gelu(self.channel_mix_in(channels)))
+        hidden = gelu(_dense(channels, self.channel_mix_in.kernel[...]))
+        return x + gate * _dense(hidden, self.channel_mix_out.kernel[...])
