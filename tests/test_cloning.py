@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import types
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import pytest
 from flax import nnx
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
+from safetensors.numpy import load_file
 
 import generate_data
 import train_flow
@@ -45,6 +47,46 @@ def test_only_the_newest_and_reliable_experts_are_used(tmp_path):
         demonstrations.find_experts(tmp_path, SLUG, min_solve_rate=0.9)
     with pytest.raises(FileNotFoundError, match="no expert for worlds_l_other"):
         demonstrations.find_experts(tmp_path, "worlds_l_other", min_solve_rate=0.65)
+
+
+def test_the_first_experts_may_be_enough(tmp_path):
+    for seed in (10, 2, 0):
+        save_random_expert(tmp_path, 5 + seed, seed, solve_rate=0.9 if seed else 0.1)
+    found = demonstrations.find_experts(tmp_path, SLUG, 0.65, limit=1)
+    assert [Path(path).name for path in found.used] == [f"{SLUG}_seed_2"]
+    assert len(found.masked) == 1
+    with pytest.raises(ValueError, match="max_experts=0"):
+        DataConfig(max_experts=0)
+
+
+def test_a_run_may_choose_labels_and_a_part_of_a_recording(data):
+    recorded = demonstrations.load(data)
+    assert not np.allclose(recorded.action, recorded.other)
+    config = dataclasses.replace(SMALL_CLONING, labels="mode", max_transitions=500)
+    part = cloning.chosen(recorded, config)
+    assert 500 <= len(part.done) < 600
+    assert part.done[-1]
+    np.testing.assert_array_equal(part.action, recorded.other[: len(part.done)])
+    drawn = cloning.chosen(recorded, dataclasses.replace(SMALL_CLONING, labels="drawn"))
+    np.testing.assert_array_equal(drawn.action, recorded.action)
+    assert cloning.chosen(recorded, SMALL_CLONING) is recorded
+    with pytest.raises(ValueError, match="max_transitions=99999999 exceeds"):
+        cloning.chosen(recorded, dataclasses.replace(config, max_transitions=99_999_999))
+
+
+def test_the_last_weights_can_be_kept_beside_their_average(data, tmp_path):
+    config = dataclasses.replace(SMALL_CLONING, run_path=data.parents[1], ema_decay=0.9, also_last=True)
+    train_flow.train(train_flow.Arguments(config, (LEVEL,), tmp_path))
+    paths = [checkpoints.policy_path(run, LEVEL) for run in (tmp_path, tmp_path / "last")]
+    averaged, last = ({n: np.asarray(v) for n, v in load_file(path).items()} for path in paths)
+    assert averaged.keys() == last.keys()
+    assert any(np.abs(averaged[name] - last[name]).max() > 0 for name in last)
+    plain = dataclasses.replace(config, ema_decay=0.0, also_last=False)
+    train_flow.train(train_flow.Arguments(plain, (LEVEL,), tmp_path / "plain"))
+    for name, value in load_file(checkpoints.policy_path(tmp_path / "plain", LEVEL)).items():
+        np.testing.assert_allclose(value, last[name], atol=1e-6)
+    with pytest.raises(ValueError, match="also_last=True has no effect"):
+        dataclasses.replace(plain, also_last=True)
 
 
 def test_data_are_whole_episodes_of_the_expert(data):

@@ -27,6 +27,7 @@ def demonstrations_of(num_episodes=30, length=7):
     return Demonstrations(
         obs=rng.standard_normal((size, 5)).astype(np.float32),
         action=action,
+        other=action,
         done=tick == length - 1,
         solved=tick == length - 1,
         finite=np.ones(size, bool),

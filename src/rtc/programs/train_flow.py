@@ -14,7 +14,7 @@ from rtc.training.cloning import CloningConfig
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Behaviour-clones one flow policy per level from the demonstrations in <run-path>/data/.
+    """Behaviour-clones one flow policy per level from the demonstrations in <run-path>/<data>/.
 
     Writes policies to <output-path>/<epoch>/policies/, statistics to <output-path>/stats/ and the state to
     resume from to <output-path>/resume/. A killed run continues where it was when the same command is given
@@ -44,12 +44,12 @@ def train(args: Arguments) -> list[Path]:
     """Trains what the arguments ask for; returns the last checkpoint of each level, without suffix."""
     config = args.config
     loaded = presets.load_levels(args.level_paths, args.world_rules)
-    data_paths = {slug: config.run_path / "data" / f"{slug}.npz" for slug in loaded}
+    data_paths = {slug: config.run_path / config.data / f"{slug}.npz" for slug in loaded}
     demonstrations.require(data_paths.values())
     policies = []
     with runs.claim(args.output_path, runs.as_dict(config), args.resume, cloning.FREE_FIELDS, cloning.NEW_FIELDS):
         for slug, level in loaded.items():
-            data = demonstrations.load(data_paths[slug])
+            data = cloning.chosen(demonstrations.load(data_paths[slug]), config)
             print(f"{data_paths[slug]}: {data.summary()}")
             facts = cloning.data_facts(data_paths[slug], data, level.name, level.sha256)
             policy = cloning.train(

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,11 @@ class CloningConfig(FitConfig):
         load_dir: flow-policy run to start from (for fine-tuning, for instance with `model.simulated_delay`).
         save_every: epochs between two policy checkpoints (the last epoch is always kept).
         also_save: further epochs whose checkpoints are kept, for instance an early, weak policy for BID.
+        also_last: keep the last weights too, without averaging: in <output-path>/last, a run of its own.
+        data: folder of the demonstrations in the experts' run.
+        labels: which actions are learned: what the experts drew, or their mode; None takes what was recorded to be
+            imitated.
+        max_transitions: learn from the first whole episodes with at least so many transitions; None takes all.
         wandb: log to Weights & Biases too; needs WANDB_MODE=online or offline, as it is disabled by default.
         model: size of the policy.
     """
@@ -57,6 +62,10 @@ class CloningConfig(FitConfig):
     load_dir: Path | None = None
     save_every: int = 8
     also_save: tuple[int, ...] = ()
+    also_last: bool = False
+    data: str = "data"
+    labels: Literal["drawn", "mode"] | None = None
+    max_transitions: int | None = None
     wandb: bool = False
     model: ModelConfig = SMALL_MODEL
 
@@ -65,6 +74,10 @@ class CloningConfig(FitConfig):
         require_int("save_every", self.save_every, low=1)
         for epoch in self.also_save:
             require_int("also_save", epoch, low=1)
+        if self.max_transitions is not None:
+            require_int("max_transitions", self.max_transitions, low=1)
+        if self.also_last and not self.ema_decay:
+            raise ValueError("also_last=True has no effect with ema_decay=0, which keeps the last weights anyway")
 
 
 PUBLISHED = CloningConfig(
@@ -73,7 +86,22 @@ PUBLISHED = CloningConfig(
 # Fields that may change between a run and its continuation.
 FREE_FIELDS = ("num_epochs", "save_every", "also_save", "wandb")
 # Fields that runs of earlier versions do not record.
-NEW_FIELDS = ("parts",)
+NEW_FIELDS = ("parts", "also_last", "data", "labels", "max_transitions")
+
+
+def chosen(data: Demonstrations, config: CloningConfig) -> Demonstrations:
+    """The part of a recording that a run learns from, and the labels that it learns."""
+    if config.labels is not None and (config.labels == "mode") != data.facts["record_mode"]:
+        data = data._replace(action=data.other, other=data.action)
+    if config.max_transitions is None:
+        return data
+    ends = np.flatnonzero(data.done)
+    enough = np.searchsorted(ends + 1, config.max_transitions)
+    if enough == len(ends):
+        raise ValueError(f"max_transitions={config.max_transitions} exceeds the {len(data.done)} recorded ones")
+    count = ends[enough] + 1
+    fields = {name: getattr(data, name)[:count] for name in demonstrations.FIELDS}
+    return data._replace(**fields)
 
 
 class Dataset(NamedTuple):
@@ -166,6 +194,9 @@ def train(
             progress = {**epoch.row, "epoch": epoch.done, "seconds": epoch.seconds, **origin}
             metadata = {**facts, "training": runs.as_dict(config), **progress}
             checkpoints.save_policy(policy_path(output_path, epoch.done, level), epoch.model(), metadata)
+            if config.also_last:
+                path = policy_path(output_path / "last", epoch.done, level)
+                checkpoints.save_policy(path, epoch.last(), metadata | {"averaged": False})
 
     trainer.fit(
         policy,

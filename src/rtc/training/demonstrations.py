@@ -5,6 +5,7 @@ A demonstration file (`.npz`, no pickles) holds one episode after another, each 
     obs       [n, k]  the observation entries that can vary in this level, float32
     action    [n, a]  the action to imitate, within the action bounds: what the expert commanded, before noise, or
                       its mode
+    other     [n, a]  the other one of these two
     done      [n]     last tick of an episode
     solved    [n]     that tick reached the goal
     finite    [n]     False where the simulation broke down at this tick
@@ -39,7 +40,9 @@ from rtc.shared.validation import require_float, require_int
 from rtc.training import runs, shaping
 from rtc.training.expert import RELIABLE_SOLVE_RATE, Expert, load_expert
 
-_FIELDS = ("obs", "action", "done", "solved", "finite", "expert")
+FIELDS = ("obs", "action", "other", "done", "solved", "finite", "expert")
+# Fields that recordings of earlier versions do not have.
+NEW_FIELDS = ("max_experts", "folder")
 _EXPERT_FACTS = ("seed", "solve_rate", "update", "env_steps", "seconds", "git_commit", "command")
 
 
@@ -59,6 +62,8 @@ class DataConfig:
             to, without the noise (DART, arXiv 1703.09327).
         action_noise_std: standard deviation of the environment's action noise.
         physics: which physics step simulates the level.
+        max_experts: experts to imitate at most, those of the first seeds; None imitates all that are good enough.
+        folder: folder of the data, in the experts' run.
     """
 
     run_path: Path = Path("logs-expert/default")
@@ -71,9 +76,13 @@ class DataConfig:
     record_mode: bool = True
     action_noise_std: float = shaping.ACTION_NOISE_STD
     physics: str = "fast"
+    max_experts: int | None = None
+    folder: str = "data"
 
     def __post_init__(self):
         require_int("seed", self.seed, low=0)
+        if self.max_experts is not None:
+            require_int("max_experts", self.max_experts, low=1)
         for name in ("num_transitions", "num_envs", "ticks_per_part"):
             require_int(name, getattr(self, name), low=1)
         require_float("min_solve_rate", self.min_solve_rate, low=0.0, high=1.0)
@@ -97,6 +106,7 @@ class Transitions(NamedTuple):
 
     obs: Float[Array, "b t k"]
     action: Float[Array, "b t a"]
+    other: Float[Array, "b t a"]
     done: Bool[Array, "b t"]
     solved: Bool[Array, "b t"]
     finite: Bool[Array, "b t"]
@@ -108,6 +118,7 @@ class Demonstrations(NamedTuple):
 
     obs: np.ndarray
     action: np.ndarray
+    other: np.ndarray
     done: np.ndarray
     solved: np.ndarray
     finite: np.ndarray
@@ -132,13 +143,14 @@ class Experts(NamedTuple):
     masked: dict[str, tuple[Expert, dict[str, Any]]]
 
 
-def find_experts(run_path: Path, level: str, min_solve_rate: float) -> Experts:
+def find_experts(run_path: Path, level: str, min_solve_rate: float, limit: int | None = None) -> Experts:
     """The newest checkpoint of each seed's expert.
 
     Args:
         run_path: the experts' run.
         level: slug of the level.
         min_solve_rate: experts below this are masked.
+        limit: how many are used at most.
 
     Raises:
         FileNotFoundError: if the run holds no expert for the level.
@@ -149,7 +161,7 @@ def find_experts(run_path: Path, level: str, min_solve_rate: float) -> Experts:
         newest[path.stem] = path
     if not newest:
         raise FileNotFoundError(f"no expert for {level} in {run_path}; train one with src/train_expert.py first")
-    loaded = {str(path.with_suffix("")): load_expert(path) for _, path in sorted(newest.items())}
+    loaded = {str(path.with_suffix("")): load_expert(path) for _, path in sorted(newest.items(), key=_seed)}
     good = {path: found for path, found in loaded.items() if found[1]["solve_rate"] >= min_solve_rate}
     masked = {path: found for path, found in loaded.items() if path not in good}
     if not good:
@@ -158,7 +170,11 @@ def find_experts(run_path: Path, level: str, min_solve_rate: float) -> Experts:
         raise ValueError(f"no expert for {level} reaches min_solve_rate={min_solve_rate} (best: {best:.3f}); {fix}")
     if len({expert.config for expert, _ in good.values()}) > 1:
         raise ValueError(f"the experts for {level} in {run_path} differ in shape; keep one shape per run")
-    return Experts(good, masked)
+    return Experts(dict(list(good.items())[:limit]), masked)
+
+
+def _seed(found: tuple[str, Path]) -> int:
+    return int(found[0].rpartition("_")[2])
 
 
 # --- rollouts -----------------------------------------------------------------------------------------------
@@ -208,28 +224,29 @@ class Collector:
         start = self._start_state(env)
 
         def act(params: Any, key: PRNGKeyArray, features: Float[Array, "b f"]) -> Float[Array, "2 b a"]:
-            """Commanded action and action to record."""
+            """Commanded action and mode."""
             expert = nnx.merge(self.graphdef, params)
             mode = expert.mode(features)
-            command = expert.sample(key, features) if self.config.sample_actions else mode
-            return jnp.stack([command, mode if self.config.record_mode else command])
+            return jnp.stack([expert.sample(key, features) if self.config.sample_actions else mode, mode])
 
         def tick(stream: Stream, key: PRNGKeyArray) -> tuple[Stream, Transitions]:
             action_key, noise_key, draw_key = jax.random.split(key, 3)
             features = shaping.features(stream.state)
             proposals = jax.vmap(act, in_axes=(0, None, None), out_axes=1)(params, action_key, features)
-            action, to_imitate = proposals[:, stream.expert, jnp.arange(self.local_envs)]
+            action, mode = proposals[:, stream.expert, jnp.arange(self.local_envs)]
+            recorded, other = (mode, action) if self.config.record_mode else (action, mode)
             executed = environment.noisy_action(noise_key, action, self.config.action_noise_std)
             state, moved = shaping.step_and_reset(env, stream.state, start, action, executed)
-            recorded = Transitions(
+            transitions = Transitions(
                 obs=stream.state.history[:, -1],
-                action=to_imitate,
+                action=recorded,
+                other=other,
                 done=moved.done,
                 solved=moved.solved & moved.done,
                 finite=moved.finite,
                 expert=stream.expert,
             )
-            return Stream(state, jnp.where(moved.done, self._draw(draw_key), stream.expert)), recorded
+            return Stream(state, jnp.where(moved.done, self._draw(draw_key), stream.expert)), transitions
 
         key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
         keys = jax.random.split(key, self.config.ticks_per_part)
@@ -241,7 +258,7 @@ class Collector:
 
 
 def generate(env: Environment, level: str, config: DataConfig, *, resume: bool, level_sha256: str) -> Path:
-    """Records demonstrations to `<run_path>/data/<level>.npz`, unless they are there already.
+    """Records demonstrations to `<run_path>/<folder>/<level>.npz`, unless they are there already.
 
     Parts are kept in `<level>.parts/` until the recording is complete. All random numbers derive from (seed,
     part, device): on the same number of devices a killed and resumed recording ends with the same file.
@@ -261,9 +278,9 @@ def generate(env: Environment, level: str, config: DataConfig, *, resume: bool, 
         ValueError: if no expert is good enough, one was trained in another level of this name, or what is there was
             recorded by other experts or in such a level.
     """
-    folder = config.run_path / "data"
+    folder = config.run_path / config.folder
     path, parts = folder / f"{level}.npz", folder / f"{level}.parts"
-    found = find_experts(config.run_path, level, config.min_solve_rate)
+    found = find_experts(config.run_path, level, config.min_solve_rate, config.max_experts)
     experts = [expert for expert, _ in found.used.values()]
     used, masked = (
         {name: {fact: about.get(fact) for fact in _EXPERT_FACTS} for name, (_, about) in group.items()}
@@ -273,7 +290,7 @@ def generate(env: Environment, level: str, config: DataConfig, *, resume: bool, 
         require_level(name, about, level_sha256)
     facts = {"level": level, "experts": used, "masked_experts": masked, **runs.as_dict(config)}
     facts["level_sha256"] = level_sha256
-    runs.keep_facts(folder / f"{level}.json", facts, resume, may_be_new=("level_sha256",))
+    runs.keep_facts(folder / f"{level}.json", facts, resume, may_be_new=("level_sha256", *NEW_FIELDS))
     if not resume:
         path.unlink(missing_ok=True)
         shutil.rmtree(parts, ignore_errors=True)
@@ -322,7 +339,7 @@ def _merge_parts(parts: Path, path: Path, template: np.ndarray, entries: np.ndar
     numbers = sorted(int(file.stem) for file in parts.glob("*.npz"))
     recorded = [_read_part(parts, number) for number in numbers]
     keep = whole_episodes([part["done"] for part in recorded])
-    merged = {name: np.concatenate([part[name] for part in recorded], axis=1)[keep] for name in _FIELDS}
+    merged = {name: np.concatenate([part[name] for part in recorded], axis=1)[keep] for name in FIELDS}
     episodes = int(merged["done"].sum())
     facts = {
         **facts,

@@ -195,6 +195,10 @@ class Trainer:
         total, count = learner.average.ema, learner.average.count
         return nnx.merge(self.structure, optax.tree.bias_correction(total, self.config.ema_decay, count))
 
+    def last(self, learner: Learner) -> Any:
+        """The model of a learner's last weights."""
+        return nnx.merge(self.structure, learner.params)
+
     def epoch(
         self, learner: Learner, data: Any, calls: Iterable[tuple[Int[Array, "u b"], PRNGKeyArray]]
     ) -> tuple[Learner, dict[str, float]]:
@@ -254,12 +258,14 @@ class Epoch(NamedTuple):
         row: its statistics.
         seconds: wall time of the run so far.
         model: gives the model of the averaged weights.
+        last: gives that of the last ones.
     """
 
     done: int
     row: Mapping[str, float]
     seconds: float
     model: Callable[[], Any]
+    last: Callable[[], Any]
 
 
 def fit(
@@ -314,7 +320,9 @@ def fit(
             done = epoch + 1
             row = {"epoch": epoch, "updates": done * order.updates, **stats}
             recorder.log(row, {"loss": f"{stats['loss']:.4f}"})
-            after_epoch(Epoch(done, row, recorder.seconds, partial(trainer.model, learner)))
+            after_epoch(
+                Epoch(done, row, recorder.seconds, partial(trainer.model, learner), partial(trainer.last, learner))
+            )
             # Last, so that a run killed in between writes its checkpoint again.
             weights.save_tree(state_path, {"learner": learner, "epoch": done})
         return trainer.model(learner), dict(recorder.rows[-1]) if recorder.rows else {}
