@@ -144,6 +144,15 @@ def _differences(context: Context) -> Parts:
     return [] if table.empty else [context.say("differences"), table]
 
 
+def _effects(context: Context) -> Parts:
+    """A table per difference and profile whose arms are complete."""
+    parts: list[str | pd.DataFrame] = []
+    for one in context.study.effects:
+        if context.outcome.complete(*one.arms):
+            parts += [f"**{one.name}**, {one.profile}:", study_tables.effects(context.outcome, one)]
+    return [context.say("effects"), *parts] if parts else []
+
+
 def _curve(context: Context) -> Parts:
     return [study_tables.curve(context.outcome, context.keys, context.study.methods[0])]
 
@@ -234,6 +243,7 @@ WRITERS: Mapping[str, Callable[[Context], Parts]] = MappingProxyType(
         "curve": _curve,
         "differences": _differences,
         "discussion": _discussion,
+        "effects": _effects,
         "figures": _figures,
         "level_rates": _level_rates,
         "levels": _levels,

@@ -9,10 +9,11 @@ from rtc.delay.profiles import DelayProfileConfig
 from rtc.report import catalogue
 from rtc.report.catalogue import Metric
 from rtc.shared import tables
+from rtc.study import effects as factorial
 from rtc.study import statistics, verdicts
 from rtc.study.outcome import Outcome
 from rtc.study.statistics import Interval
-from rtc.study.study import Comparison, Study
+from rtc.study.study import Comparison, Effects, Study
 
 Key = tuple[str, str]
 ALPHA = 0.05
@@ -96,6 +97,27 @@ def differences(outcome: Outcome, chosen: Iterable[Comparison], columns: Sequenc
                 row[metric.difference_heading] = text
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def effects(outcome: Outcome, chosen: Effects) -> pd.DataFrame:
+    """Effects of factors on a difference of the primary metric: in the mean over the levels, and on each."""
+    metric = catalogue.metric(outcome.study.primary)
+    by_level = {level: factorial.of_level(outcome, chosen, metric.column, level) for level in outcome.levels}
+    rows = []
+    for name in next(iter(by_level.values())):
+        values = [found[name] for found in by_level.values()]
+        interval = statistics.mean_over_levels(values)
+        row = {"effect": name, metric.difference_heading: metric.interval(interval, signed=True)}
+        row |= {
+            level: metric.show(found[name].mean(), signed=True) + (" *" if _apart(found[name]) else "")
+            for level, found in by_level.items()
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _apart(values: np.ndarray) -> bool:
+    return statistics.mean_over_levels([values]).excludes_zero
 
 
 def arms(outcome: Outcome, keys: Sequence[Key]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ HEADINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "verdict": ("Verdict", "结论"),
         "comparisons": ("Comparisons", "比较"),
         "differences": ("Paired differences", "成对差值"),
+        "effects": ("Effects of factors", "各因素的效应"),
         "curve": ("Delay by delay", "逐延迟"),
         "discussion": ("Discussion", "讨论"),
         "figures": ("", ""),
@@ -74,6 +75,14 @@ more, the last column divides the difference by it.""",
             "Difference of means [95 % paired bootstrap interval] over pairs (seed, episode), which share their random "
             "numbers; `*`: the interval excludes 0. No correction for multiple comparisons.",
             "均值之差 [95 % 成对自助区间]，配对为（种子，回合），共享随机数；`*`：区间不含 0。未做多重比较校正。",
+        ),
+        "effects": (
+            "A main effect is the mean over the combinations with a factor's second setting less that over those with "
+            "the first; an interaction, the same for combinations where two factors agree against those where they do "
+            "not. In points, [95 % interval over episodes]; `*`: the interval excludes 0. One policy per combination: "
+            "what chance in training does is not in the intervals.",
+            "主效应为某因素取第二个设置的组合均值减去取第一个设置的组合均值；交互效应为两因素一致的组合减去不一致的组合。"
+            "单位为百分点，[回合的 95 % 区间]；`*`：区间不含 0。每个组合只有一个策略：训练的随机性不在区间之内。",
         ),
     }
 )

@@ -43,6 +43,14 @@
     reference = ["{profile}", "realtime"]
     less = { candidate = [...], reference = [...] }
 
+    [[effects]]                         # main effects and interactions on a difference, under every profile
+    for = ["recipe"]                    # the combinations that were tried
+    name = "realtime - naive"
+    candidate = ["{profile}", "realtime+{recipe.name}"]
+    reference = ["{profile}", "naive+{recipe.name}"]
+    factors = { labels = "{recipe.labels}", experts = "{recipe.experts}" }
+    interactions = [["labels", "experts"]]
+
 `for` repeats a table for every combination of its axes (an array names axes of the table `[axes]`), `{axis}` and
 `{axis.field}` are filled in, texts that begin with "=" are expressions, and `exclude` leaves combinations out. Methods
 know `profile`, its name, and the axes of its table; comparisons know `profile`; profiles know `method` and `label`. An
@@ -68,7 +76,7 @@ from rtc.shared.validation import require_choice, unknown
 from rtc.study import templates
 from rtc.study.evaluation import EvalConfig
 from rtc.study.layout import Section
-from rtc.study.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Study, starting_at_median
+from rtc.study.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Effects, Study, starting_at_median
 from rtc.worlds.kinetix.levels import SHIPPED
 
 # The studies of the benchmark, by the names of their files.
@@ -83,10 +91,11 @@ _ELSEWHERE = {
 _TEXTS = ("name", "title", "title_zh", "question", "question_zh", "primary")
 _PLAIN = ("num_evals", "preregistered")
 _LISTS = ("seeds", "figures")
-_TABLES = ("axes", "defaults", "profiles", "methods", "comparisons")
+_TABLES = ("axes", "defaults", "profiles", "methods", "comparisons", "effects")
 _KEYS = (*_TEXTS, *_PLAIN, *_LISTS, "levels", "sections", *_TABLES)
 _METHOD_ONLY = ("method", "run_path", "profiles", templates.FOR, templates.EXCLUDE)
 _COMPARISON = ("candidate", "reference", "less", "family", templates.FOR, templates.EXCLUDE)
+_EFFECTS = ("name", "candidate", "reference", "factors", "interactions", templates.FOR, templates.EXCLUDE)
 _VERSUS = ("methods", "against", "profiles", "family")
 
 
@@ -140,6 +149,7 @@ class _File:
             **{"num_evals": EPISODES} | texts | {"name": name},
             arms=tuple(self.arms()),
             comparisons=tuple(self.comparisons()),
+            effects=tuple(self.effects()),
             levels=tuple(map(self.level, tables.get("levels", DELAY_LEVELS))),
             sections=tuple(map(self.section, tables.get("sections", ()))),
         )
@@ -253,6 +263,28 @@ class _File:
             else:
                 yield from self.pattern(entry, where)
 
+    def effects(self) -> Iterator[Effects]:
+        """The effects, in their order, each under every profile."""
+        for number, entry in enumerate(self.tables.get("effects", ())):
+            where = f"{self.path}, effects {number + 1}"
+            for name in entry:
+                if name not in _EFFECTS:
+                    raise unknown(f"{where}: key", name, _EFFECTS)
+            if not isinstance(entry.get("factors"), Mapping) or "name" not in entry:
+                raise ValueError(f"{where}: effects need a name, and factors, a table of their settings")
+            pairs = tuple((one, other) for one, other in entry.get("interactions", ()))
+            for profile in self.profiles:
+                points = []
+                for values in templates.combinations(entry, self.axes, where):
+                    here = {**values, "profile": profile}
+                    if not templates.excluded(entry, here, where):
+                        ends = {name: entry[name] for name in ("candidate", "reference") if name in entry}
+                        settings = templates.filled(entry["factors"], here, where).values()
+                        comparison = _comparison(templates.filled(ends, here, where), where)
+                        points.append((tuple(map(str, settings)), comparison))
+                if points:
+                    yield Effects(entry["name"], profile, tuple(entry["factors"]), tuple(points), pairs)
+
     def versus(self, entry: Mapping[str, Any], where: str) -> Iterator[Comparison]:
         """Every method of an entry against one, under every profile."""
         if not isinstance(entry.get("methods"), list):
@@ -277,7 +309,7 @@ def _check_kinds(tables: Mapping[str, Any], path: Path) -> None:
     for kind, words, keys in (
         (str, "a text", _TEXTS),
         (bool, "true or false", ("preregistered",)),
-        (list, "an array", (*_LISTS, "levels", "sections", "comparisons")),
+        (list, "an array", (*_LISTS, "levels", "sections", "comparisons", "effects")),
         (dict, "a table", ("axes", "defaults", "profiles", "methods")),
     ):
         for key in keys:

@@ -13,6 +13,7 @@ SECTIONS = (
     "curve",
     "differences",
     "discussion",
+    "effects",
     "figures",
     "level_rates",
     "levels",

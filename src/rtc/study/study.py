@@ -151,6 +151,42 @@ class Comparison:
         return f"{method} ({profile}) - {other_method} ({other_profile})"
 
 
+@dataclass(frozen=True)
+class Effects:
+    """How a difference depends on factors that were varied together, each between two settings.
+
+    Attributes:
+        name: of the difference.
+        profile: under which it is measured.
+        factors: their names.
+        points: the factors' settings and the difference measured with them, one per combination that was tried.
+        interactions: pairs of factors whose interaction is wanted; a design with part of the combinations may not tell
+            it from others.
+
+    Raises:
+        ValueError: a factor has not two settings, or one that an interaction names is none.
+    """
+
+    name: str
+    profile: str
+    factors: tuple[str, ...]
+    points: tuple[tuple[tuple[str, ...], Comparison], ...]
+    interactions: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        for number, factor in enumerate(self.factors):
+            settings = list(dict.fromkeys(settings[number] for settings, _ in self.points))
+            if len(settings) != 2:
+                raise ValueError(f"effects of {self.name!r}: factor {factor} needs two settings and has {settings}")
+        for factor in (factor for pair in self.interactions for factor in pair):
+            require_choice(f"effects of {self.name!r}: interactions entry", factor, self.factors)
+
+    @property
+    def arms(self) -> tuple[ArmKey, ...]:
+        """All arms that it needs."""
+        return tuple(key for _, comparison in self.points for key in comparison.arms)
+
+
 def versus(candidates: Sequence[str], reference: str, profiles: Sequence[str]) -> tuple[Comparison, ...]:
     """Each candidate method against one reference method, under every profile."""
     return tuple(Comparison((p, m), (p, reference)) for p in profiles for m in candidates if m != reference)
@@ -166,6 +202,7 @@ class Study:
         question, question_zh: what is asked, in a sentence or two.
         arms: the conditions.
         comparisons: the differences that answer it.
+        effects: how differences depend on factors.
         levels: names of levels, or paths of world files.
         primary: the metric that decides, a column of episodes.csv.
         num_evals: episodes per arm, level and seed.
@@ -186,6 +223,7 @@ class Study:
     question_zh: str
     arms: tuple[Arm, ...]
     comparisons: tuple[Comparison, ...] = ()
+    effects: tuple[Effects, ...] = ()
     levels: tuple[str, ...] = DELAY_LEVELS
     primary: str = statistics.SOLVED
     num_evals: int = EPISODES
@@ -215,6 +253,10 @@ class Study:
             for key in comparison.arms:
                 if key not in keys:
                     raise ValueError(f"comparison {comparison} of {self.name}: there is no arm {key}")
+        for effects in self.effects:
+            for key in effects.arms:
+                if key not in keys:
+                    raise ValueError(f"effects of {effects.name!r} of {self.name}: there is no arm {key}")
         for one in self.arms:
             if one.delays_of is not None and one.delays_of not in keys:
                 raise ValueError(f"arm {one.key} of {self.name}: there is no arm {one.delays_of} to take delays of")
