@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rtc.report import training
 from rtc.shared import commands
-from rtc.worlds.kinetix.levels import LEVEL_NAMES
+from rtc.worlds.kinetix.levels import SHIPPED
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Arguments:
         cells: where finished evaluations are kept.
     """
 
-    levels: tuple[str, ...] = LEVEL_NAMES
+    levels: tuple[str, ...] = SHIPPED
     num_evals: int = 2048
     root: Path = Path("logs-bc")
     expert_run: Path = Path("logs-expert/benchmark")
