@@ -3,7 +3,8 @@
 # and eight policies. What is there already is kept; a killed run goes on where it was.
 #   bash exp/train_recipes.sh                     the study's levels
 #   bash exp/train_recipes.sh cartpole_thrust     some of them
-# JOBS policies are trained side by side, on a core each; SEEDS is the number of experts per level and view.
+# JOBS policies are trained side by side, on a core each; SEEDS is the number of experts per level and view. A level that
+# fails is reported at the end; the others go on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . exp/setup_env.sh
@@ -15,10 +16,22 @@ if [ $# -eq 0 ]; then
   mapfile -t levels < <(of_study 'print(*study["levels"], sep="\n")')
 fi
 
-one_core() { EXP_DELTA_CPU_DEVICES=1 taskset -c "$SLOT" python "$@"; }
+cores=$(python -c 'import os; print(*sorted(os.sched_getaffinity(0)))')
+jobs=${JOBS:-$(wc -w <<< "$cores")}
+if [ "$jobs" -gt "$(wc -w <<< "$cores")" ]; then
+  echo "error: JOBS=$jobs exceeds the $(wc -w <<< "$cores") cores" >&2
+  exit 1
+fi
+export cores
+
+# On the core of this job's number, as one device.
+one_core() {
+  local all=($cores)
+  EXP_DELTA_CPU_DEVICES=1 taskset -c "${all[$SLOT]}" python "$@"
+}
 
 # Longer histories are harder to learn from: those experts are given up later.
-# Experts that see this tick alone are those of exp/train_all.sh.
+# Experts that see this tick alone go to the folder of exp/train_all.sh, which trains the same ones where it has one core.
 run_of() { if [ "$1" = 1 ]; then echo logs-expert/benchmark; else echo "logs-expert/history$1"; fi; }
 
 experts() {
@@ -43,11 +56,21 @@ clone() {
 }
 
 export -f one_core run_of experts record clone
-parallel() { xargs -P "${JOBS:-$(nproc)}" --process-slot-var=SLOT -L 1 bash -c '"$@"' _; }
+parallel() { xargs -P "$jobs" --process-slot-var=SLOT -L 1 bash -c '"$@"' _; }
 
+train() {
+  printf "experts $1 %s\n" 1 4 | parallel &&
+    printf "record $1 %s %s\n" 1 one 4 one 1 all 4 all | parallel &&
+    of_study "[print('clone $1', r['name'], r['labels'], r['view'], r['experts'], round(r['data'] * 1e6),
+      round(8 / r['data'])) for r in study['axes']['recipe']]" | parallel
+}
+
+failed=()
 for level in "${levels[@]}"; do
   echo "== $level"
-  printf "experts $level %s\n" 1 4 | parallel
-  printf "record $level %s %s\n" 1 one 4 one 1 all 4 all | parallel
-  of_study "[print('clone $level', r['name'], r['labels'], r['view'], r['experts'], round(r['data'] * 1e6), round(8 / r['data'])) for r in study['axes']['recipe']]" | parallel
+  train "$level" || failed+=("$level")
 done
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "failed: ${failed[*]}" >&2
+  exit 1
+fi

@@ -64,12 +64,19 @@ def test_a_run_may_choose_labels_and_a_part_of_a_recording(data):
     assert not np.allclose(recorded.action, recorded.other)
     config = dataclasses.replace(SMALL_CLONING, labels="mode", max_transitions=500)
     part = cloning.chosen(recorded, config)
+    assert (recorded.facts["record_mode"], part.facts["record_mode"]) == (False, True)
+    assert part.facts["transitions"] == len(part.done) < recorded.facts["transitions"]
+    assert part.facts["episodes"] == part.done.sum()
+    assert part.facts["solve_rate"] == pytest.approx(part.solved.sum() / part.done.sum())
     assert 500 <= len(part.done) < 600
     assert part.done[-1]
     np.testing.assert_array_equal(part.action, recorded.other[: len(part.done)])
     drawn = cloning.chosen(recorded, dataclasses.replace(SMALL_CLONING, labels="drawn"))
     np.testing.assert_array_equal(drawn.action, recorded.action)
     assert cloning.chosen(recorded, SMALL_CLONING) is recorded
+    sure = recorded._replace(facts=recorded.facts | {"sample_actions": False})
+    with pytest.raises(ValueError, match="labels='mode' has no effect"):
+        cloning.chosen(sure, config)
     with pytest.raises(ValueError, match="max_transitions=99999999 exceeds"):
         cloning.chosen(recorded, dataclasses.replace(config, max_transitions=99_999_999))
 
@@ -81,6 +88,9 @@ def test_the_last_weights_can_be_kept_beside_their_average(data, tmp_path):
     averaged, last = ({n: np.asarray(v) for n, v in load_file(path).items()} for path in paths)
     assert averaged.keys() == last.keys()
     assert any(np.abs(averaged[name] - last[name]).max() > 0 for name in last)
+    shorter = dataclasses.replace(config, num_epochs=1)
+    train_flow.train(train_flow.Arguments(shorter, (LEVEL,), tmp_path, resume=False))
+    assert checkpoints.list_epochs(tmp_path / "last") == [1]
     plain = dataclasses.replace(config, ema_decay=0.0, also_last=False)
     train_flow.train(train_flow.Arguments(plain, (LEVEL,), tmp_path / "plain"))
     for name, value in load_file(checkpoints.policy_path(tmp_path / "plain", LEVEL)).items():

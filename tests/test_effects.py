@@ -18,11 +18,12 @@ from rtc.study.study import Comparison, Effects, Study, arm
 
 EPISODES = 400
 DESIGN = tuple(itertools.product(("mode", "drawn"), ("one", "all")))
-# What realtime gains: 0.1 + 0.2 with drawn labels + 0.05 with all experts + 0.1 where both are the second or the first.
+# What realtime gains: 0.1, and 0.2 more with drawn labels, 0.05 with all experts, 0.2 with both.
 GAIN = {("mode", "one"): 0.1, ("drawn", "one"): 0.3, ("mode", "all"): 0.15, ("drawn", "all"): 0.55}
 
 FILE = """
 levels = ["grasp_easy"]
+sections = ["effects"]
 [axes]
 recipe = [{ name = "a", labels = "mode", n = 1 }, { name = "b", labels = "drawn", n = 3 }]
 [profiles.no_delay]
@@ -57,7 +58,9 @@ def outcome():
     pairs = (("labels", "experts"),)
     chosen = Effects("gain", "long_tail", ("labels", "experts"), tuple(points), pairs)
     texts = dict.fromkeys(("title", "title_zh", "question", "question_zh"), "")
-    study = Study(name="design", arms=tuple(arms), levels=("a", "b"), effects=(chosen,), **texts)
+    study = Study(
+        name="design", arms=tuple(arms), levels=("a", "b"), effects=(chosen,), sections=(Section("effects"),), **texts
+    )
     return Outcome(study, cells)
 
 
@@ -73,6 +76,7 @@ def test_the_report_has_a_table_per_difference(outcome):
     context = sections.Context(outcome, None, Section("effects"), False, ())
     about, title, table = sections.WRITERS["effects"](context)
     assert "main effect" in about
+    assert "apart" not in about
     assert title == "**gain**, long_tail:"
     assert list(table.effect) == ["mean", "labels: drawn - mode", "experts: all - one", "labels x experts"]
     assert table.set_index("effect").loc["labels: drawn - mode", "a"] == "+30.0 *"
@@ -87,6 +91,10 @@ def test_designs_without_two_settings_or_arms_are_refused(outcome):
         dataclasses.replace(one, points=tuple(p for p in one.points if p[0][0] == "mode"))
     with pytest.raises(ValueError, match="interactions entry='view' is unknown"):
         dataclasses.replace(one, interactions=(("labels", "view"),))
+    with pytest.raises(ValueError, match="do not tell 'labels x labels' from 'mean'"):
+        dataclasses.replace(one, interactions=(("labels", "labels"),))
+    with pytest.raises(ValueError, match="do not tell 'experts: all - one' from 'labels: drawn - mode'"):
+        dataclasses.replace(one, interactions=(), points=(one.points[0], one.points[-1]))
     with pytest.raises(ValueError, match="effects of 'gain' of design: there is no arm"):
         dataclasses.replace(outcome.study, arms=outcome.study.arms[1:])
 
@@ -105,6 +113,26 @@ def test_a_study_file_may_name_them(tmp_path):
     assert files.read(path).effects[0].factors == ("which",)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("factors = { labels", "factors = {} # { labels", "effects 1: effects need a name, and factors"),
+        ('candidate = ["{profile}"', 'candidate = ["long_tail"', 'effects 1: candidate must name "{profile}"'),
+        ("'no_delay'", "profile", "effects 1: exclude leaves nothing"),
+        ("labels}", 'labels}" }\ninteractions = [["labels"]] # ', "interactions=.* must be an array of pairs"),
+        ('sections = ["effects"]', "", "names effects and no section shows them"),
+        ('sections = ["effects"]', 'sections = ["arms"]', "names effects and no section shows them"),
+        ('labels = "{recipe.labels}"', 'a = "{recipe.labels}", b = "{recipe.n}"', "do not tell 'b: 3 - 1' from 'a: "),
+    ],
+)
+def test_effects_that_a_file_cannot_mean_are_refused(tmp_path, old, new, message):
+    path = tmp_path / "mine.toml"
+    assert old in FILE
+    path.write_text(FILE.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        files.read(path)
+
+
 def test_the_design_of_the_training_recipe_tells_its_effects_apart():
     chosen = files.read("recipe").effects
     assert {one.profile for one in chosen} == {"d0", "d1", "d2", "d4"}
@@ -112,3 +140,8 @@ def test_the_design_of_the_training_recipe_tells_its_effects_apart():
     overlap = weights @ weights.T
     np.testing.assert_allclose(overlap, np.diag(np.diag(overlap)), atol=1e-12)
     assert len(weights) == 10
+    assert chosen[0].aliases() == [
+        ("labels x experts", "view x data"),
+        ("labels x view", "experts x data"),
+        ("view x experts", "labels x data"),
+    ]

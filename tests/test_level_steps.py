@@ -56,7 +56,7 @@ def test_levels_share_one_compiled_step_and_time_limits_do_not(grasp: levels.Lev
         traces.append(env.max_timesteps)
         return env.start.gravity + env.max_timesteps
 
-    for name in ("grasp_easy", "h17_unicycle"):
+    for name in ("grasp_easy", "h17_unicycle_low_gravity"):
         limit(levels.make_env(levels.load(name), "stock"))
     assert limit._cache_size() == 1
     shorter = dataclasses.replace(grasp, env_params=grasp.env_params.replace(max_timesteps=3))
@@ -65,7 +65,7 @@ def test_levels_share_one_compiled_step_and_time_limits_do_not(grasp: levels.Lev
 
 
 def test_a_second_level_steps_without_recompiling(grasp: levels.Level, step: Any) -> None:
-    for level in (grasp, levels.load("h17_unicycle")):
+    for level in (grasp, levels.load("h17_unicycle_low_gravity")):
         env = levels.make_env(level, "stock")
         state, _ = env.reset(start_keys(BATCH))
         state, out = step(env, state, jnp.zeros((BATCH, 6)))

@@ -26,7 +26,7 @@ def grasp() -> levels.Level:
     return levels.load("grasp_easy")
 
 
-@pytest.mark.parametrize("name", levels.LEVEL_NAMES)
+@pytest.mark.parametrize("name", levels.SHIPPED)
 def test_every_tick_of_an_episode_is_kinetixs(name: str) -> None:
     """From every state that the stock engine reaches, one tick of both engines."""
     level = levels.load(name)
@@ -57,7 +57,7 @@ def test_the_observation_of_the_start_is_equal(grasp: levels.Level) -> None:
     np.testing.assert_allclose(*observations, atol=2e-7)
 
 
-@pytest.mark.parametrize("name", levels.LEVEL_NAMES)
+@pytest.mark.parametrize("name", levels.SHIPPED)
 def test_the_layout_knows_which_entries_vary(name: str) -> None:
     level = levels.load(name)
     entries = levels.make_env(level).scene.layout.entries

@@ -13,12 +13,14 @@ import render_levels
 import train_expert
 import train_flow
 from rtc.programs import (
+    bench_networks,
     bench_physics,
     bench_rsd,
     bench_tail_v1,
     check_physics,
     compare_groups,
     delay_sweep,
+    measure_spread,
     report_training,
     rsd,
     run_rsd_libero,
@@ -46,10 +48,12 @@ ARGUMENTS = {
     "exp/run_stepA_baseline.py": tail_baseline.Arguments,
     "exp/run_stepD_tail_v1.py": tail_matrix.Arguments,
     "exp/summarize_tail_v1.py": tail_summary.Arguments,
+    "exp/bench_networks.py": bench_networks.Arguments,
     "exp/bench_physics.py": bench_physics.Arguments,
     "exp/bench_tail_v1.py": bench_tail_v1.Arguments,
     "exp/check_physics.py": check_physics.Arguments,
     "exp/compare_groups.py": compare_groups.Arguments,
+    "exp/measure_spread.py": measure_spread.Arguments,
     "exp/report_training.py": report_training.Arguments,
     "exp/run_delay_sweep.py": delay_sweep.Arguments,
     "exp/train_rsd.py": train_rsd.Arguments,

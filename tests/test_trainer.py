@@ -62,6 +62,28 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(tmp_path, monkeypatch, schedu
     assert_same(nnx.state(fit(tmp_path / "killed", schedule=schedule)[0]), nnx.state(whole))
 
 
+@pytest.mark.parametrize("parts", [2, 4])
+def test_the_gradient_of_a_batch_is_the_mean_of_its_parts(parts):
+    """Without noise, whose numbers are each part's own."""
+
+    def quiet(model, data, batch, key):
+        inputs, targets = (part[batch] for part in data)
+        return jnp.square(model(inputs) - targets).mean(), {"largest": jnp.abs(targets).max()}
+
+    structure, params = nnx.split(model())
+    data, batch, key = jax.tree.map(jnp.asarray, DATA), jnp.arange(8) * 3, jax.random.key(0)
+    found, whole = (
+        trainer._gradient(
+            Trainer(structure, quiet, dataclasses.replace(CONFIG, parts=count), 1), params, data, batch, key
+        )
+        for count in (parts, 1)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found[1], whole[1])
+    np.testing.assert_allclose(found[0][0], whole[0][0], rtol=1e-5)
+    with pytest.raises(ValueError, match="parts=3 must divide batch_size=8"):
+        dataclasses.replace(CONFIG, parts=3)
+
+
 def test_the_moving_average_lags_behind_the_weights():
     kept = {}
     for decay in (0.0, 0.5):

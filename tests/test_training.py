@@ -54,6 +54,33 @@ def test_a_folder_belongs_to_one_run_at_a_time(tmp_path):
         assert json.loads((tmp_path / "config.json").read_text())["gamma"] == 0.8
 
 
+def test_a_run_of_before_means_what_it_did(tmp_path):
+    config = {"gamma": 0.9, "nested": {"old": 1}}
+    with runs.claim(tmp_path, config, resume=True):
+        pass
+    before = {"parts": 1, "nested": {"new": None}}
+    for changed in ({"parts": 1, "nested": {"old": 1, "new": 2}}, {"parts": 2, "nested": {"old": 1, "new": None}}):
+        with (
+            pytest.raises(ValueError, match="is of another run"),
+            runs.claim(tmp_path, {"gamma": 0.9, **changed}, resume=True, before=before),
+        ):
+            pass
+    now = {"gamma": 0.9, "parts": 1, "nested": {"old": 1, "new": None}}
+    with runs.claim(tmp_path, now, resume=True, before=before):
+        assert json.loads((tmp_path / "config.json").read_text()) == now
+
+
+def test_recordings_without_what_is_recorded_now_are_refused(data, tmp_path):
+    config = dataclasses.replace(DataConfig(run_path=data.parents[1]), folder=data.parent.name)
+    facts = json.loads(data.with_suffix(".json").read_text())
+    assert "other" in facts.pop("fields")
+    path = tmp_path / "facts.json"
+    path.write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="fields: None there"):
+        runs.keep_facts(path, {**facts, "fields": ["other"]}, resume=True)
+    assert config.folder == "data"
+
+
 def test_a_resumed_record_drops_what_will_be_done_again(tmp_path):
     path = tmp_path / "stats.csv"
     with progress.Recorder(path, "update", 0, 5, "test") as recorder:

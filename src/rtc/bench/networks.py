@@ -56,10 +56,14 @@ def forward_multiply_adds(config: ModelConfig, action_dim: int = ACTION_DIM) -> 
 
 
 def update_multiply_adds(config: ModelConfig, obs_dim: int = OBS_DIM) -> int:
-    """Of one chunk in an update of cloning: forward, and the gradients of inputs and of weights."""
+    """Of one chunk in an update of cloning: forward, and the gradients of weights and of inputs.
+
+    The first layers' inputs, actions, observation and flow time, need no gradient.
+    """
     channels = config.channel_dim
     modulation = channels * channels * (2 + 6 * config.num_layers + 2)
-    return 3 * (forward_multiply_adds(config) + modulation + obs_dim * channels)
+    first = config.action_chunk_size * channels * ACTION_DIM + obs_dim * channels + channels * channels
+    return 3 * (forward_multiply_adds(config) + modulation + obs_dim * channels) - first
 
 
 def _random(key: int, *shape: int) -> jax.Array:
@@ -133,9 +137,11 @@ def ppo(config: PPOConfig, expert: ExpertConfig) -> Workload:
     last = _random(4, 1, config.num_envs, expert.feature_dim)
     state = params, jax.vmap(programs.optimizer.init)(params)
     run = partial(programs.optimise, *state, samples, last, jax.random.split(jax.random.key(0), 1))
-    of_sample = 2 * expert.width * (expert.feature_dim + expert.width) + expert.width * (expert.action_dim + 1)
+    # Actor and critic, forward and both gradients; the features need none.
+    first, rest = 2 * expert.feature_dim * expert.width, expert.width * (2 * expert.width + expert.action_dim + 1)
+    of_sample = 2 * first + 3 * rest
     steps = config.num_epochs * config.num_minibatches
-    return Workload(run, 3 * config.num_epochs * config.num_steps * config.num_envs * of_sample, "gradient step", steps)
+    return Workload(run, config.num_epochs * config.num_steps * config.num_envs * of_sample, "gradient step", steps)
 
 
 def measure(workloads: Mapping[str, Workload], repeats: int) -> list[dict[str, Any]]:

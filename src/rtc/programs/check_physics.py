@@ -39,7 +39,7 @@ class Arguments:
         output: the table.
     """
 
-    levels: tuple[str, ...] = levels.LEVEL_NAMES
+    levels: tuple[str, ...] = levels.SHIPPED
     episodes: int = 1000
     rounds: int = 4
     ticks: int = 256

@@ -9,7 +9,7 @@ from rtc.programs import presets
 from rtc.shared import commands, devices, paths, toml
 from rtc.shared.paths import WorldRules
 from rtc.training import demonstrations, runs
-from rtc.training.demonstrations import NEW_FIELDS, DataConfig
+from rtc.training.demonstrations import BEFORE, DataConfig
 from rtc.worlds.kinetix import levels
 
 RECIPE = paths.shipped("worlds/demonstrations.toml")
@@ -55,7 +55,7 @@ def generate(args: Arguments) -> list[Path]:
     for of_level in configs.values():
         of_level.check_devices(devices.count())
     files = []
-    with runs.claim(config.run_path / config.folder, runs.as_dict(config), args.resume, (), NEW_FIELDS):
+    with runs.claim(config.run_path / config.folder, runs.as_dict(config), args.resume, before=BEFORE):
         for slug, level in loaded.items():
             env = levels.make_env(level, configs[slug].physics)
             path = demonstrations.generate(env, slug, configs[slug], resume=args.resume, level_sha256=level.sha256)

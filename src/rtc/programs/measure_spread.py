@@ -17,6 +17,17 @@ from rtc.study import spread
 from rtc.study import subject as subjects
 from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
+INTRODUCTION = """\
+Along episodes without delay that execute the first action of a fresh chunk per tick, with the benchmark's action noise
+and flow steps, several more chunks are drawn at every tick. The noise of a draw belongs to the ticks that its actions
+are for, and stays with them from query to query. Root mean squares, in units of actions, over ticks and bound actions:
+
+- `spread_first`, `spread_chunk`: standard deviation over draws, of a chunk's first action and of all its actions;
+- `revision`: change of what a draw has for a tick between two neighbouring queries;
+- `ahead_<l>`: what a draw has for the tick l ticks later, against its first action in that tick's own query;
+- `fresh_<l>`: the same against another draw's, as in use.
+"""
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -41,21 +52,17 @@ class Arguments:
 
 def run(args: Arguments) -> None:
     started, root = time.time(), files.require_writable(args.output_root)
+    loaded = [(run_path, subjects.load(run_path, level)) for level in args.levels for run_path in args.run_paths]
     rows = []
-    for level in args.levels:
+    for run_path, subject in loaded:
         runtime.make_room()
-        for run_path in args.run_paths:
-            subject = subjects.load(run_path, level)
-            found = spread.measure(subject, draws=args.draws, episodes=args.episodes, seed=args.seed)
-            rows.append({"level": subject.level.name, "run": run_path} | {k: round(v, 4) for k, v in found.items()})
-            print(rows[-1], flush=True)
+        found = spread.measure(subject, draws=args.draws, episodes=args.episodes, seed=args.seed)
+        rows.append({"level": subject.level.name, "run": run_path} | {k: round(v, 4) for k, v in found.items()})
+        print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     files.atomic_write(root / "spread.csv", files.to_csv(table))
-    about = [*(part or "" for part in [spread.__doc__]), *(spread.measure.__doc__ or "").split("Returns:")[1:]]
-    text = "\n\n".join(" ".join(part.split("Raises:")[0].split()) for part in about)
-    sections = [Section("", [text, table])]
-    text_page = Page("Spread and revision of chunks", sections, provenance.footer(started))
-    commands.open_first(page.write(root, {"en": text_page}, {}))
+    text = Page("Spread and revision of chunks", [Section("", [INTRODUCTION, table])], provenance.footer(started))
+    commands.open_first(page.write(root, {"en": text}, {}))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -47,7 +47,7 @@ def train(args: Arguments) -> list[Path]:
     data_paths = {slug: config.run_path / config.data / f"{slug}.npz" for slug in loaded}
     demonstrations.require(data_paths.values())
     policies = []
-    with runs.claim(args.output_path, runs.as_dict(config), args.resume, cloning.FREE_FIELDS, cloning.NEW_FIELDS):
+    with runs.claim(args.output_path, runs.as_dict(config), args.resume, cloning.FREE_FIELDS, cloning.BEFORE):
         for slug, level in loaded.items():
             data = cloning.chosen(demonstrations.load(data_paths[slug]), config)
             print(f"{data_paths[slug]}: {data.summary()}")

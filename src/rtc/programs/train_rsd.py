@@ -54,7 +54,8 @@ def train(args: Arguments) -> None:
     parts = {name: token_data.of_level(demos[name], name, held_out=args.held_out) for name in names}
     facts = {name: _facts(args.data_run / "data" / f"{level_slug(name)}.npz", demos[name], name) for name in names}
     # The levels of the policies may change from run to run; everything else decides what is in the checkpoints.
-    with claim(args.run_path, as_dict(args), True, may_differ=("levels",)):
+    before = {name: {"parts": 1} for name in ("tokenizer", "policy")}
+    with claim(args.run_path, as_dict(args), True, may_differ=("levels",), before=before):
         sections = train_all(args, demos, parts, facts)
     commands.open_first(token_training.write(args.run_path, sections, started))
 

@@ -146,11 +146,14 @@ def _differences(context: Context) -> Parts:
 
 def _effects(context: Context) -> Parts:
     """A table per difference and profile whose arms are complete."""
+    keys = set(context.keys)
+    there = [one for one in context.study.effects if keys.issuperset(one.arms) and context.outcome.complete(*one.arms)]
     parts: list[str | pd.DataFrame] = []
-    for one in context.study.effects:
-        if context.outcome.complete(*one.arms):
-            parts += [f"**{one.name}**, {one.profile}:", study_tables.effects(context.outcome, one)]
-    return [context.say("effects"), *parts] if parts else []
+    for one in there:
+        parts += [f"**{one.name}**, {one.profile}:", study_tables.effects(context.outcome, one)]
+    pairs = dict.fromkeys(f"{asked} = {other}" for one in there for asked, other in one.aliases())
+    aliases = context.say("aliases", pairs="; ".join(pairs)) if pairs else ""
+    return [context.say("effects", aliases=aliases), *parts] if parts else []
 
 
 def _curve(context: Context) -> Parts:

@@ -140,6 +140,9 @@ def write(
 
 def _section(heading: str, policies: Mapping[Shipped, Interval]) -> page.Section:
     """The table of one run and epoch."""
+    table = pd.DataFrame([row(*item) for item in policies.items()])
     values = [rate.value for policy, rate in policies.items() if policy.level not in VARIANTS]
+    if not values:
+        return page.Section(heading, [table])
     mean = f"Mean over {len(values)} levels of the benchmark: {np.mean(values):.1%}; lowest: {min(values):.1%}."
-    return page.Section(heading, [pd.DataFrame([row(*item) for item in policies.items()]), mean])
+    return page.Section(heading, [table, mean])

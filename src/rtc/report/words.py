@@ -76,13 +76,18 @@ more, the last column divides the difference by it.""",
             "numbers; `*`: the interval excludes 0. No correction for multiple comparisons.",
             "均值之差 [95 % 成对自助区间]，配对为（种子，回合），共享随机数；`*`：区间不含 0。未做多重比较校正。",
         ),
+        "aliases": (
+            " These combinations do not tell {pairs} apart.",
+            "这些组合无法区分：{pairs}。",
+        ),
         "effects": (
             "A main effect is the mean over the combinations with a factor's second setting less that over those with "
             "the first; an interaction, the same for combinations where two factors agree against those where they do "
-            "not. In points, [95 % interval over episodes]; `*`: the interval excludes 0. One policy per combination: "
-            "what chance in training does is not in the intervals.",
+            "not. [95 % interval over episodes]; `*`: the interval excludes 0. No correction for multiple comparisons. "
+            "One policy per combination: what chance in training does is not in the intervals.{aliases}",
             "主效应为某因素取第二个设置的组合均值减去取第一个设置的组合均值；交互效应为两因素一致的组合减去不一致的组合。"
-            "单位为百分点，[回合的 95 % 区间]；`*`：区间不含 0。每个组合只有一个策略：训练的随机性不在区间之内。",
+            "[回合的 95 % 区间]；`*`：区间不含 0。未做多重比较校正。"
+            "每个组合只有一个策略：训练的随机性不在区间之内。{aliases}",
         ),
     }
 )

@@ -80,7 +80,7 @@ def _check_platforms() -> None:
 
 
 def compiler_options() -> dict[str, Any]:
-    """XLA options for programs that contain the physics step.
+    """XLA options of this project's programs: of those with the physics step above all.
 
     XLA's CPU backend removes optimisation barriers before it fuses operations; the physics step uses them to keep a
     contact's impulse from being computed again for every number that it changes (2-3 times the run time). And it uses

@@ -12,24 +12,12 @@ from rtc.study.study import Effects
 def contrasts(effects: Effects) -> Iterator[tuple[str, Float[np.ndarray, " p"]]]:
     """Names and weights of the effects over the design's points; the first is the mean of all.
 
-    A main effect is the mean of the points with a factor's second setting less that of those with the first. An
-    interaction is the same for the points where both factors have their first or both their second setting, against
-    those where they have not. A setting's order is that of its first appearance.
+    An effect is the mean of the points that it takes less that of those that it takes them against, see
+    `Effects.signs`.
     """
-    signs = {}
-    for number, factor in enumerate(effects.factors):
-        column = [settings[number] for settings, _ in effects.points]
-        signs[factor] = np.where([setting == column[0] for setting in column], -1.0, 1.0)
     yield "mean", np.full(len(effects.points), 1 / len(effects.points))
-    for factor, sign in signs.items():
-        first, second = dict.fromkeys(settings[effects.factors.index(factor)] for settings, _ in effects.points)
-        yield f"{factor}: {second} - {first}", _weights(sign)
-    for one, other in effects.interactions:
-        yield f"{one} x {other}", _weights(signs[one] * signs[other])
-
-
-def _weights(sign: Float[np.ndarray, " p"]) -> Float[np.ndarray, " p"]:
-    return np.where(sign > 0, 1 / (sign > 0).sum(), -1 / (sign < 0).sum())
+    for name, sign in effects.signs():
+        yield name, np.where(sign > 0, 1 / (sign > 0).sum(), -1 / (sign < 0).sum())
 
 
 def of_level(outcome: Outcome, effects: Effects, metric: str, level: str) -> Mapping[str, Float[np.ndarray, " n"]]:

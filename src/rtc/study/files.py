@@ -53,9 +53,9 @@
 
 `for` repeats a table for every combination of its axes (an array names axes of the table `[axes]`), `{axis}` and
 `{axis.field}` are filled in, texts that begin with "=" are expressions, and `exclude` leaves combinations out. Methods
-know `profile`, its name, and the axes of its table; comparisons know `profile`; profiles know `method` and `label`. An
-estimator that learns from delays starts from the profile's median (`initial = "median"`, the default here) or from a
-number of ticks; one with a `kind` replaces that of `[defaults]`.
+know `profile`, its name, and the axes of its table; comparisons and effects know `profile`; profiles know `method` and
+`label`. An estimator that learns from delays starts from the profile's median (`initial = "median"`, the default here)
+or from a number of ticks; one with a `kind` replaces that of `[defaults]`.
 """
 
 import dataclasses
@@ -270,20 +270,31 @@ class _File:
             for name in entry:
                 if name not in _EFFECTS:
                     raise unknown(f"{where}: key", name, _EFFECTS)
-            if not isinstance(entry.get("factors"), Mapping) or "name" not in entry:
+            if not entry.get("factors") or not isinstance(entry["factors"], Mapping) or "name" not in entry:
                 raise ValueError(f"{where}: effects need a name, and factors, a table of their settings")
-            pairs = tuple((one, other) for one, other in entry.get("interactions", ()))
-            for profile in self.profiles:
-                points = []
-                for values in templates.combinations(entry, self.axes, where):
-                    here = {**values, "profile": profile}
-                    if not templates.excluded(entry, here, where):
-                        ends = {name: entry[name] for name in ("candidate", "reference") if name in entry}
-                        settings = templates.filled(entry["factors"], here, where).values()
-                        comparison = _comparison(templates.filled(ends, here, where), where)
-                        points.append((tuple(map(str, settings)), comparison))
+            if "profile" not in templates.names_in(entry.get("candidate")):
+                raise ValueError(f'{where}: candidate must name "{{profile}}": effects are shown under every profile')
+            pairs = entry.get("interactions", [])
+            if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+                raise ValueError(f"{where}: interactions={pairs} must be an array of pairs of factors")
+            found = [self.effects_under(profile, entry, where) for profile in self.profiles]
+            if not any(points for _, points in found):
+                raise ValueError(f"{where}: exclude leaves nothing")
+            for profile, points in found:
                 if points:
-                    yield Effects(entry["name"], profile, tuple(entry["factors"]), tuple(points), pairs)
+                    factors = tuple(entry["factors"])
+                    yield Effects(entry["name"], profile, factors, points, tuple((a, b) for a, b in pairs))
+
+    def effects_under(self, profile: str, entry: Mapping[str, Any], where: str) -> tuple[str, tuple]:
+        """A profile, and the settings and differences of an entry's combinations under it."""
+        points = []
+        for values in templates.combinations(entry, self.axes, where):
+            here = {**values, "profile": profile}
+            if not templates.excluded(entry, here, where):
+                ends = {name: entry[name] for name in ("candidate", "reference") if name in entry}
+                settings = templates.filled(entry["factors"], here, where).values()
+                points.append((tuple(map(str, settings)), _comparison(templates.filled(ends, here, where), where)))
+        return profile, tuple(points)
 
     def versus(self, entry: Mapping[str, Any], where: str) -> Iterator[Comparison]:
         """Every method of an entry against one, under every profile."""

@@ -1,9 +1,11 @@
 """How much a policy's chunks differ: between draws for one observation, and between neighbouring queries.
 
 Measured along episodes without delay that execute one fresh chunk's first action per tick. Besides that chunk, several
-more are drawn at every tick, whose noise stays the same throughout the episode: what differs between two of them at one
-tick is the sampling, and what differs between the same draw's chunks at two ticks is the observation. Actions are
-clipped to their bounds, and only those count that drive something in the level. All values are root mean squares.
+more are drawn at every tick. The noise of a draw belongs to the ticks that its actions are for, and stays with them
+from query to query. So what differs between two draws at one tick is the sampling, and what differs between the actions
+that the same draw has for one tick in the chunks of two queries is the observation and the action's place in the chunk.
+Actions are clipped to their bounds, and only those count that drive something in the level. All values are root mean
+squares.
 """
 
 from functools import partial
@@ -12,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rtc.control import environment
 from rtc.control.environment import Environment
@@ -20,11 +22,11 @@ from rtc.policies.flow import FlowPolicy
 from rtc.shared import runtime
 from rtc.shared.validation import require_int
 from rtc.study import preparation
+from rtc.study.evaluation import EvalConfig
 from rtc.study.subject import FlowSubject
+from rtc.worlds.kinetix import levels
 
-MOTORS = 4
 LAGS = (1, 2, 4)
-ACTION_NOISE = 0.1
 
 
 class Sums(NamedTuple):
@@ -59,9 +61,19 @@ def measure(subject: FlowSubject, *, draws: int = 8, episodes: int = 64, seed: i
     """
     require_int("draws", draws, low=2)
     require_int("episodes", episodes, low=1)
-    env, policy = preparation.observed(subject.level, subject.policy, "fast")
+    config = EvalConfig()
+    env, policy = preparation.observed(subject.level, subject.policy, config.physics)
     bound = jnp.asarray(subject.level.bound_actions)
-    sums = _measure(env, policy, bound, jax.random.key(seed), draws=draws, episodes=episodes)
+    sums = _measure(
+        env,
+        policy,
+        bound,
+        jax.random.key(seed),
+        config.execution.action_noise,
+        num_steps=config.num_flow_steps,
+        draws=draws,
+        episodes=episodes,
+    )
     first, chunk, revision, ahead, fresh, ticks, ticks_ahead = (np.asarray(x, float) for x in sums)
     found = {
         "spread_first": first / ticks,
@@ -76,7 +88,7 @@ def measure(subject: FlowSubject, *, draws: int = 8, episodes: int = 64, seed: i
 
 
 def _clipped(chunk: Float[Array, "*n a"]) -> Float[Array, "*n a"]:
-    low = jnp.where(jnp.arange(chunk.shape[-1]) < MOTORS, -1.0, 0.0)
+    low = jnp.where(jnp.arange(chunk.shape[-1]) < levels.LARGE.num_motor_bindings, -1.0, 0.0)
     return jnp.clip(chunk, low, 1.0)
 
 
@@ -87,51 +99,71 @@ def _squares(difference: Float[Array, "d b *n a"], live: Bool[Array, " b"], boun
     return jnp.where(live, per_episode, 0.0).sum()
 
 
-@partial(runtime.jit, static_argnames=("draws", "episodes"))
+@partial(runtime.jit, static_argnames=("num_steps", "draws", "episodes"))
 def _measure(
-    env: Environment, policy: FlowPolicy, bound: Bool[Array, " a"], key: PRNGKeyArray, *, draws: int, episodes: int
+    env: Environment,
+    policy: FlowPolicy,
+    bound: Bool[Array, " a"],
+    key: PRNGKeyArray,
+    action_noise: float,
+    *,
+    num_steps: int,
+    draws: int,
+    episodes: int,
 ) -> Sums:
-    size, longest = policy.action_chunk_size, max(LAGS)
+    size, ticks = policy.action_chunk_size, env.max_timesteps
     noise_key, start_key, run_key = jax.random.split(key, 3)
-    noise = jax.random.normal(noise_key, (draws, episodes, size, policy.action_dim))
+    # By tick: an action's noise is that of the tick that it is for.
+    noise = jax.random.normal(noise_key, (draws, episodes, ticks + size, policy.action_dim))
     state, obs = env.reset(jax.random.split(start_key, episodes))
 
-    def chunks(obs: Array, own: Array) -> tuple[Array, Array]:
+    def sample(obs: Array, own: Array, now: Array) -> tuple[Array, Array]:
         """The chunk to execute, and the draws."""
-        all_noise = jnp.concatenate([own[None], noise])
+        all_noise = jnp.concatenate([own[None], jax.lax.dynamic_slice_in_dim(noise, now, size, axis=2)])
         repeated = jnp.broadcast_to(obs, (draws + 1, *obs.shape)).reshape(-1, obs.shape[-1])
-        found = policy.action(None, repeated, 5, noise=all_noise.reshape(-1, *own.shape[1:]))
-        executed, *_ = found.reshape(draws + 1, *own.shape)
-        return executed, _clipped(found.reshape(draws + 1, *own.shape)[1:])
+        found = policy.action(None, repeated, num_steps, noise=all_noise.reshape(-1, *own.shape[1:]))
+        executed, *drawn = found.reshape(draws + 1, *own.shape)
+        return executed, _clipped(jnp.stack(drawn))
 
     def tick(carry: tuple, inputs: tuple[Array, PRNGKeyArray]) -> tuple[tuple, Sums]:
         state, obs, live, past = carry
         now, key = inputs
         own_key, act_key = jax.random.split(key)
-        executed, drawn = chunks(obs, jax.random.normal(own_key, (episodes, size, policy.action_dim)))
-        ahead, fresh, counts = [], [], []
-        for lag in LAGS:
-            there = live & (now >= lag) & (lag < size)
-            planned = past[lag - 1][:, :, min(lag, size - 1)]
-            ahead.append(_squares(planned - drawn[:, :, 0], there, bound))
-            fresh.append(_squares(jnp.roll(planned, 1, axis=0) - drawn[:, :, 0], there, bound))
-            counts.append(there.sum())
-        varied = drawn - drawn.mean(axis=0)
-        unbiased = draws / (draws - 1)
-        sums = Sums(
-            unbiased * _squares(varied[:, :, 0], live, bound),
-            unbiased * _squares(varied, live, bound),
-            _squares(past[0][:, :, 1:] - drawn[:, :, :-1], live & (now >= 1), bound),
-            jnp.stack(ahead),
-            jnp.stack(fresh),
-            live.sum().astype(jnp.float32),
-            jnp.stack(counts).astype(jnp.float32),
-        )
-        action = environment.noisy_action(act_key, executed[:, 0], ACTION_NOISE)
-        state, moved = env.step(state, action)
+        executed, drawn = sample(obs, jax.random.normal(own_key, (episodes, size, policy.action_dim)), now)
+        sums = _sums(drawn, past, live, now, bound)
+        state, moved = env.step(state, environment.noisy_action(act_key, executed[:, 0], action_noise))
         return (state, moved.obs, live & ~moved.done, jnp.concatenate([drawn[None], past[:-1]])), sums
 
-    past = jnp.zeros((longest, draws, episodes, size, policy.action_dim))
-    ticks = jnp.arange(env.max_timesteps), jax.random.split(run_key, env.max_timesteps)
-    _, sums = jax.lax.scan(tick, (state, obs, jnp.ones(episodes, bool), past), ticks)
+    past = jnp.zeros((max(LAGS), draws, episodes, size, policy.action_dim))
+    inputs = jnp.arange(ticks), jax.random.split(run_key, ticks)
+    _, sums = jax.lax.scan(tick, (state, obs, jnp.ones(episodes, bool), past), inputs)
     return jax.tree.map(lambda x: x.sum(axis=0), sums)
+
+
+def _sums(
+    drawn: Float[Array, "d b h a"],
+    past: Float[Array, "l d b h a"],
+    live: Bool[Array, " b"],
+    now: Int[Array, ""],
+    bound: Bool[Array, " a"],
+) -> Sums:
+    """What one tick adds; `past` holds the draws of the ticks before it, newest first."""
+    draws, _, size, _ = drawn.shape
+    ahead, fresh, counts = [], [], []
+    for lag in LAGS:
+        there = live & (now >= lag) & (lag < size)
+        planned = past[lag - 1][:, :, min(lag, size - 1)]
+        ahead.append(_squares(planned - drawn[:, :, 0], there, bound))
+        fresh.append(_squares(jnp.roll(planned, 1, axis=0) - drawn[:, :, 0], there, bound))
+        counts.append(there.sum())
+    varied = drawn - drawn.mean(axis=0)
+    unbiased = draws / (draws - 1)
+    return Sums(
+        unbiased * _squares(varied[:, :, 0], live, bound),
+        unbiased * _squares(varied, live, bound),
+        _squares(past[0][:, :, 1:] - drawn[:, :, :-1], live & (now >= 1), bound),
+        jnp.stack(ahead),
+        jnp.stack(fresh),
+        live.sum().astype(jnp.float32),
+        jnp.stack(counts).astype(jnp.float32),
+    )

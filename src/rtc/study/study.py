@@ -6,6 +6,7 @@ its primary metric and its comparisons; `study.runner` computes its cells and `s
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from rtc.control import metrics
 from rtc.delay import profiles as delay_profiles
@@ -164,7 +165,8 @@ class Effects:
             it from others.
 
     Raises:
-        ValueError: a factor has not two settings, or one that an interaction names is none.
+        ValueError: a factor has not two settings, one that an interaction names is none, or the combinations do not
+            tell two effects apart.
     """
 
     name: str
@@ -178,8 +180,49 @@ class Effects:
             settings = list(dict.fromkeys(settings[number] for settings, _ in self.points))
             if len(settings) != 2:
                 raise ValueError(f"effects of {self.name!r}: factor {factor} needs two settings and has {settings}")
-        for factor in (factor for pair in self.interactions for factor in pair):
-            require_choice(f"effects of {self.name!r}: interactions entry", factor, self.factors)
+        for pair in self.interactions:
+            for factor in pair:
+                require_choice(f"effects of {self.name!r}: interactions entry", factor, self.factors)
+        self._require_apart()
+
+    def _require_apart(self) -> None:
+        signs = self.signs()
+        for (name, one), (other_name, other) in itertools.combinations(
+            [("mean", np.ones(len(self.points))), *signs], 2
+        ):
+            if one @ other:
+                raise ValueError(
+                    f"effects of {self.name!r}: the combinations do not tell {other_name!r} from {name!r}: leave one "
+                    "out, or add combinations"
+                )
+
+    def signs(self) -> list[tuple[str, Float[np.ndarray, " p"]]]:
+        """By main effect and interaction, 1 for the points that it takes and -1 for those that it takes them against.
+
+        A factor's first setting is the one that appears first. An interaction takes the points where both factors have
+        their first or both their second setting.
+        """
+        names, found = [], {}
+        for number, factor in enumerate(self.factors):
+            column = [settings[number] for settings, _ in self.points]
+            first, second = dict.fromkeys(column)
+            names.append(f"{factor}: {second} - {first}")
+            found[factor] = np.where([setting == first for setting in column], -1.0, 1.0)
+        pairs = [(f"{one} x {other}", found[one] * found[other]) for one, other in self.interactions]
+        return [*zip(names, found.values(), strict=True), *pairs]
+
+    def aliases(self) -> list[tuple[str, str]]:
+        """Interactions of two factors that these combinations do not tell from ones that are asked for."""
+        signs, asked = dict(self.signs()), [f"{one} x {other}" for one, other in self.interactions]
+        every = dataclasses.replace(self, interactions=()).signs()
+        columns = dict(zip(self.factors, (sign for _, sign in every), strict=True))
+        return [
+            (name, f"{one} x {other}")
+            for name in asked
+            for one, other in itertools.combinations(self.factors, 2)
+            if {f"{one} x {other}", f"{other} x {one}"}.isdisjoint([name])
+            and abs(columns[one] * columns[other] @ signs[name]) == len(self.points)
+        ]
 
     @property
     def arms(self) -> tuple[ArmKey, ...]:
@@ -253,6 +296,8 @@ class Study:
             for key in comparison.arms:
                 if key not in keys:
                     raise ValueError(f"comparison {comparison} of {self.name}: there is no arm {key}")
+        if self.effects and "effects" not in [section.kind for section in self.sections]:
+            raise ValueError(f"{self.name} names effects and no section shows them: add 'effects' to sections")
         for effects in self.effects:
             for key in effects.arms:
                 if key not in keys:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -84,24 +85,42 @@ PUBLISHED = CloningConfig(
     run_path=Path("logs-expert/published"), num_epochs=32, parts=1, ema_decay=0.0, model=ModelConfig()
 )
 # Fields that may change between a run and its continuation.
-FREE_FIELDS = ("num_epochs", "save_every", "also_save", "wandb")
-# Fields that runs of earlier versions do not record.
-NEW_FIELDS = ("parts", "also_last", "data", "labels", "max_transitions")
+FREE_FIELDS = ("num_epochs", "save_every", "also_save", "wandb", "parts")
+# What runs did that do not record it.
+BEFORE = MappingProxyType({"also_last": False, "data": "data", "labels": None, "max_transitions": None})
 
 
 def chosen(data: Demonstrations, config: CloningConfig) -> Demonstrations:
-    """The part of a recording that a run learns from, and the labels that it learns."""
-    if config.labels is not None and (config.labels == "mode") != data.facts["record_mode"]:
-        data = data._replace(action=data.other, other=data.action)
-    if config.max_transitions is None:
-        return data
+    """The part of a recording that a run learns from, and the labels that it learns; the facts say which.
+
+    Raises:
+        ValueError: labels where there is nothing to choose, or more transitions than were recorded.
+    """
+    if config.labels is not None:
+        if not data.facts["sample_actions"]:
+            raise ValueError(
+                f"labels={config.labels!r} has no effect: these experts executed their mode; leave it out, or record "
+                "with sample_actions"
+            )
+        if (config.labels == "mode") != data.facts["record_mode"]:
+            facts = data.facts | {"record_mode": not data.facts["record_mode"]}
+            data = data._replace(action=data.other, other=data.action, facts=facts)
+    return data if config.max_transitions is None else _first(data, config.max_transitions)
+
+
+def _first(data: Demonstrations, transitions: int) -> Demonstrations:
+    """The first whole episodes with at least so many transitions."""
     ends = np.flatnonzero(data.done)
-    enough = np.searchsorted(ends + 1, config.max_transitions)
+    enough = np.searchsorted(ends + 1, transitions)
     if enough == len(ends):
-        raise ValueError(f"max_transitions={config.max_transitions} exceeds the {len(data.done)} recorded ones")
+        raise ValueError(
+            f"max_transitions={transitions} exceeds the {len(data.done)} recorded ones; record more or lower it"
+        )
     count = ends[enough] + 1
-    fields = {name: getattr(data, name)[:count] for name in demonstrations.FIELDS}
-    return data._replace(**fields)
+    part = data._replace(**{name: getattr(data, name)[:count] for name in demonstrations.FIELDS})
+    episodes = int(part.done.sum())
+    counts = {"transitions": int(count), "episodes": episodes, "solve_rate": float(part.solved.sum() / episodes)}
+    return part._replace(facts=data.facts | counts)
 
 
 class Dataset(NamedTuple):
@@ -186,6 +205,7 @@ def train(
     """
     if not resume:
         runs.discard(output_path, level)
+        runs.discard(output_path / "last", level)
     init_key, epoch_key = jax.random.split(jax.random.key(config.seed))
     policy, origin = _starting_policy(config, level, data, init_key), provenance.origin()
 
@@ -241,7 +261,7 @@ def data_facts(path: Path, data: Demonstrations, level: str, level_sha256: str) 
     """
     demonstrations.require_level(path, data.facts, level_sha256)
     recorded = ("experts", "masked_experts", "transitions", "episodes", "solve_rate")
-    names = (*recorded, "seed", "sample_actions", "record_mode", "action_noise_std")
+    names = (*recorded, "seed", "sample_actions", "record_mode", "action_noise_std", "max_experts")
     facts = {f"data_{name}": data.facts[name] for name in names}
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return {"level": level, "level_sha256": level_sha256, "data_path": str(path), "data_sha256": sha256, **facts}

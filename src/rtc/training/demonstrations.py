@@ -21,6 +21,7 @@ import shutil
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -41,8 +42,8 @@ from rtc.training import runs, shaping
 from rtc.training.expert import RELIABLE_SOLVE_RATE, Expert, load_expert
 
 FIELDS = ("obs", "action", "other", "done", "solved", "finite", "expert")
-# Fields that recordings of earlier versions do not have.
-NEW_FIELDS = ("max_experts", "folder")
+# What recordings did that do not record it.
+BEFORE = MappingProxyType({"max_experts": None, "folder": "data"})
 _EXPERT_FACTS = ("seed", "solve_rate", "update", "env_steps", "seconds", "git_commit", "command")
 
 
@@ -150,7 +151,7 @@ def find_experts(run_path: Path, level: str, min_solve_rate: float, limit: int |
         run_path: the experts' run.
         level: slug of the level.
         min_solve_rate: experts below this are masked.
-        limit: how many are used at most.
+        limit: how many are used at most, those of the first seeds.
 
     Raises:
         FileNotFoundError: if the run holds no expert for the level.
@@ -289,8 +290,8 @@ def generate(env: Environment, level: str, config: DataConfig, *, resume: bool, 
     for name, (_, about) in found.used.items():
         require_level(name, about, level_sha256)
     facts = {"level": level, "experts": used, "masked_experts": masked, **runs.as_dict(config)}
-    facts["level_sha256"] = level_sha256
-    runs.keep_facts(folder / f"{level}.json", facts, resume, may_be_new=("level_sha256", *NEW_FIELDS))
+    facts |= {"level_sha256": level_sha256, "fields": list(FIELDS)}
+    runs.keep_facts(folder / f"{level}.json", facts, resume, may_be_new=("level_sha256",), before=BEFORE)
     if not resume:
         path.unlink(missing_ok=True)
         shutil.rmtree(parts, ignore_errors=True)

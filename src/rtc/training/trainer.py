@@ -36,7 +36,8 @@ class FitConfig:
         num_epochs: passes over the data.
         batch_size: examples per update.
         parts: equal parts of a batch whose gradients are computed one after the other and averaged: what a small part
-            needs stays in a CPU's cache. An accelerator wants 1.
+            needs stays in a CPU's cache. An accelerator wants 1. Each part has its own random numbers, and an objective
+            that is a mean over part of the tokens is one within each part.
         learning_rate: AdamW's largest step size.
         weight_decay: AdamW's weight decay.
         warmup_steps: updates over which the step size rises from 0.
