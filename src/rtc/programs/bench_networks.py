@@ -1,9 +1,9 @@
 """How near policies and training come to the machine's limit, on one core; writes the table.
 
 The programs alternate in one process that is bound to one core, so that a drift of the machine's speed hits all of
-them; medians count. The limit is the fastest of as many large matrix products there. Queries are those of a policy of the
-shipped size that reads the varying entries of grasp_easy's observation; updates are of the shipped and of the published
-size.
+them; medians count. The limit is the fastest of as many large matrix products there. Queries are those of a policy of
+the shipped size that reads the varying entries of grasp_easy's observation; updates are of the shipped and of the
+published size.
 """
 
 import dataclasses
