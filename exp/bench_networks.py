@@ -1,4 +1,4 @@
-"""How near policies and training come to the machine's limit, on one core; writes the table."""
+"""How near policies and training come to the machine's limit, on one core or on all; writes the table."""
 
 import os
 import sys

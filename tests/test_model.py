@@ -9,8 +9,8 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from jax.interpreters import partial_eval
 
+from jaxprs import matrix_products, needed
 from model import FlowPolicy, ModelConfig, get_prefix_weights
 from rtc.policies import mixer
 from stubs import make_policy
@@ -179,23 +179,10 @@ def test_constants_of_another_observation_are_refused():
 
 def matmul_shapes(function, *args) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Operand shapes of the matrix products that are needed in the body of the (only) scan over flow steps."""
-    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
-    needed, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
-    scans = [e for e in needed.eqns if e.primitive.name == "scan"]
+    scans = [e for e in needed(function, *args).eqns if e.primitive.name == "scan"]
     assert len(scans) == 1
-    found = []
-
-    def visit(jaxpr):
-        for equation in jaxpr.eqns:
-            if equation.primitive.name == "dot_general":
-                found.append(tuple(operand.aval.shape for operand in equation.invars))
-            for parameter in equation.params.values():
-                inner = getattr(parameter, "jaxpr", None)
-                if inner is not None:
-                    visit(inner)
-
-    visit(scans[0].params["jaxpr"].jaxpr)
-    return found
+    products = matrix_products(scans[0].params["jaxpr"].jaxpr)
+    return [tuple(operand.aval.shape for operand in equation.invars) for equation in products]
 
 
 def test_flow_steps_repeat_only_what_depends_on_the_chunk(inputs):

@@ -6,8 +6,8 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.interpreters import partial_eval
 
+from jaxprs import matrix_products, needed
 from model import FlowPolicy, ModelConfig
 from rtc.bench import networks
 from rtc.training.cloning import CloningConfig
@@ -21,21 +21,10 @@ MODEL = ModelConfig(channel_dim=16, channel_hidden_dim=24, token_hidden_dim=20, 
 def multiply_adds(function, *args) -> int:
     """Of the matrix products in a function."""
     total = 0
-
-    def visit(jaxpr):
-        nonlocal total
-        for equation in jaxpr.eqns:
-            if equation.primitive.name == "dot_general":
-                (contracted, _), _ = equation.params["dimension_numbers"]
-                left = equation.invars[0].aval.shape
-                total += math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
-            for parameter in equation.params.values():
-                inner = getattr(parameter, "jaxpr", None)
-                if inner is not None:
-                    visit(inner)
-
-    jaxpr = jax.make_jaxpr(function)(*args).jaxpr
-    visit(partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[0])
+    for equation in matrix_products(needed(function, *args)):
+        (contracted, _), _ = equation.params["dimension_numbers"]
+        left = equation.invars[0].aval.shape
+        total += math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
     return total
 
 
@@ -73,7 +62,7 @@ def test_workloads_run_and_are_compared_with_the_first():
     workloads["PPO"] = networks.ppo(
         PPOConfig(num_envs=2, num_steps=4, num_minibatches=2, num_epochs=1), ExpertConfig((0, 1), width=8)
     )
-    rows = networks.measure(workloads, repeats=1)
+    rows = networks.rows(workloads, networks.measure(workloads, repeats=1))
     assert [row["what"] for row in rows] == list(workloads)
     assert rows[0]["of the limit (%)"] == 100
     assert [row["time (µs)"].split(" per ")[1] for row in rows] == [

@@ -19,6 +19,7 @@ from rtc.methods.guidance import guided_chunk
 from rtc.policies.flow import FlowPolicy
 from rtc.policies.mixer import ModelConfig
 from rtc.shared import runtime
+from rtc.study.evaluation import EvalConfig
 from rtc.training import cloning, trainer
 from rtc.training.cloning import CloningConfig, Dataset
 from rtc.training.expert import Expert, ExpertConfig
@@ -27,7 +28,7 @@ from rtc.worlds.kinetix.assembly import LARGE
 
 OBS_DIM, ACTION_DIM = 679, LARGE.num_motor_bindings + LARGE.num_thruster_bindings
 VARYING = 49  # entries of grasp_easy's observation that vary, which are all that its policy reads
-FLOW_STEPS = 5
+FLOW_STEPS = EvalConfig.num_flow_steps
 LIMIT = "matrix product, 1024 x 1024 x 1024"
 
 
@@ -165,20 +166,26 @@ def ppo(config: PPOConfig, expert: ExpertConfig) -> Workload:
     return Workload(run, config.num_epochs * config.num_steps * config.num_envs * of_sample, "gradient step", steps)
 
 
-def measure(workloads: Mapping[str, Workload], repeats: int) -> list[dict[str, Any]]:
-    """Rates in turn, medians over the repeats, in percent of the first workload's; of that one the fastest counts."""
+def measure(workloads: Mapping[str, Workload], repeats: int) -> dict[str, float]:
+    """Microseconds of each query, update or product: medians over the repeats, in turn; of the first the fastest."""
     spent = timing.in_turn({name: one.run for name, one in workloads.items()}, repeats)
     chosen = {name: float(np.median(times)) for name, times in spent.items()}
     first = next(iter(workloads))
     chosen[first] = float(spent[first].min())
-    rates = {name: one.multiply_adds / chosen[name] / 1e6 for name, one in workloads.items()}
+    return {name: 1e3 * chosen[name] / one.count for name, one in workloads.items()}
+
+
+def rows(workloads: Mapping[str, Workload], times: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The table: rates, also in percent of the first workload's."""
+    rates = {name: one.multiply_adds / one.count / times[name] / 1e3 for name, one in workloads.items()}
+    top = next(iter(rates.values()))
     return [
         {
             "what": name,
-            "time (µs)": f"{1e3 * chosen[name] / one.count:.4g} per {one.of}",
+            "time (µs)": f"{times[name]:.4g} per {one.of}",
             "multiply-adds (million)": f"{one.multiply_adds / one.count / 1e6:.3g}",
             "GFLOP/s": round(2 * rates[name], 1),
-            "of the limit (%)": round(100 * rates[name] / rates[first]),
+            "of the limit (%)": round(100 * rates[name] / top),
         }
         for name, one in workloads.items()
     ]

@@ -1,9 +1,9 @@
-"""How near policies and training come to the machine's limit, on one core; writes the table.
+"""How near policies and training come to the machine's limit, on one core or on all; writes the table.
 
-The programs alternate in one process that is bound to one core, so that a drift of the machine's speed hits all of
-them; medians count. The limit is the fastest of as many large matrix products there. Queries are those of a policy of
-the shipped size that reads the varying entries of grasp_easy's observation; updates are of the shipped and of the
-published size.
+The programs alternate in one process, which is bound to one core unless `--all-cores` is given, so that a drift of the
+machine's speed hits all of them; medians count. The limit is the fastest of as many large matrix products there.
+Queries are those of a policy of the shipped size that reads the varying entries of grasp_easy's observation; updates
+are of the shipped and of the published size.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ class Arguments:
         chunk_sizes: H of the policies.
         repeats: runs of each program, after one that is not counted.
         published: measure updates of the published size too.
-        all_cores: bind the process to no core: matrix products use all of them.
+        all_cores: bind the process to no core, so that matrix products use all of them.
         output: the table.
         against: root of another checkout; both are measured in turn and only the comparison is written.
         rounds: runs of each checkout.
@@ -63,19 +63,20 @@ def run(args: Arguments) -> None:
     workloads["PPO"] = networks.ppo(ppo_training.TrainConfig(), expert)
     if args.published:
         workloads[PUBLISHED] = networks.updates(cloning.PUBLISHED, 1)
-    rows = networks.measure(workloads, args.repeats)
-    texts = [_hours(row) for row in rows if row["what"] == PUBLISHED]
-    table = tables.format_table(pd.DataFrame(rows))
+    times = networks.measure(workloads, args.repeats)
+    texts = [_hours(times[PUBLISHED])] if args.published else []
+    table = tables.format_table(pd.DataFrame(networks.rows(workloads, times)))
     text = "\n\n".join(["# Networks against the machine's limit", __doc__.strip(), table, *texts])
     files.atomic_write(args.output, f"{text}\n\n{provenance.footer(started)}")
     print(table, *texts, sep="\n")
     commands.open_first(args.output)
 
 
-def _hours(row: dict) -> str:
+def _hours(update_us: float) -> str:
+    """What a level of the published size takes, from the time of an update."""
     config = cloning.PUBLISHED
     updates = config.num_epochs * (1_000_000 // config.batch_size)
-    hours = float(row["time (µs)"].split()[0]) * updates / 3.6e9
+    hours = update_us * updates / 3.6e9
     cores = len(os.sched_getaffinity(0))
     return f"A level of the published size, {updates} updates: {hours:.1f} hours on {cores} core(s), at this rate."
 

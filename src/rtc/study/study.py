@@ -213,15 +213,13 @@ class Effects:
 
     def aliases(self) -> list[tuple[str, str]]:
         """Interactions of two factors that these combinations do not tell from ones that are asked for."""
-        signs, asked = dict(self.signs()), [f"{one} x {other}" for one, other in self.interactions]
-        every = dataclasses.replace(self, interactions=()).signs()
-        columns = dict(zip(self.factors, (sign for _, sign in every), strict=True))
+        signs, number = self.signs(), len(self.factors)
+        columns = {factor: sign for factor, (_, sign) in zip(self.factors, signs[:number], strict=True)}
         return [
             (name, f"{one} x {other}")
-            for name in asked
+            for pair, (name, sign) in zip(self.interactions, signs[number:], strict=True)
             for one, other in itertools.combinations(self.factors, 2)
-            if {f"{one} x {other}", f"{other} x {one}"}.isdisjoint([name])
-            and abs(columns[one] * columns[other] @ signs[name]) == len(self.points)
+            if {one, other} != set(pair) and abs(columns[one] * columns[other] @ sign) == len(self.points)
         ]
 
     @property

@@ -117,10 +117,8 @@ def _first(data: Demonstrations, transitions: int) -> Demonstrations:
             f"max_transitions={transitions} exceeds the {len(data.done)} recorded ones; record more or lower it"
         )
     count = ends[enough] + 1
-    part = data._replace(**{name: getattr(data, name)[:count] for name in demonstrations.FIELDS})
-    episodes = int(part.done.sum())
-    counts = {"transitions": int(count), "episodes": episodes, "solve_rate": float(part.solved.sum() / episodes)}
-    return part._replace(facts=data.facts | counts)
+    fields = {name: getattr(data, name)[:count] for name in demonstrations.FIELDS}
+    return data._replace(**fields, facts=data.facts | demonstrations.counts(fields))
 
 
 class Dataset(NamedTuple):

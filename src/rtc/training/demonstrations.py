@@ -341,16 +341,19 @@ def _merge_parts(parts: Path, path: Path, template: np.ndarray, entries: np.ndar
     recorded = [_read_part(parts, number) for number in numbers]
     keep = whole_episodes([part["done"] for part in recorded])
     merged = {name: np.concatenate([part[name] for part in recorded], axis=1)[keep] for name in FIELDS}
-    episodes = int(merged["done"].sum())
-    facts = {
-        **facts,
-        "transitions": len(merged["done"]),
-        "episodes": episodes,
-        "solve_rate": float(merged["solved"].sum() / episodes),
-        "non_finite": int((~merged["finite"]).sum()),
-    }
-    text = np.asarray(json.dumps(facts, default=str))
+    text = np.asarray(json.dumps({**facts, **counts(merged)}, default=str))
     _write_npz(path, {**merged, "template": template, "entries": entries, "facts": text})
+
+
+def counts(fields: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The facts of a recording that its ticks decide: size, solve rate, ticks at which the simulation broke down."""
+    episodes = int(fields["done"].sum())
+    return {
+        "transitions": len(fields["done"]),
+        "episodes": episodes,
+        "solve_rate": float(fields["solved"].sum() / episodes),
+        "non_finite": int((~fields["finite"]).sum()),
+    }
 
 
 def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
