@@ -140,6 +140,10 @@ def test_the_design_of_the_training_recipe_tells_its_effects_apart():
     overlap = weights @ weights.T
     np.testing.assert_allclose(overlap, np.diag(np.diag(overlap)), atol=1e-12)
     assert len(weights) == 10
+    gains = [f"{method} - naive" for method in ("realtime", "hard_masking", "naive+noise0")]
+    assert list(dict.fromkeys(one.name for one in chosen)) == [*gains, "naive less its delay-free self"]
+    assert len(chosen) == 4 * 4 - 1
+    assert all(len(one.points) == 16 for one in chosen)
     assert chosen[0].aliases() == [
         ("labels x experts", "view x data"),
         ("labels x view", "experts x data"),

@@ -264,37 +264,24 @@ class _File:
                 yield from self.pattern(entry, where)
 
     def effects(self) -> Iterator[Effects]:
-        """The effects, in their order, each under every profile."""
+        """The effects, in their order: one for each name that an entry fills in, under every profile."""
         for number, entry in enumerate(self.tables.get("effects", ())):
             where = f"{self.path}, effects {number + 1}"
-            for name in entry:
-                if name not in _EFFECTS:
-                    raise unknown(f"{where}: key", name, _EFFECTS)
-            if not entry.get("factors") or not isinstance(entry["factors"], Mapping) or "name" not in entry:
-                raise ValueError(f"{where}: effects need a name, and factors, a table of their settings")
-            if "profile" not in templates.names_in(entry.get("candidate")):
-                raise ValueError(f'{where}: candidate must name "{{profile}}": effects are shown under every profile')
-            pairs = entry.get("interactions", [])
-            if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
-                raise ValueError(f"{where}: interactions={pairs} must be an array of pairs of factors")
-            found = [self.effects_under(profile, entry, where) for profile in self.profiles]
-            if not any(points for _, points in found):
+            _check_effects(entry, where)
+            groups: dict[tuple[str, str], list[tuple[tuple[str, ...], Comparison]]] = {}
+            ends = {name: entry[name] for name in ("candidate", "reference") if name in entry}
+            for profile in self.profiles:
+                for values in templates.combinations(entry, self.axes, where):
+                    here = {**values, "profile": profile}
+                    if not templates.excluded(entry, here, where):
+                        settings = templates.filled(entry["factors"], here, where).values()
+                        point = tuple(map(str, settings)), _comparison(templates.filled(ends, here, where), where)
+                        groups.setdefault((templates.filled(entry["name"], here, where), profile), []).append(point)
+            if not groups:
                 raise ValueError(f"{where}: exclude leaves nothing")
-            for profile, points in found:
-                if points:
-                    factors = tuple(entry["factors"])
-                    yield Effects(entry["name"], profile, factors, points, tuple((a, b) for a, b in pairs))
-
-    def effects_under(self, profile: str, entry: Mapping[str, Any], where: str) -> tuple[str, tuple]:
-        """A profile, and the settings and differences of an entry's combinations under it."""
-        points = []
-        for values in templates.combinations(entry, self.axes, where):
-            here = {**values, "profile": profile}
-            if not templates.excluded(entry, here, where):
-                ends = {name: entry[name] for name in ("candidate", "reference") if name in entry}
-                settings = templates.filled(entry["factors"], here, where).values()
-                points.append((tuple(map(str, settings)), _comparison(templates.filled(ends, here, where), where)))
-        return profile, tuple(points)
+            pairs = tuple((one, other) for one, other in entry.get("interactions", ()))
+            for (name, profile), points in groups.items():
+                yield Effects(name, profile, tuple(entry["factors"]), tuple(points), pairs)
 
     def versus(self, entry: Mapping[str, Any], where: str) -> Iterator[Comparison]:
         """Every method of an entry against one, under every profile."""
@@ -333,6 +320,19 @@ def _check_keys(tables: Mapping[str, Mapping[str, Any]], path: str) -> None:
         for name, place in _ELSEWHERE.items():
             if name in values:
                 raise ValueError(f"{path}, {where}: {name} {place}")
+
+
+def _check_effects(entry: Mapping[str, Any], where: str) -> None:
+    for name in entry:
+        if name not in _EFFECTS:
+            raise unknown(f"{where}: key", name, _EFFECTS)
+    if not entry.get("factors") or not isinstance(entry["factors"], Mapping) or "name" not in entry:
+        raise ValueError(f"{where}: effects need a name, and factors, a table of their settings")
+    if "profile" not in templates.names_in(entry.get("candidate")):
+        raise ValueError(f'{where}: candidate must name "{{profile}}": effects are shown under every profile')
+    pairs = entry.get("interactions", [])
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise ValueError(f"{where}: interactions={pairs} must be an array of pairs of factors")
 
 
 def _merged(defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
