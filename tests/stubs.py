@@ -220,6 +220,15 @@ class SmoothEnv:
     def select(self, mask, on_true, on_false):
         return jnp.where(mask, on_true[0], on_false[0]), jnp.where(mask[:, None], on_true[1], on_false[1])
 
+    def rows(self, state, index):
+        return state[0][index], state[1][index]
+
+    @property
+    def robot(self):
+        """The first of the moving numbers."""
+        mask = jnp.arange(7) == 2
+        return mask if self.entries is None else mask[jnp.array(self.entries)]
+
     def poses(self, state):
         return state
 

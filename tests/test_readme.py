@@ -12,6 +12,7 @@ import generate_data
 import render_levels
 import train_expert
 import train_flow
+import train_networks
 from rtc.programs import (
     bench_networks,
     bench_physics,
@@ -43,6 +44,7 @@ ARGUMENTS = {
     "src/train_expert.py": train_expert.Arguments,
     "src/generate_data.py": generate_data.Arguments,
     "src/train_flow.py": train_flow.Arguments,
+    "src/train_networks.py": train_networks.Arguments,
     "src/eval_flow.py": eval_flow.Arguments,
     "src/render_levels.py": render_levels.Arguments,
     "exp/run_stepA_baseline.py": tail_baseline.Arguments,

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from rtc import methods
 from rtc.bench import timing
 from rtc.control import executor
-from rtc.control.blocks import in_blocks, shift_chunk
+from rtc.control.blocks import in_blocks
 from rtc.control.controller import Controller, ExecutionConfig, make_controller
 from rtc.control.environment import Environment, State, Transition, start_keys
 from rtc.control.records import Records
@@ -27,6 +27,7 @@ from rtc.delay.profiles import DelayProfileConfig
 from rtc.delay.sampling import make_process
 from rtc.methods import FlowMethod, Policy, Query
 from rtc.shared import runtime
+from rtc.shared.chunks import shift_chunk
 from rtc.shared.devices import on_all_devices
 
 

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from rtc.control.blocks import shift_chunk
 from rtc.control.environment import Environment, noisy_action, start_keys
 from rtc.delay import sampling
 from rtc.delay.sampling import DelayProcess
 from rtc.methods import Method, Policy, Query
 from rtc.shared import runtime
+from rtc.shared.chunks import shift_chunk
 
 
 def solved(

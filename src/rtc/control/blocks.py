@@ -1,4 +1,4 @@
-"""Arrays with a row per slot: choosing, shifting, keys of streams, and computing in blocks of rows."""
+"""Arrays with a row per slot: choosing, keys of streams, and computing in blocks of rows."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,14 +21,6 @@ def where(mask: Bool[Array, "*w"], on_true: Any, on_false: Any) -> Any:
 def stream_keys(key: Key[Array, " w"], stream: int) -> Key[Array, " w"]:
     """The keys of one stream of each slot's randomness."""
     return jax.vmap(partial(jax.random.fold_in, data=stream))(key)
-
-
-def shift_chunk(chunk: Shaped[Array, "w h *a"], by: Int[Array, " w"], fill: int = 0) -> Shaped[Array, "w h *a"]:
-    """Drops the first `by` entries of each chunk; the freed tail is `fill`."""
-    size = chunk.shape[1]
-    index = (jnp.arange(size) + by[:, None]).reshape(len(chunk), size, *(1,) * (chunk.ndim - 2))
-    moved = jnp.take_along_axis(chunk, jnp.minimum(index, size - 1), axis=1)
-    return jnp.where(index < size, moved, fill)
 
 
 def pick(chunk: Shaped[Array, "w h *a"], entry: Int[Array, " w"]) -> Shaped[Array, "w ..."]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rtc.delay.estimators import Estimator
 from rtc.delay.sampling import DelayProcess
-from rtc.methods import Method, acting, acts
+from rtc.methods import Method, acting
 from rtc.shared.validation import require_choice, require_float, require_int
 
 Fallback = Literal["hold", "zero"]
@@ -82,7 +82,7 @@ def make_controller(method: Method, process: DelayProcess, estimator: Estimator,
     Raises:
         ValueError: a correction delay for a method that does not act.
     """
-    if config.correction_delay and not acts(method):
+    if config.correction_delay and not method.acts:
         raise ValueError(
             f"correction_delay={config.correction_delay} has no effect: {type(method).__name__} does not act at every "
             f"tick; leave it 0, or choose a method that does: {', '.join(acting()) or 'none is registered'}"

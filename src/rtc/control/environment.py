@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple, Protocol, Self
 
 import jax
-from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 State = Any
 
@@ -47,6 +47,11 @@ class Environment(Protocol):
         """Control ticks after which an episode ends."""
         ...
 
+    @property
+    def robot(self) -> Bool[Array, " o"]:
+        """Which entries of its observations are those of the robot's own bodies."""
+        ...
+
     def reset(self, keys: Key[Array, " b"]) -> tuple[State, Float[Array, "b o"]]:
         """A start state per key, and its observation. A world with one start state reads of the keys their number."""
         ...
@@ -61,6 +66,10 @@ class Environment(Protocol):
 
     def select(self, mask: Bool[Array, " b"], on_true: State, on_false: State) -> State:
         """Per-environment choice between two batches of states."""
+        ...
+
+    def rows(self, state: State, index: Int[Array, " k"]) -> State:
+        """The states of some of the environments."""
         ...
 
     def poses(self, state: State) -> Any:

@@ -27,7 +27,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
-from rtc import methods
 from rtc.control import slots, ticks
 from rtc.control.controller import Controller
 from rtc.control.environment import Environment
@@ -61,7 +60,7 @@ def _run_queue(
     idle = slots.new_slots(env, policy, controller, queue, jnp.full(num_slots, rows, jnp.int32))
     pose = jax.eval_shape(env.poses, idle.env) if record_poses else ()
     zero = jnp.zeros((), jnp.int32)
-    ahead, acts = idle.origin is not None, methods.acts(controller.method)
+    ahead, acts = idle.origin is not None, controller.method.acts
     records = empty_records(rows, env.max_timesteps, policy.action_dim, pose, ahead=ahead, acts=acts)
     start = Carry(idle, zero, zero, records)
     last_row = (queue.episode >= 0).sum()

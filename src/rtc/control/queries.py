@@ -8,17 +8,19 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from rtc.control import blocks
-from rtc.control.blocks import in_blocks, shift_chunk, stream_keys
+from rtc.control.blocks import in_blocks, stream_keys
 from rtc.control.controller import Controller
+from rtc.control.environment import Environment
 from rtc.control.records import NEVER
 from rtc.control.slots import POLICY, Plan, Slots, observation
 from rtc.delay import sampling
 from rtc.delay.sampling import DelayStream
 from rtc.methods import Answer, Policy, Query
-from rtc.methods.base import State
+from rtc.methods.base import State, World
+from rtc.shared.chunks import shift_chunk
 
 
 class Launch(NamedTuple):
@@ -102,7 +104,17 @@ def _advance(plan: Plan, by: Int[Array, " w"]) -> Plan:
     return Plan(shift_chunk(plan.action, by), shift_chunk(plan.launch, by, fill=NEVER), origin)
 
 
+def _upcoming(slots: Slots, controller: Controller, plan: Plan, size: int) -> Float[Array, "w h a"]:
+    """What is commanded from this tick on while the query is in flight, the fallback of starved ticks included."""
+    there = plan.launch[:, :size] != NEVER
+    known = jax.lax.cummax(jnp.where(there, jnp.arange(size), NEVER), axis=1)
+    held = jnp.take_along_axis(plan.action, jnp.maximum(known, 0)[..., None], axis=1)
+    held = jnp.where((known == NEVER)[..., None], slots.last_action[:, None], held)
+    return jnp.where((there | controller.hold)[..., None], held, 0.0)
+
+
 def _ask(
+    env: Environment,
     policy: Policy,
     controller: Controller,
     slots: Slots,
@@ -115,8 +127,10 @@ def _ask(
     """The answers of the queries that are due, and the method's states after them."""
     method = controller.method
 
-    def ask(inputs: tuple[Query, State, Int[Array, " k"]]) -> tuple[Answer, State]:
-        query, state, drawn = inputs
+    def ask(inputs: tuple[Query, State, Int[Array, " k"], Int[Array, " k"]]) -> tuple[Answer, State]:
+        query, state, drawn, row = inputs
+        if method.privileged:
+            query = query._replace(world=World(env, env.rows(slots.env, row)))
         answer, state = method.answer(policy, query, state, drawn, num_steps)
         if slots.origin is not None:
             origin = jnp.broadcast_to(jnp.asarray(answer.origin, jnp.int32), drawn.shape)
@@ -129,11 +143,18 @@ def _ask(
         return answer._replace(origin=origin), state
 
     unasked = Answer(slots.chunk, launch.delay, launch.steps, slots.origin)
-    return in_blocks(ask, due, (query, slots.state, launch.delay), (unasked, slots.state), block)
+    inputs = query, slots.state, launch.delay, jnp.arange(due.shape[0])
+    return in_blocks(ask, due, inputs, (unasked, slots.state), block)
 
 
 def launch_due(
-    policy: Policy, controller: Controller, slots: Slots, due: Bool[Array, " w"], num_steps: int, block: int
+    env: Environment,
+    policy: Policy,
+    controller: Controller,
+    slots: Slots,
+    due: Bool[Array, " w"],
+    num_steps: int,
+    block: int,
 ) -> tuple[Slots, Launch]:
     """Launches a query in every slot that is due: the slots with it as their newest, and the query (read where due)."""
     size = policy.action_chunk_size
@@ -149,8 +170,9 @@ def launch_due(
         overlap_end=jnp.maximum(size - jnp.maximum(launch.execute_horizon, launch.shift), 0),
         predictions=predictions[:, :size],
         flow_steps=launch.steps,
+        upcoming=_upcoming(slots, controller, plan, size),
     )
-    answer, state = _ask(policy, controller, slots, due, query, launch, num_steps, block)
+    answer, state = _ask(env, policy, controller, slots, due, query, launch, num_steps, block)
     launch = _answered(controller, launch, answer)
     observed = jnp.minimum(launch.delay, controller.process.deadline)
     launched = slots._replace(

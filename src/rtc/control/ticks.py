@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rtc import methods
 from rtc.control import blocks
 from rtc.control.blocks import in_blocks, pick, stream_keys
 from rtc.control.controller import Controller
@@ -92,10 +91,10 @@ def tick(env: Environment, policy: Policy, controller: Controller, carry: Carry,
     rows = carry.records.length.shape[0]
     busy = carry.slots.row < rows
     due = busy & (carry.slots.tick == carry.slots.launch + carry.slots.length)
-    slots, launch = launch_due(policy, controller, carry.slots, due, num_steps, block)
+    slots, launch = launch_due(env, policy, controller, carry.slots, due, num_steps, block)
     choice = choose(slots, controller)
     act = Act(choice.action, choice.age)
-    if methods.acts(controller.method):
+    if controller.method.acts:
         act, state = _act(policy, controller, slots, busy, choice, block)
         slots = slots._replace(state=state)
     action, lag = act.action, controller.actuation_lag

@@ -14,7 +14,7 @@ from rtc.methods.base import (
     Place,
     Policy,
     Query,
-    acts,
+    World,
     initial_noise,
 )
 from rtc.methods.options import MethodOptions
@@ -43,8 +43,8 @@ __all__ = [
     "Place",
     "Policy",
     "Query",
+    "World",
     "acting",
-    "acts",
     "code_roots",
     "defaults",
     "identity",

@@ -18,6 +18,18 @@ State = Any
 Steps = int | Int[Array | np.ndarray, "..."]
 
 
+class World(NamedTuple):
+    """The simulated world itself, which a real robot's controller does not have.
+
+    Attributes:
+        env: the environment (`rtc.control.environment.Environment`).
+        state: its state, for a batch of environments.
+    """
+
+    env: Any
+    state: Any
+
+
 class Query(NamedTuple):
     """What a method is told when a query is launched, for a batch of environments.
 
@@ -30,6 +42,9 @@ class Query(NamedTuple):
         overlap_end: entries of `leftover` from this index on carry no weight.
         predictions: earlier chunks that had an action for the j-th tick after the launch.
         flow_steps: flow steps that there is time for, from 1 to the number that the method is called with.
+        upcoming: what is commanded at the j-th tick after the launch until the answer arrives: `leftover`, and the
+            fallback where there is nothing.
+        world: the simulated world at the launch, for privileged methods; None for the others.
     """
 
     key: Key[Array, " b"]
@@ -39,6 +54,8 @@ class Query(NamedTuple):
     overlap_end: Int[Array, " b"]
     predictions: Int[Array, "b h"]
     flow_steps: Int[Array, " b"]
+    upcoming: Float[Array, "b h a"] | None = None
+    world: World | None = None
 
 
 class Answer(NamedTuple):
@@ -204,8 +221,18 @@ class Method(Protocol):
         return 0
 
     @property
+    def acts(self) -> bool:
+        """Whether it chooses the action of every tick."""
+        return type(self).act is not Method.act
+
+    @property
     def waits(self) -> bool:
         """Whether no chunk is executed from a launch to the new chunk's arrival, which starts only then."""
+        return False
+
+    @property
+    def privileged(self) -> bool:
+        """Whether it is given the simulated world with every query: a ceiling, not something to run on a robot."""
         return False
 
     @property
@@ -244,11 +271,6 @@ class FlowMethod(Method, Protocol):
                 "choose another method or another checkpoint"
             )
         return None
-
-
-def acts(method: Method) -> bool:
-    """Whether a method chooses the action of every tick."""
-    return type(method).act is not Method.act
 
 
 def initial_noise(key: Key[Array, " b"], policy: Policy, scale: Float[Array, ""]) -> Float[Array, "b h a"]:

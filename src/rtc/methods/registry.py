@@ -14,9 +14,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from rtc.methods.base import Method, acts
+from rtc.methods.a2c2 import a2c2, foresee_learned_a2c2, foresee_simulator_a2c2, head_only, trained_prefix_a2c2
+from rtc.methods.base import Method
 from rtc.methods.bid import bid, bid_contrast
 from rtc.methods.ensemble import temporal_ensemble
+from rtc.methods.foresee import (
+    foresee_learned,
+    foresee_learned_realtime,
+    foresee_simulator,
+    robot_only_learned,
+    robot_only_simulator,
+)
 from rtc.methods.naive import naive, synchronous
 from rtc.methods.options import NAMES, MethodOptions
 from rtc.methods.realtime import realtime
@@ -60,6 +68,16 @@ _ENTRIES: dict[str, Entry] = {
         "bid_contrast": bid_contrast,
         "temporal_ensemble": temporal_ensemble,
         "trained_prefix": trained_prefix,
+        "foresee_simulator": foresee_simulator,
+        "foresee_learned": foresee_learned,
+        "foresee_learned+realtime": foresee_learned_realtime,
+        "robot_only_simulator": robot_only_simulator,
+        "robot_only_learned": robot_only_learned,
+        "a2c2": a2c2,
+        "head_only": head_only,
+        "trained_prefix+a2c2": trained_prefix_a2c2,
+        "foresee_simulator+a2c2": foresee_simulator_a2c2,
+        "foresee_learned+a2c2": foresee_learned_a2c2,
     }.items()
 }
 METHODS: Mapping[str, Entry] = MappingProxyType(_ENTRIES)
@@ -217,7 +235,7 @@ def run_for(name: str, run_path: str, prefix_run_path: str) -> str:
 
 def acting() -> list[str]:
     """Names of the methods that choose the action of every tick."""
-    return [name for name in _ENTRIES if acts(make(name))]
+    return [name for name in _ENTRIES if make(name).acts]
 
 
 def _values(name: str, options: MethodOptions | None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, Any] = {
         "expert": "rtc.programs.train_expert",
         "data": "rtc.programs.generate_data",
         "flow": "rtc.programs.train_flow",
+        "networks": "rtc.programs.train_networks",
         "rsd": "rtc.programs.train_rsd",
     },
     "render": "rtc.programs.render_levels",

@@ -57,7 +57,7 @@ def build_scene(start: Any, static_params: Any, params: Any, touching: tuple, ob
         decided=tuple(
             any((p.always & (q == role)).any() for p, q in zip(pairs, product, strict=True)) for role in (GOAL, FAIL)
         ),
-        layout=observation.layout(obs, moving, static_params),
+        layout=observation.layout(obs, moving, moving[shapes.role[moving] == 0], static_params),
         params=params,
         static_params=static_params,
         num_polygons=static_params.num_polygons,

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from rtc.control.environment import Transition
 from rtc.worlds.kinetix.physics import geometry, observation, step
@@ -49,6 +49,12 @@ class FastEnv:
     def max_timesteps(self) -> int:
         return self.scene.params.max_timesteps
 
+    @property
+    def robot(self) -> Bool[Array, " o"]:
+        """Which observed entries are those of the robot's own bodies: that move, and have no role in the task."""
+        mask = self.scene.layout.robot
+        return jnp.asarray(mask if self.entries is None else mask[list(self.entries)])
+
     def reset(self, keys: Key[Array, " b"]) -> tuple[PhysicsState, Float[Array, "b o"]]:
         """The level's start state, once per key, perturbed by it where there is start noise."""
         state = step.start(self.scene, len(keys))
@@ -71,6 +77,10 @@ class FastEnv:
     def select(self, mask: Bool[Array, " b"], on_true: PhysicsState, on_false: PhysicsState) -> PhysicsState:
         """`on_true` where `mask`, else `on_false`, per environment."""
         return jax.tree.map(lambda x, y: jnp.where(mask, x, y), on_true, on_false)
+
+    def rows(self, state: PhysicsState, index: Int[Array, " k"]) -> PhysicsState:
+        """The states of some of the environments."""
+        return jax.tree.map(lambda x: x[..., index], state)
 
     def poses(self, state: PhysicsState) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """Position [b, bodies, 2] and rotation [b, bodies] of the polygons, then of the circles."""

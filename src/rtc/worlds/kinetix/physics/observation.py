@@ -4,12 +4,13 @@ The stock engine lists, per polygon (all walls but the floor left out), circle, 
 features, then gravity. Of a body, seven features change: position, velocity, spin, sine and cosine of its angle.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 POLYGON_FEATURES = 26
 CIRCLE_FEATURES = 18
@@ -25,20 +26,30 @@ class Layout:
     Attributes:
         constant: the observation of the start state.
         entries: index of each varying entry, by body row and then by feature, [moving bodies * 7].
+        robot: entries of the robot's own bodies.
     """
 
     constant: np.ndarray
     entries: np.ndarray
+    robot: np.ndarray
 
 
-def layout(start_obs: np.ndarray, moving: np.ndarray, static_params: Any) -> Layout:
+def layout(start_obs: np.ndarray, moving: np.ndarray, own: np.ndarray, static_params: Any) -> Layout:
     """Finds the varying entries.
 
     Args:
         start_obs: observation of the start state.
         moving: body numbers of the moving bodies.
+        own: those of the robot's bodies.
         static_params: sizes of the stock scene.
     """
+    bodies = np.arange(static_params.num_polygons + static_params.num_circles)
+    robot = robot_mask(np.isin(bodies, own), static_params, len(start_obs))
+    return Layout(np.asarray(start_obs, np.float32), entries_of(moving, static_params).reshape(-1), np.asarray(robot))
+
+
+def entries_of(bodies: Sequence[int] | np.ndarray, static_params: Any) -> np.ndarray:
+    """The entries of some bodies that can vary, [bodies, 7]. Walls but the floor have none: leave them out."""
     polygons, walls = static_params.num_polygons, static_params.num_static_fixated_polys
     shown = [body for body in range(polygons) if not 1 <= body < walls]
     first_circle = POLYGON_FEATURES * len(shown)
@@ -48,8 +59,15 @@ def layout(start_obs: np.ndarray, moving: np.ndarray, static_params: Any) -> Lay
             return POLYGON_FEATURES * shown.index(body)
         return first_circle + CIRCLE_FEATURES * (body - polygons)
 
-    entries = [offset(int(body)) + feature for body in moving for feature in VARYING_FEATURES]
-    return Layout(np.asarray(start_obs, np.float32), np.array(entries, int))
+    return np.array([[offset(int(body)) + feature for feature in VARYING_FEATURES] for body in bodies], int)
+
+
+def robot_mask(own: Bool[Array | np.ndarray, " bodies"], static_params: Any, size: int) -> Bool[Array, " o"]:
+    """Which entries of the full observation, of this size, are those of the robot's own bodies."""
+    walls = static_params.num_static_fixated_polys
+    shown = np.array([body for body in range(len(own)) if not 1 <= body < walls])
+    mask = jnp.zeros(size, bool)
+    return mask.at[entries_of(shown, static_params)].set(own[shown][:, None])
 
 
 def varying(

@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax2d.engine import recompute_global_joint_positions
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 from kinetix.environment import env as kinetix_env
 from kinetix.environment.env_state import EnvParams, EnvState, StaticEnvParams
 from kinetix.environment.spaces import ActionType, ObservationType
 
 from rtc.control.environment import Transition
+from rtc.worlds.kinetix.physics.observation import robot_mask
 from rtc.worlds.kinetix.starts import Bodies, Starts, perturbed
 
 # Position and rotation of the polygons, then of the circles.
@@ -75,6 +76,16 @@ class KinetixEnv:
         return self.env_params.max_timesteps
 
     @property
+    def robot(self) -> Bool[Array, " o"]:
+        """Which observed entries are those of the robot's own bodies: that move, and have no role in the task."""
+        polygon, circle = self.start.polygon, self.start.circle
+        roles = jnp.concatenate([self.start.polygon_shape_roles, self.start.circle_shape_roles])
+        moves = jnp.concatenate([bodies.active & (bodies.inverse_mass != 0) for bodies in (polygon, circle)])
+        size = self._simulator.observation_space(self.env_params).shape[0]
+        mask = robot_mask(moves & (roles == 0), self.static_params, size)
+        return mask if self.entries is None else mask[np.asarray(self.entries)]
+
+    @property
     def _simulator(self) -> kinetix_env.KinetixEnv:
         return simulator(self.static_params, self.env_params)
 
@@ -111,6 +122,10 @@ class KinetixEnv:
             circle=state.circle.replace(**{n: leaf[:, polygons:] for n, leaf in zip(names, bodies, strict=True)}),
         )
         return jax.vmap(lambda one: recompute_global_joint_positions(one, self.static_params))(state)
+
+    def rows(self, state: EnvState, index: Int[Array, " k"]) -> EnvState:
+        """The states of some of the environments."""
+        return jax.tree.map(lambda x: x[index], state)
 
     def poses(self, state: EnvState) -> Poses:
         """Where the bodies are."""

@@ -1,0 +1,133 @@
+"""Foresight: the policy is asked for a chunk from where the robot will be when the chunk arrives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from rtc.methods.base import Answer, AssetSpec, Place, Query, State, World
+from rtc.methods.naive import naive
+from rtc.methods.realtime import realtime
+from rtc.methods.wrapper import Wrapper
+from rtc.policies import networks
+from rtc.policies.forward import ForwardModel
+from rtc.shared.chunks import shift_chunk
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Foresee(Wrapper):
+    """Predicts the observation at the planned hand-over and asks there, for a chunk that begins there.
+
+    The committed actions are followed for the planned delay d̂, and what follows is planned for the state that they lead
+    to: the chunk's origin is d̂. The inner method joins it to what the old chunk still has from there on; nothing of the
+    new chunk is committed. A delay beyond the chunk size H is planned for as H.
+
+    With `robot_only`, only the entries of the robot's own bodies are predicted, the rest is as observed now: the
+    observation of VLASH (arXiv 2512.01031, section 3), whose policies learn from such observations.
+
+    Cost: the inner method's, and d̂ evaluations of the model, which are not counted as evaluations of the policy.
+
+    Attributes:
+        inner: joins the chunks.
+        model: the forward model, of `rtc.policies.forward`; None takes the simulator itself, without its action noise,
+            which makes the method privileged.
+        learned: whether there is a model.
+        robot_only: predict the robot's own entries only.
+    """
+
+    model: Any = None
+    learned: bool = field(default=True, metadata={"static": True})
+    robot_only: bool = field(default=False, metadata={"static": True})
+
+    def answer(
+        self, policy: Any, query: Query, state: State, drawn: Int[Array, " b"], num_steps: int
+    ) -> tuple[Answer, State]:
+        ticks = jnp.clip(query.planned_delay, 0, policy.action_chunk_size)
+        then = query._replace(
+            obs=self.foreseen(query, ticks),
+            leftover=shift_chunk(query.leftover, ticks),
+            planned_delay=query.planned_delay - ticks,
+            overlap_end=jnp.maximum(query.overlap_end - ticks, 0),
+            predictions=shift_chunk(query.predictions, ticks),
+            upcoming=shift_chunk(query.upcoming, ticks),
+            world=None,
+        )
+        answer, state = self.inner.answer(policy, then, state, drawn, num_steps)
+        return answer._replace(origin=ticks), state
+
+    def foreseen(self, query: Query, ticks: Int[Array, " b"]) -> Float[Array, "b o"]:
+        """The observation that the policy is asked with."""
+        if self.learned:
+            predicted, robot = self.model.ahead(query.obs, query.upcoming, ticks), self.model.robot[...]
+        else:
+            predicted, robot = _simulated(query.world, query, ticks), query.world.env.robot
+        return jnp.where(robot, predicted, query.obs) if self.robot_only else predicted
+
+    def own_assets(self) -> Mapping[str, AssetSpec]:
+        return {"model": FORWARD_MODEL} if self.learned else {}
+
+    def max_origin(self, chunk_size: int) -> int:
+        return chunk_size
+
+    @property
+    def privileged(self) -> bool:
+        return not self.learned
+
+    def problem(self, policy: Any) -> str | None:
+        if self.inner.max_origin(policy.action_chunk_size):
+            return "plans ahead already; choose a method inside it that does not"
+        return self.inner.problem(policy)
+
+
+def _simulated(world: World, query: Query, ticks: Int[Array, " b"]) -> Float[Array, "b o"]:
+    """The observations after `ticks` of what is commanded until the answer arrives, by the simulator itself."""
+
+    def step(carry: tuple[Int[Array, ""], Any, Array]) -> tuple[Int[Array, ""], Any, Array]:
+        i, state, obs = carry
+        moved, outcome = world.env.step(state, query.upcoming[:, i])
+        due: Bool[Array, " b"] = i < ticks
+        return i + 1, world.env.select(due, moved, state), jnp.where(due[:, None], outcome.obs, obs)
+
+    start = jnp.zeros((), jnp.int32), world.state, query.obs
+    return jax.lax.while_loop(lambda carry: carry[0] < ticks.max(), step, start)[2]
+
+
+def _find(where: Place) -> Path | None:
+    return networks.find(where.run_path, ForwardModel.kind, where.level_path)
+
+
+def _load(path: Path) -> ForwardModel:
+    return networks.load(path, ForwardModel)[0]
+
+
+FORWARD_MODEL = AssetSpec(
+    what="a forward model of the level", fix="train one with src/train_networks.py", find=_find, load=_load
+)
+
+
+def foresee_simulator(noise_scale: float = 1.0) -> Foresee:
+    """The ceiling: no model error. Privileged."""
+    return Foresee(naive(noise_scale), learned=False)
+
+
+def foresee_learned(noise_scale: float = 1.0) -> Foresee:
+    return Foresee(naive(noise_scale))
+
+
+def foresee_learned_realtime(noise_scale: float = 1.0, max_guidance_weight: float = 5.0) -> Foresee:
+    """The rest of the old chunk guides the new one, as in Real-Time Chunking."""
+    return Foresee(realtime("exp")(noise_scale, max_guidance_weight))
+
+
+def robot_only_simulator(noise_scale: float = 1.0) -> Foresee:
+    """The robot's own entries by the simulator, with all that they touch. Privileged."""
+    return Foresee(naive(noise_scale), learned=False, robot_only=True)
+
+
+def robot_only_learned(noise_scale: float = 1.0) -> Foresee:
+    return Foresee(naive(noise_scale), robot_only=True)

@@ -1,0 +1,79 @@
+"""A method around another one: what all of those have in common."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from jaxtyping import Array, Float, Int, Key
+
+from rtc.methods.base import Act, Answer, AssetSpec, Method, Now, Query, State, Steps
+
+
+@dataclass(frozen=True)
+class Wrapper(Method):
+    """Does what the method inside it does; subclasses say what they do otherwise.
+
+    Its own networks are fields of its own, and their names differ from those of the inner method's.
+
+    Attributes:
+        inner: the method inside.
+    """
+
+    inner: Any
+
+    def own_assets(self) -> Mapping[str, AssetSpec]:
+        """The networks that it needs besides those of the inner method."""
+        return {}
+
+    def first_chunk(
+        self, policy: Any, key: Key[Array, " b"], obs: Float[Array, "b o"], num_steps: int
+    ) -> Float[Array, "b h a"]:
+        return self.inner.first_chunk(policy, key, obs, num_steps)
+
+    def answer(
+        self, policy: Any, query: Query, state: State, drawn: Int[Array, " b"], num_steps: int
+    ) -> tuple[Answer, State]:
+        return self.inner.answer(policy, query, state, drawn, num_steps)
+
+    def act(self, policy: Any, now: Now, state: State) -> tuple[Act, State]:
+        return self.inner.act(policy, now, state)
+
+    def init(self, policy: Any, batch: int) -> State:
+        return self.inner.init(policy, batch)
+
+    def assets(self) -> Mapping[str, AssetSpec]:
+        return {**self.inner.assets(), **self.own_assets()}
+
+    def bind(self, networks: Mapping[str, Any]) -> Self:
+        own = {name: networks[name] for name in self.own_assets()}
+        inner = {name: network for name, network in networks.items() if name not in own}
+        return dataclasses.replace(self, inner=self.inner.bind(inner), **own)
+
+    def problem(self, policy: Any) -> str | None:
+        return self.inner.problem(policy)
+
+    def network_evaluations(self, steps: Steps) -> Steps:
+        return self.inner.network_evaluations(steps)
+
+    def bootstrap_evaluations(self, policy: Any, num_steps: int) -> int:
+        return self.inner.bootstrap_evaluations(policy, num_steps)
+
+    def max_origin(self, chunk_size: int) -> int:
+        return self.inner.max_origin(chunk_size)
+
+    @property
+    def acts(self) -> bool:
+        return self.inner.acts
+
+    @property
+    def waits(self) -> bool:
+        return self.inner.waits
+
+    @property
+    def privileged(self) -> bool:
+        return self.inner.privileged
+
+    @property
+    def needs_simulated_delay(self) -> bool:
+        return self.inner.needs_simulated_delay

@@ -1,0 +1,110 @@
+"""Networks that go with a policy, one per level: what they share, and their files.
+
+A run keeps them beside its policies, in `<run>/networks/<kind>/<level>.safetensors` (+ `.json`, see `weights`). They
+read the observation entries that can change in their level, and no others.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Float, Int
+
+from rtc.policies import weights
+from rtc.policies.checkpoints import level_slug
+from rtc.shared import paths
+
+T = TypeVar("T", bound="Network")
+
+
+class Network(nnx.Module):
+    """A network for one level.
+
+    Attributes:
+        kind: names the networks of one class in files and messages.
+        entries: the observation entries that it reads, of the full observation.
+        net: the part that is trained.
+    """
+
+    kind: ClassVar[str]
+    entries: nnx.Variable
+    net: nnx.Module
+
+    def sizes(self) -> dict[str, Any]:
+        """The arguments that it was made with, as plain data."""
+        raise NotImplementedError
+
+    @classmethod
+    def of_sizes(cls, sizes: Mapping[str, Any], entries: Sequence[int] | Int[np.ndarray, " v"]) -> Self:
+        """A network with random weights from what `sizes` returned."""
+        raise NotImplementedError
+
+    def observing(self, entries: Sequence[int] | Int[np.ndarray, " v"], constants: Float[np.ndarray, " o"]) -> Self:
+        """Itself, if it reads these entries in this order.
+
+        Raises:
+            ValueError: it reads others.
+        """
+        own = np.asarray(self.entries[...])
+        if not np.array_equal(own, np.asarray(entries)):
+            raise ValueError(
+                f"this {self.kind} reads {len(own)} entries of the observation, and other ones than the {len(entries)} "
+                "that can change in the level: train it on this level"
+            )
+        return self
+
+
+def place(run_path: str | Path, kind: str, level_path: str | Path) -> Path:
+    """Where a run keeps a level's network of a kind, without suffix."""
+    return Path(run_path) / "networks" / kind / level_slug(level_path)
+
+
+def find(run_path: str | Path, kind: str, level_path: str | Path) -> Path | None:
+    """The weights of a level's network, or None. Runs that come with the project are found from every folder."""
+    for run in (Path(run_path), paths.shipped(run_path)):
+        path = weights.with_suffix(place(run, kind, level_path), weights.WEIGHTS)
+        if path.is_file():
+            return path
+    return None
+
+
+def save(path: Path, network: Network, facts: Mapping[str, Any]) -> None:
+    """Writes `<path>.safetensors` and `<path>.json`, each atomically; `facts` are anything that JSON can hold."""
+    weights.write(path, network, {"kind": network.kind, "sizes": network.sizes(), "facts": dict(facts)})
+
+
+def load(path: Path, cls: type[T]) -> tuple[T, dict[str, Any]]:
+    """Reads a network and its facts.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file is damaged or holds something else.
+    """
+    name = Path(str(path).removesuffix(weights.WEIGHTS))
+    header = weights.read_header(name, {"kind": str, "sizes": dict, "facts": dict})
+    if header["kind"] != cls.kind:
+        raise ValueError(f"{path} is a {header['kind']} and no {cls.kind}: choose another file")
+    arrays = weights.read_arrays(name, header)
+    entries = np.zeros(len(arrays.get("entries", ())), np.int32)
+    abstract = weights.sizes(name, lambda: nnx.eval_shape(lambda: cls.of_sizes(header["sizes"], entries)))
+    return weights.filled(name, arrays, abstract), header["facts"]
+
+
+def as_variable(values: Any, dtype: Any = jnp.float32) -> nnx.Variable:
+    """Numbers that belong to a network and are not trained."""
+    return nnx.Variable(jnp.asarray(values, dtype))
+
+
+def mlp(widths: Sequence[int], rngs: nnx.Rngs) -> nnx.List:
+    """Linear layers from one width to the next."""
+    return nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(widths)])
+
+
+def parameters(network: Network) -> int:
+    """How many numbers are trained."""
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network.net)))

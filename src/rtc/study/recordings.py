@@ -1,0 +1,115 @@
+"""Recordings of a policy's own rollouts under delay, for the networks that are learned from them."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtc.control import executor
+from rtc.control.controller import ExecutionConfig
+from rtc.control.recorder import Recorder
+from rtc.delay.estimators import EstimatorConfig
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.shared.validation import require_int
+from rtc.study.evaluation import EvalConfig
+from rtc.study.subject import FlowSubject
+from rtc.training import trajectories
+from rtc.training.trajectories import Trajectories
+
+
+@dataclass(frozen=True)
+class RolloutKind:
+    """Episodes of one kind.
+
+    Attributes:
+        delay: constant delay in control ticks, which is known; the execute horizon is the same, but at least 1.
+        action_noise: standard deviation of the noise on executed actions.
+    """
+
+    delay: int
+    action_noise: float = 0.1
+
+
+# With and without delay, and now and then thrown off course.
+KINDS = (
+    RolloutKind(0),
+    RolloutKind(0, 0.3),
+    RolloutKind(1),
+    RolloutKind(2),
+    RolloutKind(4),
+    RolloutKind(4, 0.3),
+    RolloutKind(8),
+)
+
+
+@dataclass(frozen=True)
+class RecordingConfig:
+    """How much to record.
+
+    Attributes:
+        episodes: per kind of rollout.
+        seed: of all randomness; evaluations have others.
+        num_flow_steps: flow steps per query.
+    """
+
+    episodes: int = 768
+    seed: int = 1000
+    num_flow_steps: int = 5
+
+    def __post_init__(self):
+        require_int("episodes", self.episodes, low=1)
+        require_int("seed", self.seed, low=0)
+        require_int("num_flow_steps", self.num_flow_steps, low=1)
+
+
+def record(subject: FlowSubject, config: RecordingConfig, path: Path, *, resume: bool = True) -> Trajectories:
+    """The policy's rollouts by naive execution, from `path` or made and written there.
+
+    Raises:
+        ValueError: what is there was recorded otherwise.
+    """
+    facts = {
+        "level": subject.level.name,
+        "level_sha256": subject.level.sha256,
+        "policy_sha256": subject.checkpoint_sha256,
+        "kinds": [dataclasses.asdict(kind) for kind in KINDS],
+        **dataclasses.asdict(config),
+    }
+    if resume and path.exists():
+        found = trajectories.load(path)
+        trajectories.require_same(path, found.facts, facts)
+        return found
+    recorded = [_rollouts(subject, config, kind) for kind in KINDS]
+    env = subject.prepare(EvalConfig())[0]
+    robot, solved = np.asarray(env.robot), [float(rate) for *_, rate in recorded]
+    data = trajectories.joined(
+        [part[:3] for part in recorded],
+        robot=robot,
+        entries=np.asarray(env.entries, np.int32),
+        facts=facts | {"solved": solved},
+    )
+    trajectories.save(path, data)
+    return data
+
+
+def _rollouts(subject: FlowSubject, config: RecordingConfig, kind: RolloutKind) -> tuple[Any, Any, Any, float]:
+    horizon = min(max(kind.delay, 1), subject.chunk_size)
+    settings = EvalConfig(
+        num_flow_steps=config.num_flow_steps,
+        delay_profile=DelayProfileConfig(fixed_delay=kind.delay),
+        estimator=EstimatorConfig(kind="oracle"),
+        execution=ExecutionConfig(execute_horizon=horizon, action_noise=kind.action_noise),
+    )
+    env, policy, controller = subject.prepare(settings)
+    records = executor.rollout(
+        Recorder(env),
+        policy,
+        controller,
+        seed=config.seed,
+        episodes=np.arange(config.episodes),
+        num_steps=config.num_flow_steps,
+        record_poses=True,
+    )
+    return records.poses.obs, records.poses.action, records.length, records.solved.mean()

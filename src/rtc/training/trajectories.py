@@ -1,0 +1,95 @@
+"""Episodes as they went, for what is learned from a policy's own rollouts: observations and executed actions."""
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from rtc.shared.files import atomic_path
+from rtc.training.cloning import episode_ends
+
+
+class Trajectories(NamedTuple):
+    """Whole episodes, one tick after another.
+
+    Attributes:
+        obs: what was observed, of the entries that can change.
+        action: what was executed then, action noise included.
+        done: last tick of an episode.
+        robot: which of the observed entries are those of the robot's own bodies.
+        entries: where the observed entries belong in the full observation.
+        facts: where they come from.
+    """
+
+    obs: Float[np.ndarray, "n o"]
+    action: Float[np.ndarray, "n a"]
+    done: Bool[np.ndarray, " n"]
+    robot: Bool[np.ndarray, " o"]
+    entries: Int[np.ndarray, " o"]
+    facts: dict[str, Any]
+
+    @property
+    def last(self) -> Int[np.ndarray, " n"]:
+        """For every tick, the index of its episode's last one."""
+        return episode_ends(self.done)
+
+    def split(self, share: float) -> tuple["Trajectories", "Trajectories"]:
+        """The first episodes, with about this share of the ticks, and the others."""
+        ends = np.flatnonzero(self.done) + 1
+        cut = ends[np.searchsorted(ends, share * len(self.done))]
+        parts = [self._ticks(slice(None, cut)), self._ticks(slice(cut, None))]
+        if not len(parts[1].done):
+            raise ValueError(f"share={share} leaves no episode of {len(ends)}: record more")
+        return parts[0], parts[1]
+
+    def _ticks(self, ticks: slice) -> "Trajectories":
+        return self._replace(obs=self.obs[ticks], action=self.action[ticks], done=self.done[ticks])
+
+
+def save(path: Path, data: Trajectories) -> None:
+    """Writes a file of trajectories, atomically."""
+    arrays = data._asdict() | {"facts": np.asarray(json.dumps(data.facts, default=str))}
+    with atomic_path(path) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def load(path: Path) -> Trajectories:
+    """Reads a file of trajectories.
+
+    Raises:
+        ValueError: it is damaged or something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            fields = {name: arrays[name] for name in Trajectories._fields}
+    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no file of trajectories ({error}); delete it and record again") from error
+    return Trajectories(**{**fields, "facts": json.loads(str(fields["facts"]))})
+
+
+def joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], **others: Any) -> Trajectories:
+    """Trajectories from recordings [episodes, ticks, …] of observations and actions, and the episodes' lengths.
+
+    The episodes are put in an order in which every part of the recordings is spread evenly.
+    """
+    episodes = [
+        ((number + 0.5) / len(length), obs[number, :ticks], action[number, :ticks])
+        for obs, action, length in parts
+        for number, ticks in enumerate(length)
+    ]
+    episodes.sort(key=lambda episode: episode[0])
+    obs, action = (np.concatenate([episode[i] for episode in episodes]) for i in (1, 2))
+    done = np.zeros(len(obs), bool)
+    done[np.cumsum([len(episode[1]) for episode in episodes]) - 1] = True
+    return Trajectories(obs, action, done, **others)
+
+
+def require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raises ValueError where a file of trajectories was recorded otherwise than wanted."""
+    changed = [name for name in wanted if found.get(name) != wanted[name]]
+    if changed:
+        raise ValueError(f"{path} was recorded otherwise ({', '.join(changed)}); use another folder or --no-resume")

@@ -1,0 +1,166 @@
+"""Recordings of rollouts, and what is learned from them: forward models and correction heads."""
+
+import dataclasses
+import json
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import train_networks
+from rtc.policies import networks
+from rtc.policies.forward import ForwardConfig, ForwardModel
+from rtc.policies.heads import CorrectionHead, HeadConfig
+from rtc.programs import presets
+from rtc.study import preparation, recordings
+from rtc.study.recordings import RecordingConfig
+from rtc.training import forward, heads, trajectories
+from rtc.training.forward import ForwardTraining
+from rtc.training.heads import HeadTraining
+from stubs import EchoPolicy, NoisePolicy, SmoothEnv
+
+ENV = SmoothEnv((2, 3, 4), 24)
+SHORT = {"num_epochs": 6, "batch_size": 32, "learning_rate": 3e-3, "warmup_steps": 10}
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Rollouts of a policy that acts at random."""
+    path = tmp_path_factory.mktemp("rollouts") / "some.npz"
+    return path, record(path), record(path)
+
+
+def record(path, **changes):
+    def prepare(config):
+        return ENV, NoisePolicy(), preparation.controller_for(config)
+
+    subject = SimpleNamespace(
+        level=SimpleNamespace(name="some", sha256="a" * 64), checkpoint_sha256="b" * 64, chunk_size=4, prepare=prepare
+    )
+    return recordings.record(subject, RecordingConfig(episodes=16, num_flow_steps=1, **changes), path)
+
+
+def test_rollouts_are_what_happened(recorded):
+    path, data, again = recorded
+    np.testing.assert_array_equal(data.obs, again.obs)
+    assert data.done[-1]
+    assert data.done.sum() == 16 * len(recordings.KINDS)
+    start, length = 0, np.diff(np.flatnonzero(data.done), prepend=-1)
+    for ticks in length[:5]:
+        obs, action = data.obs[start : start + ticks], data.action[start : start + ticks]
+        np.testing.assert_allclose(obs[0], [0.3, -0.2, 0.1], atol=1e-6)
+        following = np.sin(0.9 * obs + 0.1 * action[:, :3] - 0.1 * action[:, 3:])
+        np.testing.assert_allclose(obs[1:], following[:-1], atol=1e-5)
+        start += ticks
+    np.testing.assert_array_equal(data.robot, [True, False, False])
+    assert data.facts["kinds"][0] == {"delay": 0, "action_noise": 0.1}
+    assert len(data.facts["solved"]) == len(recordings.KINDS)
+    with pytest.raises(ValueError, match="was recorded otherwise"):
+        record(path, seed=5)
+    path.with_suffix(".txt").write_text("no")
+    with pytest.raises(ValueError, match="is no file of trajectories"):
+        trajectories.load(path.with_suffix(".txt"))
+
+
+def test_a_forward_model_learns_the_dynamics(recorded, tmp_path):
+    data = recorded[1]
+    config = ForwardTraining(**{**SHORT, "num_epochs": 40}, model=ForwardConfig(64, 1))
+    places = {"level": "some", "folder": tmp_path / "work", "path": tmp_path / "some"}
+    facts = forward.train(data, config, **places, facts={"why": "test"})
+    assert facts["why"] == "test"
+    assert [row["ticks"] for row in facts["errors"]] == list(range(1, 9))
+    for row in facts["errors"]:
+        # Some of the actions are larger than the model, which clips them, takes them to be.
+        assert row["model"] < 0.45 * row["nothing"]
+    model, read = networks.load(tmp_path / "some", ForwardModel)
+    assert read["errors"] == facts["errors"]
+    np.testing.assert_array_equal(model.robot[...], data.robot)
+    obs, actions = jnp.asarray(data.obs[:5]), jnp.asarray(data.action[:5])[:, None] * jnp.ones((5, 3, 1))
+    np.testing.assert_array_equal(model.ahead(obs, actions, jnp.zeros(5, jnp.int32)), obs)
+    one, three = (model.ahead(obs, actions, jnp.full(5, k)) for k in (1, 3))
+    np.testing.assert_allclose(model.ahead(one, actions, jnp.full(5, 2)), three, atol=1e-5)
+    mixed = model.ahead(obs, actions, jnp.array([0, 1, 3, 3, 1]))
+    expected = [obs[0], one[1], three[2], three[3], one[4]]
+    np.testing.assert_allclose(mixed, jnp.stack(expected), atol=1e-5)
+
+
+def test_predictions_beyond_the_end_of_an_episode_do_not_count():
+    data = trajectories.joined(
+        [(np.arange(12.0, dtype=np.float32).reshape(2, 3, 2), np.zeros((2, 3, 1), np.float32), np.array([2, 3]))],
+        robot=np.zeros(2, bool),
+        entries=np.arange(2),
+        facts={},
+    )
+    np.testing.assert_array_equal(data.done, [False, True, False, False, True])
+    model = forward.fresh(data, ForwardTraining(model=ForwardConfig(4, 1)))
+    inputs = forward.dataset(model, data, 3)
+    _, valid = forward._errors(model.net, inputs, jnp.arange(5))
+    np.testing.assert_array_equal(valid, [[1, 0, 1, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]])
+
+
+def test_a_split_keeps_episodes_whole(recorded):
+    shown, held_out = recorded[1].split(0.8)
+    assert shown.done[-1]
+    assert held_out.done[-1]
+    assert len(shown.done) + len(held_out.done) == len(recorded[1].done)
+    with pytest.raises(ValueError, match="leaves no episode"):
+        recorded[1].split(0.9999)
+
+
+@dataclasses.dataclass(frozen=True)
+class Feedback:
+    """Wants to act against the first observed number; its chunks say so for all of their ticks."""
+
+    action_chunk_size: int = 4
+    action_dim: int = 6
+
+    def action(self, rng, obs, num_steps):
+        return jnp.broadcast_to(-obs[:, None, :1], (len(obs), 4, 6))
+
+
+jax.tree_util.register_static(Feedback)
+
+
+@pytest.mark.parametrize("reads_base", [True, False])
+def test_a_head_learns_what_the_policy_would_do_now(recorded, tmp_path, reads_base):
+    data = recorded[1]
+    config = HeadTraining(**{**SHORT, "num_epochs": 12}, draws=1, model=HeadConfig(reads_base=reads_base))
+    places = {"level": "some", "folder": tmp_path / "work", "path": tmp_path / "some"}
+    facts = heads.train(Feedback(), data, config, **places, facts={})
+    assert facts["held_out_loss"] < 0.1 * facts["uncorrected_loss"]
+    head = networks.load(tmp_path / "some", CorrectionHead)[0]
+    obs, planned = jnp.asarray(data.obs[40:50]), jnp.full((10, 6), 0.1)
+    acted = head(obs, planned, jnp.full(10, 0.5)) + (planned if reads_base else 0)
+    np.testing.assert_allclose(acted, -obs[:, :1] * jnp.ones((1, 6)), atol=0.12)
+
+
+def test_labels_of_demonstrations_and_ends_of_episodes():
+    last, obs = np.array([2, 2, 2, 4, 4]), np.arange(5, dtype=np.float32)[:, None]
+    label = 10 * obs * np.ones((1, 6), np.float32)
+    data = heads.dataset(EchoPolicy(4), obs, last, label, HeadTraining(draws=2))
+    assert data.chunk.shape == (5, 2, 4, 6)
+    np.testing.assert_array_equal(data.label, label)
+    tick, base, phase, valid = heads._planned(data, jnp.arange(5), jax.random.key(1))
+    entry = np.round(np.asarray(phase) * 4).astype(int)
+    np.testing.assert_array_equal(valid, np.arange(5) + entry <= last)
+    np.testing.assert_array_equal(tick, np.minimum(np.arange(5) + entry, last))
+    np.testing.assert_array_equal(base[:, 1], np.minimum(entry, 1))  # the entry, clipped to the actions' range
+
+
+def test_the_program_names_what_has_no_effect():
+    with pytest.raises(ValueError, match="no effect on forward models"):
+        presets.parse(
+            train_networks.Arguments,
+            {"default": train_networks.Arguments()},
+            ["--kinds", "forward", "--demonstrations", "logs-expert/some/data"],
+        )
+
+
+def test_the_facts_beside_a_network_are_json(recorded, tmp_path):
+    config = ForwardTraining(**{**SHORT, "num_epochs": 1}, model=ForwardConfig(4, 1))
+    forward.train(recorded[1], config, level="some", folder=tmp_path / "w", path=tmp_path / "some", facts={})
+    header = json.loads((tmp_path / "some.json").read_text())
+    assert header["kind"] == "forward"
+    assert header["facts"]["training"]["model"] == {"width": 4, "layers": 1}
