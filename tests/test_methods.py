@@ -8,7 +8,9 @@ from flax import nnx
 
 from model import FlowPolicy, ModelConfig
 from rtc import methods
-from rtc.methods import MethodOptions, Query, guidance
+from rtc.methods import MethodOptions, Query, World, guidance
+from rtc.methods.paint import inverted
+from stubs import SmoothEnv
 
 B, H, A, STEPS = 5, 4, 6, 3
 CONFIG = ModelConfig(
@@ -45,7 +47,24 @@ def query():
         overlap_end=jnp.array([3, 3, 2, 3, 1]),
         predictions=jnp.array([[0] * H, [3, 2, 1, 0], [1, 1, 0, 0], [2, 2, 2, 0], [1, 0, 0, 0]]),
         flow_steps=jnp.full(B, STEPS),
+        upcoming=jax.random.normal(jax.random.key(4), (B, H, A)),
+        world=World(SmoothEnv(), SmoothEnv().reset(jax.random.split(key, B))[0]),
     )
+
+
+class Still:
+    """Stands for every network but a policy: nothing changes, and nothing is to be corrected."""
+
+    robot = jnp.zeros(7, bool)
+
+    def ahead(self, now, actions, ticks):
+        return now
+
+    def __call__(self, obs, action, phase):
+        return jnp.zeros_like(action)
+
+
+jax.tree_util.register_static(Still)
 
 
 def noise_of(query, scale=1.0):
@@ -55,11 +74,13 @@ def noise_of(query, scale=1.0):
 def bound(name, **options):
     """The method with its networks; of the options, those that it reads."""
     method = methods.make(name, methods.options_for(methods.METHODS, MethodOptions(**options))[name])
-    return method.bind({asset: random_policy(2) for asset in method.assets()})
+    return method.bind({asset: random_policy(2) if asset == "weak" else Still() for asset in method.assets()})
 
 
 def next_chunk(name, policy, query, **options):
-    return jax.jit(lambda: bound(name, **options).next_chunk(policy, query, STEPS))()
+    method = bound(name, **options)
+    drawn = jnp.zeros(B, int)
+    return jax.jit(lambda: method.answer(policy, query, method.init(policy, B), drawn, STEPS)[0].chunk)()
 
 
 def test_naive_is_a_plain_sample(policy, query):
@@ -159,6 +180,21 @@ def test_a_query_out_of_time_goes_the_rest_of_the_way_in_its_last_step(policy, q
     assert np.abs(single - whole).max() > 1e-2
 
 
+def test_paint_finds_the_noise_that_leads_to_what_is_left(query):
+    """Where velocities do not depend on the chunk, the way back is the way there."""
+    policy = random_policy(3)
+    policy.in_proj.kernel = nnx.Param(policy.in_proj.kernel[...].at[:A].set(0.0))
+    condition, steps = policy.condition(query.obs), jnp.array([1, 2, 3, 3, 3])
+    found = jax.jit(lambda: inverted(policy, condition, query.leftover, STEPS, steps))()
+    again = jax.jit(lambda: policy.sample(condition, found, STEPS, steps))()
+    np.testing.assert_allclose(again, query.leftover, atol=1e-4)
+    assert np.abs(found - query.leftover).max() > 0.3
+    chunk = next_chunk("paint", policy, query)
+    for row, length in enumerate([0, 1, 2, 3, 1]):  # the planned delay, as far as there is something left
+        np.testing.assert_array_equal(chunk[row, :length], query.leftover[row, :length])
+        assert (chunk[row, length:] != query.leftover[row, length:]).any()
+
+
 def test_trained_prefix_commits_what_is_left_of_the_old_chunk(policy, query):
     chunk = next_chunk("trained_prefix", policy, query)
     for row, length in enumerate([0, 1, 2, 2, 1]):  # trained with prefixes of at most 2
@@ -177,9 +213,9 @@ def test_noise_scale_zero_removes_all_randomness(policy, query, name):
 
 def test_cost_in_network_evaluations():
     costs = {name: methods.make(name).network_evaluations(5) for name in methods.METHODS}
-    guided = ("realtime", "realtime_linear", "realtime_ones", "hard_masking")
-    plain = ("naive", "synchronous", "temporal_ensemble", "trained_prefix", "realtime_stop_gradient")
-    assert costs == {"bid": 80, "bid_contrast": 160} | dict.fromkeys(plain, 5) | dict.fromkeys(guided, 10)
+    twice = ("realtime", "realtime_linear", "realtime_ones", "hard_masking", "foresee_learned+realtime", "paint")
+    several = {"bid": 80, "bid_contrast": 160} | dict.fromkeys(twice, 10)
+    assert costs == dict.fromkeys(methods.METHODS, 5) | several
 
 
 def test_unknown_method_suggests_a_name():
@@ -233,8 +269,9 @@ def test_identity_has_what_the_method_reads_and_nothing_else():
 
 
 def test_only_methods_that_override_act_act():
-    assert methods.acting() == []
+    assert methods.acting() == [name for name in methods.METHODS if "a2c2" in name or name == "head_only"]
     assert not methods.make("naive").acts
+    assert not methods.make("foresee_learned").acts
 
 
 @pytest.mark.parametrize(

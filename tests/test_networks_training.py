@@ -13,12 +13,14 @@ import train_networks
 from rtc.policies import networks
 from rtc.policies.forward import ForwardConfig, ForwardModel
 from rtc.policies.heads import CorrectionHead, HeadConfig
+from rtc.policies.latents import LatentConfig, LatentModel
 from rtc.programs import presets
 from rtc.study import preparation, recordings
 from rtc.study.recordings import RecordingConfig
-from rtc.training import forward, heads, trajectories
+from rtc.training import forward, heads, latents, trajectories
 from rtc.training.forward import ForwardTraining
 from rtc.training.heads import HeadTraining
+from rtc.training.latents import LatentTraining
 from stubs import EchoPolicy, NoisePolicy, SmoothEnv
 
 ENV = SmoothEnv((2, 3, 4), 24)
@@ -110,6 +112,33 @@ def test_a_split_keeps_episodes_whole(recorded):
 
 
 @dataclasses.dataclass(frozen=True)
+class Mixing:
+    """Its latent mixes the observed numbers."""
+
+    action_chunk_size: int = 4
+
+    def condition(self, obs):
+        return obs @ jnp.array([[1.0, 0.5, 0.0, 2.0], [0.0, 1.0, -1.0, 0.5], [1.0, 0.0, 1.0, 1.0]]) + 3.0
+
+
+def test_a_latent_predictor_learns_what_the_policy_will_see(recorded, tmp_path):
+    data = recorded[1]
+    config = LatentTraining(**{**SHORT, "num_epochs": 30, "learning_rate": 1e-3}, model=LatentConfig(32, 2, 1))
+    places = {"level": "some", "folder": tmp_path / "work", "path": tmp_path / "some"}
+    facts = latents.train(Mixing(), data, config, **places, facts={})
+    assert [row["ticks"] for row in facts["errors"]] == [1, 2, 3, 4]
+    for row in facts["errors"]:
+        assert row["model"] < 0.7 * row["nothing"]
+    model = networks.load(tmp_path / "some", LatentModel)[0]
+    latent, actions = Mixing().condition(jnp.asarray(data.obs[:3])), jnp.ones((3, 4, 6))
+    found = model.ahead(latent, actions, jnp.array([0, 2, 2]))
+    np.testing.assert_array_equal(found[0], latent[0])
+    # What comes after the committed actions has no say.
+    other = model.ahead(latent, actions.at[:, 2:].set(-1.0), jnp.array([0, 2, 2]))
+    np.testing.assert_allclose(found, other, atol=1e-6)
+
+
+@dataclasses.dataclass(frozen=True)
 class Feedback:
     """Wants to act against the first observed number; its chunks say so for all of their ticks."""
 
@@ -150,7 +179,7 @@ def test_labels_of_demonstrations_and_ends_of_episodes():
 
 
 def test_the_program_names_what_has_no_effect():
-    with pytest.raises(ValueError, match="no effect on forward models"):
+    with pytest.raises(ValueError, match="demonstrations has no effect"):
         presets.parse(
             train_networks.Arguments,
             {"default": train_networks.Arguments()},

@@ -25,8 +25,10 @@ from rtc.methods.foresee import (
     robot_only_learned,
     robot_only_simulator,
 )
+from rtc.methods.futurertc import futurertc
 from rtc.methods.naive import naive, synchronous
 from rtc.methods.options import NAMES, MethodOptions
+from rtc.methods.paint import paint
 from rtc.methods.realtime import realtime
 from rtc.methods.trained_prefix import trained_prefix
 from rtc.shared.validation import require_choice
@@ -68,11 +70,13 @@ _ENTRIES: dict[str, Entry] = {
         "bid_contrast": bid_contrast,
         "temporal_ensemble": temporal_ensemble,
         "trained_prefix": trained_prefix,
+        "paint": paint,
         "foresee_simulator": foresee_simulator,
         "foresee_learned": foresee_learned,
         "foresee_learned+realtime": foresee_learned_realtime,
         "robot_only_simulator": robot_only_simulator,
         "robot_only_learned": robot_only_learned,
+        "futurertc": futurertc,
         "a2c2": a2c2,
         "head_only": head_only,
         "trained_prefix+a2c2": trained_prefix_a2c2,

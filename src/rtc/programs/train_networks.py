@@ -7,22 +7,30 @@ from typing import Any, Literal
 
 from rtc.policies import networks, weights
 from rtc.policies.checkpoints import level_slug
-from rtc.policies.flow import FlowPolicy
 from rtc.policies.forward import ForwardModel
 from rtc.policies.heads import CorrectionHead
+from rtc.policies.latents import LatentModel
 from rtc.programs import presets
 from rtc.shared import provenance
 from rtc.shared.validation import require_choice
 from rtc.study import preparation, recordings, subject
 from rtc.study.recordings import RecordingConfig
 from rtc.study.subject import FlowSubject
-from rtc.training import demonstrations, forward, heads, runs
-from rtc.training.demonstrations import Demonstrations
+from rtc.training import demonstrations, forward, heads, latents, runs
 from rtc.training.forward import ForwardTraining
 from rtc.training.heads import HeadTraining
+from rtc.training.latents import LatentTraining
+from rtc.training.trainer import FitConfig
 from rtc.training.trajectories import Trajectories
 
-Kind = Literal["forward", "correction", "head_only"]
+Kind = Literal["forward", "correction", "head_only", "latent"]
+CLASSES = {
+    "forward": ForwardModel,
+    "correction": CorrectionHead,
+    "head_only": CorrectionHead,
+    "latent": LatentModel,
+}
+HEADS = ("correction", "head_only")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +46,8 @@ class Arguments:
     level_paths: tuple[str, ...] = ("all",)
     """Levels, one after the other: paths, names, or "all" for the benchmark's 12."""
     kinds: tuple[Kind, ...] = ("forward", "correction")
-    """forward: models of the level; correction: heads of A2C2; head_only: heads that act by themselves."""
+    """forward: models of the level; correction: heads of A2C2; head_only: heads that act by themselves; latent:
+    predictors of FutureRTC."""
     work_path: Path = Path("logs-rollouts")
     """Folder of rollouts and training states."""
     demonstrations: Path | None = None
@@ -47,14 +56,15 @@ class Arguments:
     recording: RecordingConfig = dataclasses.field(default_factory=RecordingConfig)
     forward: ForwardTraining = dataclasses.field(default_factory=ForwardTraining)
     head: HeadTraining = dataclasses.field(default_factory=HeadTraining)
+    latent: LatentTraining = dataclasses.field(default_factory=LatentTraining)
     resume: bool = True
     """Keep what is there; --no-resume starts afresh."""
 
     def __post_init__(self):
         for kind in self.kinds:
-            require_choice("kinds", kind, ("forward", "correction", "head_only"))
-        if self.demonstrations is not None and set(self.kinds) <= {"forward"}:
-            raise ValueError("demonstrations has no effect on forward models: leave it out, or train heads")
+            require_choice("kinds", kind, CLASSES)
+        if self.demonstrations is not None and not set(self.kinds) & set(HEADS):
+            raise ValueError(f"demonstrations has no effect with kinds={self.kinds}: leave it out, or train heads")
 
 
 def train(args: Arguments) -> list[Path]:
@@ -79,14 +89,13 @@ def train(args: Arguments) -> list[Path]:
 
 def _wanted(args: Arguments, one: FlowSubject, kind: Kind) -> dict[str, Any]:
     """What a network was trained for, and how."""
-    head = dataclasses.replace(args.head, model=heads.ALONE if kind == "head_only" else args.head.model)
-    source = {} if kind == "forward" else {"demonstrations": args.demonstrations and str(args.demonstrations)}
+    source = {"demonstrations": args.demonstrations and str(args.demonstrations)} if kind in HEADS else {}
     return {
         "level": one.level.name,
         "level_sha256": one.level.sha256,
         "policy_sha256": one.checkpoint_sha256,
         "recording": runs.as_dict(args.recording),
-        "training": runs.as_dict(args.forward if kind == "forward" else head),
+        "training": runs.as_dict(_config(args, kind)),
         **source,
     }
 
@@ -94,8 +103,7 @@ def _wanted(args: Arguments, one: FlowSubject, kind: Kind) -> dict[str, Any]:
 def _is_there(path: Path, one: FlowSubject, kind: Kind, args: Arguments) -> bool:
     if not weights.with_suffix(path, weights.HEADER).exists():
         return False
-    cls = ForwardModel if kind == "forward" else CorrectionHead
-    found = networks.load(path, cls)[1]
+    found = networks.load(path, CLASSES[kind])[1]
     return all(found.get(name) == value for name, value in _wanted(args, one, kind).items())
 
 
@@ -106,20 +114,21 @@ def _train(
     facts = {**{name: value for name, value in wanted.items() if name != "training"}, **provenance.origin()}
     places = {"level": path.name, "folder": folder, "path": path}
     with runs.claim(folder / path.name, wanted, args.resume):
+        options = {"facts": facts, "resume": args.resume, **places}
         if kind == "forward":
-            return forward.train(rollouts, args.forward, facts=facts, resume=args.resume, **places)
-        data = _head_data(args, rollouts, path.name)
-        config = dataclasses.replace(args.head, model=heads.ALONE) if kind == "head_only" else args.head
-        policy = _folded(one)
-        return heads.train(policy, data, config, facts=facts, resume=args.resume, **places)
+            return forward.train(rollouts, _config(args, kind), **options)
+        policy = preparation.observed(one.level, one.policy, "fast")[1]
+        if kind == "latent":
+            return latents.train(policy, rollouts, _config(args, kind), **options)
+        demonstrated = args.demonstrations and demonstrations.load(args.demonstrations / f"{path.name}.npz")
+        return heads.train(policy, demonstrated or rollouts, _config(args, kind), **options)
 
 
-def _head_data(args: Arguments, rollouts: Trajectories, slug: str) -> Trajectories | Demonstrations:
-    return rollouts if args.demonstrations is None else demonstrations.load(args.demonstrations / f"{slug}.npz")
-
-
-def _folded(one: FlowSubject) -> FlowPolicy:
-    return preparation.observed(one.level, one.policy, "fast")[1]
+def _config(args: Arguments, kind: Kind) -> FitConfig:
+    """The hyper-parameters of a kind of network."""
+    if kind == "head_only":
+        return dataclasses.replace(args.head, model=heads.ALONE)
+    return {"forward": args.forward, "correction": args.head, "latent": args.latent}[kind]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
