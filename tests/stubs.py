@@ -220,9 +220,6 @@ class SmoothEnv:
     def select(self, mask, on_true, on_false):
         return jnp.where(mask, on_true[0], on_false[0]), jnp.where(mask[:, None], on_true[1], on_false[1])
 
-    def rows(self, state, index):
-        return state[0][index], state[1][index]
-
     @property
     def robot(self):
         """The first of the moving numbers."""

@@ -51,6 +51,10 @@ class FixedLength:
     def max_timesteps(self) -> int:
         return self.ticks
 
+    @property
+    def robot(self) -> Bool[Array, " o"]:
+        return self.env.robot
+
     def reset(self, keys: Key[Array, " b"]) -> tuple[State, Float[Array, "b o"]]:
         state, obs = self.env.reset(keys)
         return (state, jnp.zeros(len(keys), jnp.int32)), obs

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple, Protocol, Self
 
 import jax
-from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray
 
 State = Any
 
@@ -66,10 +66,6 @@ class Environment(Protocol):
 
     def select(self, mask: Bool[Array, " b"], on_true: State, on_false: State) -> State:
         """Per-environment choice between two batches of states."""
-        ...
-
-    def rows(self, state: State, index: Int[Array, " k"]) -> State:
-        """The states of some of the environments."""
         ...
 
     def poses(self, state: State) -> Any:

@@ -114,7 +114,6 @@ def _upcoming(slots: Slots, controller: Controller, plan: Plan, size: int) -> Fl
 
 
 def _ask(
-    env: Environment,
     policy: Policy,
     controller: Controller,
     slots: Slots,
@@ -127,10 +126,8 @@ def _ask(
     """The answers of the queries that are due, and the method's states after them."""
     method = controller.method
 
-    def ask(inputs: tuple[Query, State, Int[Array, " k"], Int[Array, " k"]]) -> tuple[Answer, State]:
-        query, state, drawn, row = inputs
-        if method.privileged:
-            query = query._replace(world=World(env, env.rows(slots.env, row)))
+    def ask(inputs: tuple[Query, State, Int[Array, " k"]]) -> tuple[Answer, State]:
+        query, state, drawn = inputs
         answer, state = method.answer(policy, query, state, drawn, num_steps)
         if slots.origin is not None:
             origin = jnp.broadcast_to(jnp.asarray(answer.origin, jnp.int32), drawn.shape)
@@ -143,8 +140,7 @@ def _ask(
         return answer._replace(origin=origin), state
 
     unasked = Answer(slots.chunk, launch.delay, launch.steps, slots.origin)
-    inputs = query, slots.state, launch.delay, jnp.arange(due.shape[0])
-    return in_blocks(ask, due, inputs, (unasked, slots.state), block)
+    return in_blocks(ask, due, (query, slots.state, launch.delay), (unasked, slots.state), block)
 
 
 def launch_due(
@@ -172,7 +168,11 @@ def launch_due(
         flow_steps=launch.steps,
         upcoming=_upcoming(slots, controller, plan, size),
     )
-    answer, state = _ask(env, policy, controller, slots, due, query, launch, num_steps, block)
+    if controller.method.privileged:
+        # Here and not in blocks: a step of the simulator hardly costs more for all slots than for a few.
+        asked = query._replace(planned_delay=jnp.where(due, query.planned_delay, 0))
+        query = query._replace(looked=controller.method.look(policy, asked, World(env, slots.env)))
+    answer, state = _ask(policy, controller, slots, due, query, launch, num_steps, block)
     launch = _answered(controller, launch, answer)
     observed = jnp.minimum(launch.delay, controller.process.deadline)
     launched = slots._replace(

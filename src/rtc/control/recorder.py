@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from rtc.control.environment import Environment, Transition
 
@@ -75,10 +75,6 @@ class Recorder:
 
         others = jax.tree.map(choose, on_true[1:], on_false[1:])
         return RecorderState(self.env.select(mask, on_true.inner, on_false.inner), *others)
-
-    def rows(self, state: RecorderState, index: Int[Array, " k"]) -> RecorderState:
-        others = jax.tree.map(lambda leaf: leaf[index], state[1:])
-        return RecorderState(self.env.rows(state.inner, index), *others)
 
     def poses(self, state: RecorderState) -> Recorded:
         return state.last

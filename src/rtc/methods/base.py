@@ -44,7 +44,7 @@ class Query(NamedTuple):
         flow_steps: flow steps that there is time for, from 1 to the number that the method is called with.
         upcoming: what is commanded at the j-th tick after the launch until the answer arrives: `leftover`, and the
             fallback where there is nothing.
-        world: the simulated world at the launch, for privileged methods; None for the others.
+        looked: what a privileged method has taken from the simulated world; None for the others.
     """
 
     key: Key[Array, " b"]
@@ -55,7 +55,7 @@ class Query(NamedTuple):
     predictions: Int[Array, "b h"]
     flow_steps: Int[Array, " b"]
     upcoming: Float[Array, "b h a"] | None = None
-    world: World | None = None
+    looked: Any = None
 
 
 class Answer(NamedTuple):
@@ -188,6 +188,13 @@ class Method(Protocol):
         """
         return Answer(self.next_chunk(policy, query, num_steps), drawn, query.flow_steps), state
 
+    def look(self, policy: Any, query: Query, world: World) -> Any:
+        """What a privileged method takes from the simulated world: arrays that lead with the batch axis.
+
+        It is asked at every tick, for all environments, with a planned delay of 0 in those that launch no query.
+        """
+        return None
+
     def act(self, policy: Any, now: Now, state: State) -> tuple[Act, State]:
         """The action of a tick, and the method's new state. By default the planned action; then it is never called."""
         return Act(now.action, now.age), state
@@ -232,8 +239,8 @@ class Method(Protocol):
 
     @property
     def privileged(self) -> bool:
-        """Whether it is given the simulated world with every query: a ceiling, not something to run on a robot."""
-        return False
+        """Whether it looks at the simulated world: a ceiling, and nothing to run on a robot."""
+        return type(self).look is not Method.look
 
     @property
     def needs_simulated_delay(self) -> bool:

@@ -47,7 +47,7 @@ class Foresee(Wrapper):
     def answer(
         self, policy: Any, query: Query, state: State, drawn: Int[Array, " b"], num_steps: int
     ) -> tuple[Answer, State]:
-        ticks = jnp.clip(query.planned_delay, 0, policy.action_chunk_size)
+        ticks = self._ticks(policy, query)
         then = query._replace(
             obs=self.foreseen(query, ticks),
             leftover=shift_chunk(query.leftover, ticks),
@@ -55,18 +55,27 @@ class Foresee(Wrapper):
             overlap_end=jnp.maximum(query.overlap_end - ticks, 0),
             predictions=shift_chunk(query.predictions, ticks),
             upcoming=shift_chunk(query.upcoming, ticks),
-            world=None,
+            looked=None,
         )
         answer, state = self.inner.answer(policy, then, state, drawn, num_steps)
         return answer._replace(origin=ticks), state
 
     def foreseen(self, query: Query, ticks: Int[Array, " b"]) -> Float[Array, "b o"]:
         """The observation that the policy is asked with."""
+        if not self.learned:
+            return query.looked
+        predicted = self.model.ahead(query.obs, query.upcoming, ticks)
+        return jnp.where(self.model.robot[...], predicted, query.obs) if self.robot_only else predicted
+
+    def look(self, policy: Any, query: Query, world: World) -> Float[Array, "b o"] | None:
         if self.learned:
-            predicted, robot = self.model.ahead(query.obs, query.upcoming, ticks), self.model.robot[...]
-        else:
-            predicted, robot = _simulated(query.world, query, ticks), query.world.env.robot
-        return jnp.where(robot, predicted, query.obs) if self.robot_only else predicted
+            return None
+        predicted = _simulated(world, query, self._ticks(policy, query))
+        return jnp.where(world.env.robot, predicted, query.obs) if self.robot_only else predicted
+
+    @staticmethod
+    def _ticks(policy: Any, query: Query) -> Int[Array, " b"]:
+        return jnp.clip(query.planned_delay, 0, policy.action_chunk_size)
 
     def own_assets(self) -> Mapping[str, AssetSpec]:
         return {"model": FORWARD_MODEL} if self.learned else {}

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from jaxtyping import Array, Float, Int, Key
 
-from rtc.methods.base import Act, Answer, AssetSpec, Method, Now, Query, State, Steps
+from rtc.methods.base import Act, Answer, AssetSpec, Method, Now, Query, State, Steps, World
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,9 @@ class Wrapper(Method):
         self, policy: Any, query: Query, state: State, drawn: Int[Array, " b"], num_steps: int
     ) -> tuple[Answer, State]:
         return self.inner.answer(policy, query, state, drawn, num_steps)
+
+    def look(self, policy: Any, query: Query, world: World) -> Any:
+        return self.inner.look(policy, query, world)
 
     def act(self, policy: Any, now: Now, state: State) -> tuple[Act, State]:
         return self.inner.act(policy, now, state)

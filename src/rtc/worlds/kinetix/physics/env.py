@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 
 from rtc.control.environment import Transition
 from rtc.worlds.kinetix.physics import geometry, observation, step
@@ -77,10 +77,6 @@ class FastEnv:
     def select(self, mask: Bool[Array, " b"], on_true: PhysicsState, on_false: PhysicsState) -> PhysicsState:
         """`on_true` where `mask`, else `on_false`, per environment."""
         return jax.tree.map(lambda x, y: jnp.where(mask, x, y), on_true, on_false)
-
-    def rows(self, state: PhysicsState, index: Int[Array, " k"]) -> PhysicsState:
-        """The states of some of the environments."""
-        return jax.tree.map(lambda x: x[..., index], state)
 
     def poses(self, state: PhysicsState) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """Position [b, bodies, 2] and rotation [b, bodies] of the polygons, then of the circles."""

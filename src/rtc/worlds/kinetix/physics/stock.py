@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax2d.engine import recompute_global_joint_positions
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
 from kinetix.environment import env as kinetix_env
 from kinetix.environment.env_state import EnvParams, EnvState, StaticEnvParams
 from kinetix.environment.spaces import ActionType, ObservationType
@@ -122,10 +122,6 @@ class KinetixEnv:
             circle=state.circle.replace(**{n: leaf[:, polygons:] for n, leaf in zip(names, bodies, strict=True)}),
         )
         return jax.vmap(lambda one: recompute_global_joint_positions(one, self.static_params))(state)
-
-    def rows(self, state: EnvState, index: Int[Array, " k"]) -> EnvState:
-        """The states of some of the environments."""
-        return jax.tree.map(lambda x: x[index], state)
 
     def poses(self, state: EnvState) -> Poses:
         """Where the bodies are."""
