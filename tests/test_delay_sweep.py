@@ -26,14 +26,24 @@ from stubs import TINY
 def test_the_curve_executes_as_long_as_a_query_takes():
     points = published_curve.curve((0, 1, 2, 3, 4), 8)
     assert [(p.delay, p.horizon) for p in points] == [(0, 1), (1, 1), (2, 2), (3, 3), (4, 4)]
-    with pytest.raises(ValueError, match="delays=5"):
-        published_curve.curve((5,), 8)
+    assert published_curve.curve((8,), 8) == [Point(8, 8)]
+    with pytest.raises(ValueError, match="delays=9"):
+        published_curve.curve((9,), 8)
 
 
 def test_the_grid_holds_every_horizon_that_no_tick_starves_at():
     points = published_curve.grid((0, 3), 8)
     assert [p.horizon for p in points if p.delay == 0] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert [p.horizon for p in points if p.delay == 3] == [3, 4, 5]
+
+
+def test_published_values_are_found_by_delay_and_horizon():
+    rates = published_curve.PUBLISHED
+    assert rates["naive"]["d0_s1"] == pytest.approx(0.908)
+    assert rates["realtime"]["d2_s6"] == pytest.approx(0.748)
+    assert rates["a2c2"]["d4_s4"] == pytest.approx(0.865)
+    grid = {point.profile for point in published_curve.grid(range(5), 8)}
+    assert all(set(of_method) == grid for of_method in rates.values())
 
 
 def test_arms_have_a_constant_delay_that_the_controller_knows():

@@ -147,9 +147,9 @@ def curve(outcome: Outcome, keys: Sequence[Key], reference: str) -> pd.DataFrame
             if method != reference and reference in there:
                 gain = outcome.difference(Comparison((profile, method), (profile, reference)), metric.column)
                 row[f"{method} - {reference}"] = metric.interval(gain.interval, signed=True)
-        if horizon == max(delay, 1):
-            for method, rates in study.published.items():
-                row[f"published {method}"] = metric.show(rates[delay]) if delay < len(rates) else "n/a"
+        for method in [method for method in study.published if method in study.methods]:
+            rates = study.published[method]
+            row[f"published {method}"] = metric.show(rates[profile]) if profile in rates else "n/a"
         rows.append(row)
     order = dict.fromkeys(name for row in rows for name in row)
     table = pd.DataFrame(rows, columns=sorted(order, key=lambda name: (name.startswith("published"), " - " in name)))

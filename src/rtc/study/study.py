@@ -253,7 +253,7 @@ class Study:
         figures: names of figures, see `layout.FIGURES`.
         sections: sections of its report; by default those of any study.
         about: what a method's label stands for, where that needs words.
-        published: by method, published values of the primary metric by delay in ticks.
+        published: by method and profile, published values of the primary metric.
         layout: folder below the output root that holds a level's cells; without `{level}` there can be one level.
     """
 
@@ -274,7 +274,7 @@ class Study:
     figures: tuple[str, ...] = ("arms",)
     sections: tuple[Section, ...] = ()
     about: Mapping[str, str] = field(default_factory=dict)
-    published: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     layout: str = "cells/{level}"
 
     def __post_init__(self) -> None:

@@ -27,9 +27,10 @@ def draw(study: Study, outcome: Outcome) -> Figure | None:
             there = {delay: one.key for delay, one in delays.items() if outcome.complete(one.key)}
             points = {delay: outcome.mean(key, catalogue.PRIMARY.column) for delay, key in there.items()}
             _line(mean, points, style.method_color(method, methods), method)
-        for method, rates in study.published.items():
-            color = style.method_color(method, methods)
-            mean.plot(range(len(rates)), [100 * r for r in rates], ":", color=color, label=f"{method}, published")
+        for method in [method for method in methods if method in study.published]:
+            rates, color = study.published[method], style.method_color(method, methods)
+            points = {d: 100 * rates[one.profile] for d, one in curves[method].items() if one.profile in rates}
+            mean.plot(list(points), list(points.values()), ":", color=color, label=f"{method}, published")
         mean.set_title(f"Mean of {len(outcome.levels)} levels", fontweight="bold")
         mean.set_xlabel("inference delay d (control ticks), s = max(d, 1)")
         mean.set_ylabel(catalogue.PRIMARY.axis)
