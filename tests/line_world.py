@@ -39,6 +39,11 @@ class ReachEnv:
     def observing(self, entries):
         return dataclasses.replace(self, entries=entries)
 
+    @property
+    def robot(self):
+        """The point is the robot; where the goal is from it counts as the rest."""
+        return jnp.array([entry == 0 for entry in self.entries])
+
     def _obs(self, x, tick):
         full = [x, jnp.full_like(x, 7.0), self.goal - x, jnp.ones_like(x), tick / 12]
         return jnp.stack([full[entry] for entry in self.entries], axis=1)

@@ -271,3 +271,37 @@ def test_cloning_names_where_it_diverged(data, tmp_path):
             resume=True,
         )
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+# --- observations whose robot is ahead ------------------------------------------------------------------------
+
+
+def test_the_robot_is_ahead_of_the_rest_and_the_actions_start_there():
+    ticks = np.arange(6, dtype=np.float32)
+    data = cloning.Dataset(
+        obs=jnp.stack([ticks, 10 * ticks], axis=1),
+        action=jnp.asarray(ticks[:, None]),
+        last=jnp.array([3, 3, 3, 3, 5, 5]),
+        template=jnp.array([7.0, 0.0, 0.0]),
+        entries=jnp.array([2, 1]),
+        robot=jnp.array([True, False]),
+        robot_ahead=2,
+    )
+    start, found = jnp.array([0, 2, 3, 4]), set()
+    for seed in range(40):
+        obs, action = cloning.ahead_chunks(data, start, 2, jax.random.key(seed))
+        then = np.asarray(obs[:, 2])
+        np.testing.assert_array_equal(obs[:, :2], np.stack([np.full(4, 7.0), 10 * start], axis=1))
+        last = np.asarray(data.last[start])
+        after = np.where(then + 1 <= last, then + 1, 0)  # zeros after the episode's end
+        np.testing.assert_array_equal(action[..., 0], np.stack([then, after], axis=1))
+        assert (then <= last).all()
+        found |= set(zip(np.asarray(start).tolist(), then.astype(int).tolist(), strict=True))
+    assert found == {(0, 0), (0, 1), (0, 2), (2, 2), (2, 3), (3, 3), (4, 4), (4, 5)}
+
+
+def test_a_policy_with_its_robot_ahead_says_so(data, tmp_path):
+    model = dataclasses.replace(SMALL_CLONING.model, robot_ahead=4)
+    config = dataclasses.replace(SMALL_CLONING, run_path=data.parent.parent, model=model, num_epochs=1)
+    (path,) = train_flow.train(train_flow.Arguments(config, (LEVEL,), tmp_path))
+    assert checkpoints.load_policy(path, obs_dim=5)[0].config.robot_ahead == 4

@@ -119,8 +119,10 @@ def test_an_early_answer_waits_for_the_tick_that_it_was_planned_for(policy):
     assert late.any()
 
 
-def test_foresight_is_not_put_around_foresight(policy):
+def test_what_foresight_needs(policy):
     inner = methods.make("foresee_simulator")
+    assert "--config.model.robot-ahead" in methods.make("vlash").problem(policy)
+    assert methods.run_for("vlash_learned", "logs-bc/h8", "logs-bc/h8_prefix") == "logs-bc/h8_vlash"
     assert "plans ahead already" in Foresee(inner, learned=False).problem(policy)
     assert methods.make("foresee_simulator").privileged
     assert not methods.make("foresee_learned").privileged

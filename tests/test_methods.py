@@ -14,7 +14,13 @@ from stubs import SmoothEnv
 
 B, H, A, STEPS = 5, 4, 6, 3
 CONFIG = ModelConfig(
-    channel_dim=8, channel_hidden_dim=8, token_hidden_dim=8, num_layers=1, action_chunk_size=H, simulated_delay=3
+    channel_dim=8,
+    channel_hidden_dim=8,
+    token_hidden_dim=8,
+    num_layers=1,
+    action_chunk_size=H,
+    simulated_delay=3,
+    robot_ahead=4,
 )
 
 

@@ -247,6 +247,11 @@ class Method(Protocol):
         """Whether it works with policies trained with `ModelConfig.simulated_delay` only."""
         return False
 
+    @property
+    def needs_robot_ahead(self) -> bool:
+        """Whether it works with policies trained with `ModelConfig.robot_ahead` only."""
+        return False
+
 
 class FlowMethod(Method, Protocol):
     """A method that samples from a flow.

@@ -93,6 +93,26 @@ class Foresee(Wrapper):
         return self.inner.problem(policy)
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Vlash(Foresee):
+    """VLASH (arXiv 2512.01031): foresight of the robot alone, for a policy that has learned from such observations.
+
+    The published method lets the simulator predict the robot, as if it touched the rest as it will, and is privileged.
+    """
+
+    def problem(self, policy: Any) -> str | None:
+        if (problem := super().problem(policy)) is not None:
+            return problem
+        if policy.config.robot_ahead is None:
+            return "needs a policy trained with --config.model.robot-ahead; choose another method or another checkpoint"
+        return None
+
+    @property
+    def needs_robot_ahead(self) -> bool:
+        return True
+
+
 def _simulated(world: World, query: Query, ticks: Int[Array, " b"]) -> Float[Array, "b o"]:
     """The observations after `ticks` of what is commanded until the answer arrives, by the simulator itself."""
 
@@ -140,3 +160,12 @@ def robot_only_simulator(noise_scale: float = 1.0) -> Foresee:
 
 def robot_only_learned(noise_scale: float = 1.0) -> Foresee:
     return Foresee(naive(noise_scale), robot_only=True)
+
+
+def vlash(noise_scale: float = 1.0) -> Vlash:
+    """As published. Privileged."""
+    return Vlash(naive(noise_scale), learned=False, robot_only=True)
+
+
+def vlash_learned(noise_scale: float = 1.0) -> Vlash:
+    return Vlash(naive(noise_scale), robot_only=True)

@@ -24,6 +24,8 @@ from rtc.methods.foresee import (
     foresee_simulator,
     robot_only_learned,
     robot_only_simulator,
+    vlash,
+    vlash_learned,
 )
 from rtc.methods.futurertc import futurertc
 from rtc.methods.naive import naive, synchronous
@@ -76,6 +78,8 @@ _ENTRIES: dict[str, Entry] = {
         "foresee_learned+realtime": foresee_learned_realtime,
         "robot_only_simulator": robot_only_simulator,
         "robot_only_learned": robot_only_learned,
+        "vlash": vlash,
+        "vlash_learned": vlash_learned,
         "futurertc": futurertc,
         "a2c2": a2c2,
         "head_only": head_only,
@@ -229,12 +233,17 @@ def options_for(names: Collection[str], options: MethodOptions) -> dict[str, Met
 
 
 def run_for(name: str, run_path: str, prefix_run_path: str) -> str:
-    """Which of two runs a method executes: that of ordinary policies, or that of policies trained with simulated delay.
+    """Which run a method executes: that of ordinary policies, or that of policies that were trained for it.
+
+    Policies trained with `robot_ahead` are those of the run that is called like the ordinary one, with `_vlash` behind.
 
     Raises:
         ValueError: unknown method.
     """
-    return prefix_run_path if make(name).needs_simulated_delay else run_path
+    method = make(name)
+    if method.needs_robot_ahead:
+        return f"{run_path}_vlash"
+    return prefix_run_path if method.needs_simulated_delay else run_path
 
 
 def acting() -> list[str]:

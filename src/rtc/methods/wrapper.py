@@ -78,5 +78,9 @@ class Wrapper(Method):
         return self.inner.privileged
 
     @property
+    def needs_robot_ahead(self) -> bool:
+        return self.inner.needs_robot_ahead
+
+    @property
     def needs_simulated_delay(self) -> bool:
         return self.inner.needs_simulated_delay

@@ -20,12 +20,10 @@ from flax import nnx
 
 from rtc.policies import pickles, weights
 from rtc.policies.flow import FlowPolicy
-from rtc.policies.mixer import ModelConfig
+from rtc.policies.mixer import TRAINING_FIELDS, ModelConfig
 from rtc.shared.paths import level_name, shipped
 
 PICKLE = ".pkl"
-# Matters in training only, so a requested configuration may change it: this is how a policy is fine-tuned.
-_TRAINING_FIELDS = ("simulated_delay",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +67,9 @@ def load_policy(
 
     Args:
         path: a .safetensors file, an upstream .pkl file, or the name of either without its suffix.
-        config: the wanted configuration; the checkpoint's own by default. Only `simulated_delay` may differ
-            from the checkpoint's, because it matters in training alone; the wanted one then applies.
+        config: the wanted configuration; the checkpoint's own by default. Only `simulated_delay` and `robot_ahead` may
+            differ from the checkpoint's, because they matter in training alone, as when a policy is fine-tuned; the
+            wanted ones then apply.
         obs_dim: size of the observation that the policy will get.
         action_dim: size of the actions that it has to give.
 
@@ -234,7 +233,7 @@ def _abstract(obs_dim: int, action_dim: int, config: ModelConfig) -> FlowPolicy:
 def _check_config(checkpoint: _Checkpoint, wanted: ModelConfig) -> None:
     for field in dataclasses.fields(ModelConfig):
         ours, theirs = getattr(wanted, field.name), getattr(checkpoint.config, field.name)
-        if ours != theirs and field.name not in _TRAINING_FIELDS:
+        if ours != theirs and field.name not in TRAINING_FIELDS:
             raise ValueError(
                 f"{checkpoint.path} has {field.name}={theirs}, but {field.name}={ours} was asked for; "
                 f"set --config.model.{field.name.replace('_', '-')} {theirs} or choose another run"

@@ -22,6 +22,10 @@ _FEW = 8  # tokens that are mixed one by one
 _GELU_SLOPE, _GELU_CUBIC = 2 * (2 / np.pi) ** 0.5, 0.044715
 
 
+# How a policy is trained; these do not change its weights' shapes.
+TRAINING_FIELDS = ("simulated_delay", "robot_ahead")
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """Size of a FlowPolicy.
@@ -34,6 +38,8 @@ class ModelConfig:
         action_chunk_size: H, the control ticks that one chunk covers.
         simulated_delay: train with a ground-truth prefix of 0 … simulated_delay - 1 ticks (training-time
             RTC), at most H; None trains without.
+        robot_ahead: train with the robot's own entries of the observation up to so many ticks ahead of the rest
+            (VLASH); None trains on observations as they are.
 
     Raises:
         ValueError: a field is out of range.
@@ -45,10 +51,11 @@ class ModelConfig:
     num_layers: int = 4
     action_chunk_size: int = 8
     simulated_delay: int | None = None
+    robot_ahead: int | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if field.name != "simulated_delay":
+            if field.name not in TRAINING_FIELDS:
                 require_int(f"ModelConfig.{field.name}", getattr(self, field.name), low=1)
         if self.channel_dim % 2:
             raise ValueError(
@@ -59,6 +66,8 @@ class ModelConfig:
             # A longer prefix would leave no action of the chunk to learn.
             limit = self.action_chunk_size
             require_int("ModelConfig.simulated_delay", self.simulated_delay, low=1, high=limit)
+        if self.robot_ahead is not None:
+            require_int("ModelConfig.robot_ahead", self.robot_ahead, low=1)
 
 
 class Modulation(NamedTuple):

@@ -85,9 +85,11 @@ PUBLISHED = CloningConfig(
     run_path=Path("logs-expert/published"), num_epochs=32, parts=1, ema_decay=0.0, model=ModelConfig()
 )
 # Fields that may change between a run and its continuation.
-FREE_FIELDS = ("num_epochs", "save_every", "also_save", "wandb", "parts")
+FREE_FIELDS = ("num_epochs", "save_every", "also_save", "also_last", "wandb", "parts")
 # What runs did that do not record it.
-BEFORE = MappingProxyType({"also_last": False, "data": "data", "labels": None, "max_transitions": None})
+BEFORE = MappingProxyType(
+    {"also_last": False, "data": "data", "labels": None, "max_transitions": None, "model": {"robot_ahead": None}}
+)
 
 
 def chosen(data: Demonstrations, config: CloningConfig) -> Demonstrations:
@@ -122,18 +124,29 @@ def _first(data: Demonstrations, transitions: int) -> Demonstrations:
 
 
 class Dataset(NamedTuple):
-    """Demonstrations on the device; `last[i]` is the index of the last transition of i's episode."""
+    """Demonstrations on the device.
+
+    Attributes:
+        obs, action, template, entries: as in `Demonstrations`.
+        last: index of the last transition of each one's episode.
+        robot: which of the entries are those of the robot's own bodies; None where that is not asked.
+        robot_ahead: how many ticks these may be ahead of the others.
+    """
 
     obs: Float[Array, "n k"]
     action: Float[Array, "n a"]
     last: Int[Array, " n"]
     template: Float[Array, " o"]
     entries: Int[Array, " k"]
+    robot: Bool[Array, " k"] | None = None
+    robot_ahead: int = 0
 
 
-def make_dataset(data: Demonstrations) -> Dataset:
-    """Arrays for `chunks`; the data must hold whole episodes."""
+def make_dataset(data: Demonstrations, robot: Bool[np.ndarray, " k"] | None = None, robot_ahead: int = 0) -> Dataset:
+    """Arrays for the objectives; the data must hold whole episodes."""
     return Dataset(
+        robot=None if robot is None else jnp.asarray(robot),
+        robot_ahead=robot_ahead,
         obs=jnp.asarray(data.obs, jnp.float32),
         action=jnp.asarray(data.action, jnp.float32),
         last=jnp.asarray(episode_ends(data.done), jnp.int32),
@@ -158,11 +171,18 @@ def chunks(
     data: Dataset, start: Int[Array, " b"], chunk_size: int
 ) -> tuple[Float[Array, "b o"], Float[Array, "b h a"]]:
     """Full observations at `start` and the `chunk_size` actions from there; zeros after the episode's end."""
+    return _full(data, data.obs[start]), _actions(data, start, chunk_size)
+
+
+def _full(data: Dataset, obs: Float[Array, "b k"]) -> Float[Array, "b o"]:
+    constants = jnp.broadcast_to(data.template, (len(obs), len(data.template)))
+    return constants.at[:, data.entries].set(obs)
+
+
+def _actions(data: Dataset, start: Int[Array, " b"], chunk_size: int) -> Float[Array, "b h a"]:
     index = start[:, None] + jnp.arange(chunk_size)
     last = data.last[start][:, None]
-    action = jnp.where((index <= last)[..., None], data.action[jnp.minimum(index, last)], 0.0)
-    obs = jnp.broadcast_to(data.template, (len(start), len(data.template)))
-    return obs.at[:, data.entries].set(data.obs[start]), action
+    return jnp.where((index <= last)[..., None], data.action[jnp.minimum(index, last)], 0.0)
 
 
 def objective(
@@ -170,6 +190,26 @@ def objective(
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """The flow-matching loss of the chunks that start at these transitions."""
     return policy.loss(key, *chunks(data, batch, policy.config.action_chunk_size)), {}
+
+
+def robot_ahead_objective(
+    policy: FlowPolicy, data: Dataset, batch: Int[Array, " b"], key: PRNGKeyArray
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """The same for observations whose robot is ahead of the rest, and the chunks that start there (VLASH)."""
+    ahead_key, key = jax.random.split(key)
+    return policy.loss(key, *ahead_chunks(data, batch, policy.config.action_chunk_size, ahead_key)), {}
+
+
+def ahead_chunks(
+    data: Dataset, start: Int[Array, " b"], chunk_size: int, key: PRNGKeyArray
+) -> tuple[Float[Array, "b o"], Float[Array, "b h a"]]:
+    """Full observations at `start` but for the robot, which is δ ticks ahead, and the `chunk_size` actions from there.
+
+    δ is uniform in 0 … `robot_ahead` (VLASH, arXiv 2512.01031), less where the episode ends before.
+    """
+    then = jnp.minimum(start + jax.random.randint(key, start.shape, 0, data.robot_ahead + 1), data.last[start])
+    obs = jnp.where(data.robot, data.obs[then], data.obs[start])
+    return _full(data, obs), _actions(data, then, chunk_size)
 
 
 def train(
@@ -180,6 +220,7 @@ def train(
     output_path: Path,
     facts: Mapping[str, Any],
     resume: bool,
+    robot: Bool[np.ndarray, " k"] | None = None,
 ) -> Path:
     """Trains one policy and writes `<output_path>/<epoch>/policies/<level>.safetensors` (+ `.json`).
 
@@ -193,6 +234,7 @@ def train(
         output_path: folder of the run.
         facts: what to note in each checkpoint besides the training itself.
         resume: continue from the saved state if there is one.
+        robot: which of the observed entries are those of the robot's own bodies; for `robot_ahead`.
 
     Returns:
         The last checkpoint, without suffix.
@@ -218,8 +260,8 @@ def train(
 
     trainer.fit(
         policy,
-        objective,
-        make_dataset(data),
+        objective if config.model.robot_ahead is None else robot_ahead_objective,
+        make_dataset(data, robot, config.model.robot_ahead or 0),
         trainer.Shuffled(len(data.done), config.batch_size, epoch_key),
         config,
         folder=output_path,
