@@ -157,6 +157,15 @@ PROFILES: Mapping[str, DelayProfileConfig] = MappingProxyType(
         ),
         # 70 % of the queries take one tick, 3.8 % more than 4 and 1.3 % more than 8.
         "heavy": DelayProfileConfig(mode="pareto", scale_ms=15.0, alpha=1.5),
+        # A policy that is served, at 30 Hz: docs/protocol.md has the measured latencies that it is shaped on.
+        "vla": DelayProfileConfig(
+            mode="markov",
+            base_delays=(1, 2, 3, 4, 5),
+            base_probs=(0.1, 0.45, 0.25, 0.15, 0.05),
+            d_spike=9,
+            p_burst_start=0.02,
+            p_burst_end=0.4,
+        ),
     }
 )
 
