@@ -15,6 +15,7 @@ from rtc.delay.sampling import make_process
 from rtc.methods import Now
 from rtc.policies import networks
 from rtc.policies.heads import CorrectionHead, HeadConfig
+from rtc.study import preparation
 from stubs import EchoPolicy, SmoothEnv
 
 ENV = SmoothEnv((2, 3, 4), 24)
@@ -76,10 +77,10 @@ def test_every_action_is_corrected_and_the_chunk_stays_as_it_is():
     state, obs = newest
     length = int(corrected.length[0])
     for tick in range(length):
-        # The base action says in its second number which entry of its chunk it is, clipped to 1.
-        entry = corrected.actions[0, tick, 5] + 1
+        # The bootstrap chunk at first; then every chunk from its third entry on, for two ticks.
+        entry = tick if tick < 2 else 2 + tick % 2
         np.testing.assert_allclose(corrected.actions[0, tick, 3:5], np.asarray(obs[0, :2]) - 1, atol=1e-5)
-        assert entry * 4 == pytest.approx(round(float(entry * 4)), abs=1e-4)
+        assert corrected.actions[0, tick, 5] == pytest.approx(entry / 4 - 1, abs=1e-5)
         state, moved = ENV.step(state, jnp.asarray(corrected.actions[:2, tick]))
         obs = moved.obs
     assert length > 4
@@ -108,6 +109,26 @@ def test_heads_and_their_files(tmp_path):
     assert loaded.observing((1, 3), np.zeros(9)) is loaded
     with pytest.raises(ValueError, match="this correction reads 2 entries"):
         loaded.observing((1, 4), np.zeros(9))
+
+
+def test_a_head_belongs_to_its_policy_and_level(tmp_path):
+    head = CorrectionHead(entries=[1, 3], action_dim=2, config=HeadConfig((4,)), rngs=nnx.Rngs(0))
+    path = networks.place(tmp_path, head.kind, "some")
+    networks.save(path, head, {"level_sha256": "a" * 64, "policy_sha256": "b" * 64})
+    spec = methods.make("a2c2").assets()["head"]
+    asset = preparation.Asset(spec.find(methods.Place(tmp_path, "some", tmp_path / "policy")), spec)
+    asset.require_made_for("a" * 64, "b" * 64)
+    with pytest.raises(ValueError, match=r"made for another policy .*--kinds correction"):
+        asset.require_made_for("a" * 64, "c" * 64)
+    with pytest.raises(ValueError, match="made for another level"):
+        asset.require_made_for("c" * 64, "b" * 64)
+    assert methods.make("foresee_learned").assets()["model"].made_for(asset.path) == {"level_sha256": "a" * 64}
+
+
+def test_a_head_alone_is_as_old_as_what_it_sees():
+    method = methods.make("head_only").bind({"head": Adding()})
+    act, _ = method.act(POLICY, now(age=jnp.array([0, -1]), obs_age=jnp.array([3, 3])), ())
+    assert act.age[0] == 3
 
 
 def test_a_missing_head_is_named_with_what_to_do():

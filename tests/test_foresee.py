@@ -10,16 +10,18 @@ import pytest
 from rtc import methods
 from rtc.control import executor
 from rtc.control.controller import ExecutionConfig, make_controller
+from rtc.control.recorder import Recorder
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.delay.sampling import make_process
 from rtc.methods import FlowMethod
 from rtc.methods.foresee import Foresee
 from rtc.policies.mixer import ModelConfig
-from stubs import EchoPolicy, SmoothEnv, make_policy
+from stubs import EchoPolicy, SmoothEnv, Telling, make_policy
 
 H = 8
 ENV = SmoothEnv((2, 3, 4), 24)
+SEEN = Recorder(ENV)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,20 @@ def run(policy, method, delay, horizon, *, estimator="oracle", fallback="hold", 
     profile = DelayProfileConfig(fixed_delay=delay) if profile is None else profile
     config = ExecutionConfig(execute_horizon=horizon, action_noise=0.0, fallback=fallback)
     controller = make_controller(method, make_process(profile), EstimatorConfig(kind=estimator).make(), config)
-    return executor.rollout(env, policy, controller, seed=0, episodes=np.arange(4), num_steps=2)
+    recorded = {"record_poses": env is SEEN}
+    return executor.rollout(env, policy, controller, seed=0, episodes=np.arange(4), num_steps=2, **recorded)
+
+
+class Unmoved:
+    """Predicts that nothing changes."""
+
+    robot = jnp.zeros(3, bool)
+
+    def ahead(self, obs, actions, ticks):
+        return obs
+
+
+jax.tree_util.register_static(Unmoved)
 
 
 class Exact:
@@ -117,6 +132,62 @@ def test_an_early_answer_waits_for_the_tick_that_it_was_planned_for(policy):
     late = (records.delay > records.origin) & launched
     assert ((records.delay < records.origin) & launched).any()
     assert late.any()
+
+
+@jax.tree_util.register_static
+class Sees(FlowMethod):
+    """Chunks that say what was observed."""
+
+    def first_chunk(self, policy, key, obs, num_steps):
+        return jnp.zeros((len(obs), policy.action_chunk_size, 6))
+
+    def next_chunk(self, policy, query, num_steps):
+        said = jnp.concatenate([query.obs, jnp.zeros_like(query.obs)], axis=1)
+        return jnp.broadcast_to(said[:, None], (len(said), policy.action_chunk_size, 6))
+
+
+def test_what_is_foreseen_comes_to_pass_whatever_the_delay_is():
+    """Chunks that begin when they were planned to say what is seen then: with late, early and abandoned queries."""
+    profile = DelayProfileConfig(
+        mode="mixture", base_delays=(0, 1, 3), base_probs=(0.3, 0.4, 0.3), p_spike=0.2, d_spike=5, deadline=4
+    )
+    records = run(
+        EchoPolicy(4), Foresee(Sees(), learned=False), 0, 1, profile=profile, estimator="window_max", env=SEEN
+    )
+    seen, checked = records.poses.obs, 0
+    for episode, length in enumerate(records.length):
+        for tick in range(length):
+            row = {name: getattr(records, name)[episode, : tick + 1] for name in ("delay", "origin", "abandoned")}
+            begun = np.arange(tick + 1) + np.maximum(row["delay"], row["origin"])
+            there = (row["delay"] >= 0) & (row["abandoned"] == 0) & (begun <= tick)
+            if not there.any():
+                continue
+            launch = np.flatnonzero(there).max()
+            # The chunk's first entry, which is there in time.
+            if launch + row["origin"][launch] == tick:
+                np.testing.assert_allclose(records.actions[episode, tick, :3], seen[episode, tick], atol=1e-5)
+                checked += row["origin"][launch] > 0
+    assert checked > 5
+    assert records.abandoned.max() == 1
+
+
+def test_what_is_left_of_the_old_chunk_at_hand_over_is_joined():
+    """At d = s = 4 half of an old chunk of 8 is still to come when the new one begins."""
+    records = run(EchoPolicy(8), Foresee(Telling(0.0), Unmoved()), 4, 4)
+    told = records.actions[0, 4:8]
+    np.testing.assert_array_equal(told[:, 1], [0, 1, 2, 3])  # entries of the chunk
+    np.testing.assert_array_equal(told[:, 2], [0] * 4)  # nothing of it is committed
+    np.testing.assert_array_equal(told[:, 3], [4] * 4)  # overlap
+    np.testing.assert_array_equal(told[:, 4], [4] * 4)  # the old chunk's entry at hand-over
+
+
+def test_lags_are_not_for_those_who_look_at_the_simulator():
+    settings = make_process(DelayProfileConfig()), EstimatorConfig().make()
+    for lag in ("observation_lag", "actuation_lag"):
+        config = ExecutionConfig(**{lag: 1})
+        make_controller(methods.make("foresee_learned"), *settings, config)
+        with pytest.raises(ValueError, match=f"{lag}=1.*looks at the simulator"):
+            make_controller(methods.make("foresee_simulator+a2c2"), *settings, config)
 
 
 def test_what_foresight_needs(policy):

@@ -251,3 +251,17 @@ def test_faulty_scenes_name_field_value_and_fix(edit: Any, message: str, tmp_pat
 def test_faulty_overrides_name_field_value_and_fix(data: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         levels.load(write(tmp_path, data))
+
+
+@pytest.mark.parametrize("name", levels.LEVEL_NAMES)
+def test_the_robot_is_all_that_moves_and_has_no_role(name: str) -> None:
+    """One body of most levels is not the robot's: the ball, or what is to reach the goal."""
+    level = levels.load(name)
+    fast, stock = levels.make_env(level), levels.make_env(level, "stock")
+    entries = levels.varying_observation_entries(level)
+    robot = np.asarray(fast.robot)
+    np.testing.assert_array_equal(robot, stock.robot)
+    assert set(np.flatnonzero(robot)) <= set(entries)
+    others = {"car_launch": 2, "chain_lander": 2, "catcher_v3": 4}.get(name, 1)
+    assert robot.sum() == len(entries) - 7 * others
+    np.testing.assert_array_equal(fast.observing(tuple(entries)).robot, robot[entries])

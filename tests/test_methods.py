@@ -53,7 +53,9 @@ def query():
         overlap_end=jnp.array([3, 3, 2, 3, 1]),
         predictions=jnp.array([[0] * H, [3, 2, 1, 0], [1, 1, 0, 0], [2, 2, 2, 0], [1, 0, 0, 0]]),
         flow_steps=jnp.full(B, STEPS),
-        upcoming=jax.random.normal(jax.random.key(4), (B, H, A)),
+        execute_horizon=jnp.ones(B, int),
+        upcoming=jax.random.normal(jax.random.key(4), (B, 2 * H, A)),
+        known=jnp.arange(2 * H) < jnp.array([8, 6, 4, 3, 0])[:, None],
     )
 
 
@@ -158,7 +160,8 @@ def test_temporal_ensemble_is_the_weighted_mean_of_all_predictions(policy):
         leftover = jnp.zeros((1, H, A)) if ensemble is None else jnp.pad(ensemble[:, 1:], ((0, 0), (0, 1), (0, 0)))
         counts = jnp.array([[min(k, H - 1 - j) for j in range(H)]])
         zero = jnp.zeros(1, int)
-        query = Query(key, obs[k], leftover, zero, zero + H, counts, zero + STEPS)
+        nothing = {"upcoming": leftover, "known": jnp.zeros((1, H), bool)}
+        query = Query(key, obs[k], leftover, zero, zero + H, counts, zero + STEPS, zero + 1, **nothing)
         chunks.append(next_chunk("naive", policy, query))
         ensemble = next_chunk("temporal_ensemble", policy, query, ensemble_decay=decay)
     for entry in range(H):

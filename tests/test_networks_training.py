@@ -12,15 +12,17 @@ import pytest
 import train_networks
 from rtc.policies import networks
 from rtc.policies.forward import ForwardConfig, ForwardModel
-from rtc.policies.heads import CorrectionHead, HeadConfig
+from rtc.policies.heads import CorrectionHead, HeadConfig, HeadOnly
 from rtc.policies.latents import LatentConfig, LatentModel
 from rtc.programs import presets
+from rtc.programs import train_networks as program
 from rtc.study import preparation, recordings
 from rtc.study.recordings import RecordingConfig
 from rtc.training import forward, heads, latents, trajectories
 from rtc.training.forward import ForwardTraining
 from rtc.training.heads import HeadTraining
 from rtc.training.latents import LatentTraining
+from rtc.training.networks import Job
 from stubs import EchoPolicy, NoisePolicy, SmoothEnv
 
 ENV = SmoothEnv((2, 3, 4), 24)
@@ -34,21 +36,29 @@ def recorded(tmp_path_factory):
     return path, record(path), record(path)
 
 
-def record(path, **changes):
-    def prepare(config):
-        return ENV, NoisePolicy(), preparation.controller_for(config)
+SUBJECT = SimpleNamespace(
+    level=SimpleNamespace(name="some", sha256="a" * 64),
+    level_path="some",
+    checkpoint_sha256="b" * 64,
+    chunk_size=4,
+    prepare=lambda config: (ENV, NoisePolicy(), preparation.controller_for(config)),
+)
+FEW = RecordingConfig(episodes=16, num_flow_steps=1)
 
-    subject = SimpleNamespace(
-        level=SimpleNamespace(name="some", sha256="a" * 64), checkpoint_sha256="b" * 64, chunk_size=4, prepare=prepare
-    )
-    return recordings.record(subject, RecordingConfig(episodes=16, num_flow_steps=1, **changes), path)
+
+def record(path, **changes):
+    return recordings.record(SUBJECT, dataclasses.replace(FEW, **changes), path)
+
+
+def job(folder, **facts):
+    return Job("some", folder / "work", folder / "some", facts)
 
 
 def test_rollouts_are_what_happened(recorded):
     path, data, again = recorded
     np.testing.assert_array_equal(data.obs, again.obs)
     assert data.done[-1]
-    assert data.done.sum() == 16 * len(recordings.KINDS)
+    assert data.done.sum() == 16 * len(recordings.kinds(4))
     start, length = 0, np.diff(np.flatnonzero(data.done), prepend=-1)
     for ticks in length[:5]:
         obs, action = data.obs[start : start + ticks], data.action[start : start + ticks]
@@ -58,7 +68,7 @@ def test_rollouts_are_what_happened(recorded):
         start += ticks
     np.testing.assert_array_equal(data.robot, [True, False, False])
     assert data.facts["kinds"][0] == {"delay": 0, "action_noise": 0.1}
-    assert len(data.facts["solved"]) == len(recordings.KINDS)
+    assert len(data.facts["solved"]) == len(recordings.kinds(4)) == 4
     with pytest.raises(ValueError, match="was recorded otherwise"):
         record(path, seed=5)
     path.with_suffix(".txt").write_text("no")
@@ -69,13 +79,12 @@ def test_rollouts_are_what_happened(recorded):
 def test_a_forward_model_learns_the_dynamics(recorded, tmp_path):
     data = recorded[1]
     config = ForwardTraining(**{**SHORT, "num_epochs": 40}, model=ForwardConfig(64, 1))
-    places = {"level": "some", "folder": tmp_path / "work", "path": tmp_path / "some"}
-    facts = forward.train(data, config, **places, facts={"why": "test"})
+    facts = forward.train(data, config, job(tmp_path, why="test"))
     assert facts["why"] == "test"
     assert [row["ticks"] for row in facts["errors"]] == list(range(1, 9))
     for row in facts["errors"]:
         # Some of the actions are larger than the model, which clips them, takes them to be.
-        assert row["model"] < 0.45 * row["nothing"]
+        assert row["model"] < 0.6 * row["nothing"]
     model, read = networks.load(tmp_path / "some", ForwardModel)
     assert read["errors"] == facts["errors"]
     np.testing.assert_array_equal(model.robot[...], data.robot)
@@ -102,13 +111,15 @@ def test_predictions_beyond_the_end_of_an_episode_do_not_count():
     np.testing.assert_array_equal(valid, [[1, 0, 1, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]])
 
 
-def test_a_split_keeps_episodes_whole(recorded):
+def test_a_split_keeps_episodes_whole(recorded, tmp_path):
     shown, held_out = recorded[1].split(0.8)
     assert shown.done[-1]
     assert held_out.done[-1]
     assert len(shown.done) + len(held_out.done) == len(recorded[1].done)
-    with pytest.raises(ValueError, match="leaves no episode"):
+    with pytest.raises(ValueError, match="none is left"):
         recorded[1].split(0.9999)
+    with pytest.raises(ValueError, match="none is left"):
+        heads.train(Feedback(), shown.split(0.001)[0], HeadTraining(), job(tmp_path))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +135,7 @@ class Mixing:
 def test_a_latent_predictor_learns_what_the_policy_will_see(recorded, tmp_path):
     data = recorded[1]
     config = LatentTraining(**{**SHORT, "num_epochs": 30, "learning_rate": 1e-3}, model=LatentConfig(32, 2, 1))
-    places = {"level": "some", "folder": tmp_path / "work", "path": tmp_path / "some"}
-    facts = latents.train(Mixing(), data, config, **places, facts={})
+    facts = latents.train(Mixing(), data, config, job(tmp_path))
     assert [row["ticks"] for row in facts["errors"]] == [1, 2, 3, 4]
     for row in facts["errors"]:
         assert row["model"] < 0.7 * row["nothing"]
@@ -156,13 +166,12 @@ jax.tree_util.register_static(Feedback)
 def test_a_head_learns_what_the_policy_would_do_now(recorded, tmp_path, reads_base):
     data = recorded[1]
     config = HeadTraining(**{**SHORT, "num_epochs": 12}, draws=1, model=HeadConfig(reads_base=reads_base))
-    places = {"level": "some", "folder": tmp_path / "work", "path": tmp_path / "some"}
-    facts = heads.train(Feedback(), data, config, **places, facts={})
+    facts = heads.train(Feedback(), data, config, job(tmp_path))
     assert facts["held_out_loss"] < 0.1 * facts["uncorrected_loss"]
-    head = networks.load(tmp_path / "some", CorrectionHead)[0]
+    head = networks.load(tmp_path / "some", CorrectionHead if reads_base else HeadOnly)[0]
     obs, planned = jnp.asarray(data.obs[40:50]), jnp.full((10, 6), 0.1)
     acted = head(obs, planned, jnp.full(10, 0.5)) + (planned if reads_base else 0)
-    np.testing.assert_allclose(acted, -obs[:, :1] * jnp.ones((1, 6)), atol=0.12)
+    np.testing.assert_allclose(acted, -obs[:, :1] * jnp.ones((1, 6)), atol=0.15)
 
 
 def test_labels_of_demonstrations_and_ends_of_episodes():
@@ -178,18 +187,59 @@ def test_labels_of_demonstrations_and_ends_of_episodes():
     np.testing.assert_array_equal(base[:, 1], np.minimum(entry, 1))  # the entry, clipped to the actions' range
 
 
-def test_the_program_names_what_has_no_effect():
-    with pytest.raises(ValueError, match="demonstrations has no effect"):
-        presets.parse(
-            train_networks.Arguments,
-            {"default": train_networks.Arguments()},
-            ["--kinds", "forward", "--demonstrations", "logs-expert/some/data"],
-        )
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--kinds", "forward", "--demonstrations", "some"], "demonstrations has no effect"),
+        (["--kinds", "forward", "--head.draws", "3"], "head has no effect"),
+        (["--kinds", "head_only", "--forward.ticks", "3"], "forward has no effect"),
+        (["--kinds", "correction", "--demonstrations", "some", "--recording.seed", "3"], "recording has no effect"),
+        (["--head.model.no-reads-base"], "kinds=head_only is for"),
+    ],
+)
+def test_the_program_names_what_has_no_effect(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        presets.parse(train_networks.Arguments, {"default": train_networks.Arguments()}, arguments)
+
+
+def test_the_program_trains_what_is_missing_and_keeps_what_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(program.subject, "load", lambda run_path, level_path: SUBJECT)
+    small = ForwardTraining(**{**SHORT, "num_epochs": 1}, model=ForwardConfig(4, 1))
+    args = train_networks.Arguments(
+        tmp_path / "run", ("some",), ("forward",), tmp_path / "work", recording=FEW, forward=small
+    )
+    (path,) = train_networks.train(args)
+    facts = networks.facts(path)
+    assert (facts["level_sha256"], facts["policy_sha256"]) == ("a" * 64, "b" * 64)
+    assert facts["rollouts"] == [dataclasses.asdict(kind) for kind in recordings.kinds(4)]
+    before = path.with_suffix(".safetensors").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(program.recordings, "record", None)  # a clone without rollouts records none
+        assert train_networks.train(args) == [path]
+    longer = dataclasses.replace(args, forward=dataclasses.replace(small, num_epochs=2))
+    with pytest.raises(ValueError, match=r"trained otherwise \(training\): --no-resume replaces it"):
+        train_networks.train(longer)
+    assert path.with_suffix(".safetensors").read_bytes() == before
+
+    class Killed(Exception):
+        pass
+
+    def killed(*args):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(program.forward, "train", killed)
+        with pytest.raises(Killed):
+            train_networks.train(dataclasses.replace(longer, resume=False))
+    path.with_suffix(".json").unlink()
+    train_networks.train(longer)
+    assert networks.facts(path)["epoch"] == 1
+    assert path.with_suffix(".safetensors").read_bytes() != before
 
 
 def test_the_facts_beside_a_network_are_json(recorded, tmp_path):
     config = ForwardTraining(**{**SHORT, "num_epochs": 1}, model=ForwardConfig(4, 1))
-    forward.train(recorded[1], config, level="some", folder=tmp_path / "w", path=tmp_path / "some", facts={})
+    forward.train(recorded[1], config, job(tmp_path))
     header = json.loads((tmp_path / "some.json").read_text())
     assert header["kind"] == "forward"
     assert header["facts"]["training"]["model"] == {"width": 4, "layers": 1}

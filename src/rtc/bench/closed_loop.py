@@ -155,6 +155,9 @@ def _next_chunk(setting: Setting, policy: Policy, method: Any, obs: Array, chunk
         overlap_end=jnp.full_like(slot, chunk.shape[1] - 1),
         predictions=jnp.zeros(chunk.shape[:2], jnp.int32),
         flow_steps=jnp.full_like(slot, setting.num_steps),
+        execute_horizon=jnp.ones_like(slot),
+        upcoming=chunk,
+        known=jnp.ones(chunk.shape[:2], bool),
     )
     ask = partial(method.next_chunk, policy, num_steps=setting.num_steps)
     return in_blocks(ask, slot >= 0, query, chunk, setting.query_block)

@@ -61,6 +61,9 @@ def query_function(config: EvalConfig, subject: FlowSubject) -> Callable[[int], 
             overlap_end=jnp.full(1, size - 1),
             predictions=jnp.ones((1, size), jnp.int32),
             flow_steps=jnp.full(1, config.num_flow_steps),
+            execute_horizon=jnp.ones(1, jnp.int32),
+            upcoming=leftover,
+            known=jnp.ones((1, size), bool),
         )
         drawn = query.planned_delay
         return method.answer(policy, query, method.init(policy, 1), drawn, config.num_flow_steps)[0].chunk

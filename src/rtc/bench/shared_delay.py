@@ -67,6 +67,9 @@ def _run(
             overlap_end=jnp.full(episodes, size - s),
             predictions=jnp.zeros((episodes, size), jnp.int32),
             flow_steps=jnp.full(episodes, num_steps),
+            execute_horizon=jnp.full(episodes, s),
+            upcoming=leftover,
+            known=jnp.ones((episodes, size), bool),
         )
 
     def tick(carry: tuple, inputs: tuple[Array, Array]) -> tuple[tuple, None]:

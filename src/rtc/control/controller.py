@@ -80,8 +80,13 @@ def make_controller(method: Method, process: DelayProcess, estimator: Estimator,
     """Packs a validated configuration into arrays.
 
     Raises:
-        ValueError: a correction delay for a method that does not act.
+        ValueError: a correction delay for a method that does not act, or lags for one that looks at the simulator.
     """
+    if method.privileged and (config.observation_lag or config.actuation_lag):
+        raise ValueError(
+            f"observation_lag={config.observation_lag} and actuation_lag={config.actuation_lag} must be 0 with "
+            f"{type(method).__name__}, which looks at the simulator and would escape them: choose a learned model"
+        )
     if config.correction_delay and not method.acts:
         raise ValueError(
             f"correction_delay={config.correction_delay} has no effect: {type(method).__name__} does not act at every "

@@ -104,10 +104,10 @@ def _advance(plan: Plan, by: Int[Array, " w"]) -> Plan:
     return Plan(shift_chunk(plan.action, by), shift_chunk(plan.launch, by, fill=NEVER), origin)
 
 
-def _upcoming(slots: Slots, controller: Controller, plan: Plan, size: int) -> Float[Array, "w h a"]:
-    """What is commanded from this tick on while the query is in flight, the fallback of starved ticks included."""
-    there = plan.launch[:, :size] != NEVER
-    known = jax.lax.cummax(jnp.where(there, jnp.arange(size), NEVER), axis=1)
+def _upcoming(slots: Slots, controller: Controller, plan: Plan) -> Float[Array, "w p a"]:
+    """What is planned from this tick on while the query is in flight, the fallback of starved ticks included."""
+    there = plan.launch != NEVER
+    known = jax.lax.cummax(jnp.where(there, jnp.arange(there.shape[1]), NEVER), axis=1)
     held = jnp.take_along_axis(plan.action, jnp.maximum(known, 0)[..., None], axis=1)
     held = jnp.where((known == NEVER)[..., None], slots.last_action[:, None], held)
     return jnp.where((there | controller.hold)[..., None], held, 0.0)
@@ -166,7 +166,9 @@ def launch_due(
         overlap_end=jnp.maximum(size - jnp.maximum(launch.execute_horizon, launch.shift), 0),
         predictions=predictions[:, :size],
         flow_steps=launch.steps,
-        upcoming=_upcoming(slots, controller, plan, size),
+        execute_horizon=launch.execute_horizon,
+        upcoming=_upcoming(slots, controller, plan),
+        known=plan.launch != NEVER,
     )
     if controller.method.privileged:
         # Here and not in blocks: a step of the simulator hardly costs more for all slots than for a few.

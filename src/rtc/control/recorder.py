@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from rtc.control.environment import Environment, Transition
+from rtc.control.environment import Transition
 
 
 class Recorded(NamedTuple):
@@ -78,8 +78,3 @@ class Recorder:
 
     def poses(self, state: RecorderState) -> Recorded:
         return state.last
-
-
-def recorder(env: Environment) -> Recorder:
-    """The environment with a record of its last tick."""
-    return Recorder(env)

@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from rtc.methods.base import Act, AssetSpec, Now, Place, State
+from rtc.methods.assets import network_spec
+from rtc.methods.base import Act, AssetSpec, Now, State
 from rtc.methods.foresee import foresee_learned, foresee_simulator
 from rtc.methods.naive import naive
 from rtc.methods.trained_prefix import trained_prefix
 from rtc.methods.wrapper import Wrapper
-from rtc.policies import networks
-from rtc.policies.heads import CorrectionHead
+from rtc.policies.heads import CorrectionHead, HeadOnly
 
 
 @jax.tree_util.register_dataclass
@@ -44,7 +43,8 @@ class Corrected(Wrapper):
         planned = jnp.clip(act.action, -1, 1)
         correction = self.head(now.obs, planned, entry / size)
         action = correction if self.alone else planned + correction
-        return Act(action, jnp.minimum(act.age, now.obs_age), act.evaluations + 1), state
+        age = now.obs_age if self.alone else jnp.minimum(act.age, now.obs_age)
+        return Act(action, age, act.evaluations + 1), state
 
     def own_assets(self) -> Mapping[str, AssetSpec]:
         return {"head": HEAD_ALONE if self.alone else HEAD}
@@ -54,18 +54,8 @@ class Corrected(Wrapper):
         return True
 
 
-def _spec(kind: str, what: str) -> AssetSpec:
-    def find(where: Place) -> Path | None:
-        return networks.find(where.run_path, kind, where.level_path)
-
-    def load(path: Path) -> Any:
-        return networks.load(path, CorrectionHead)[0]
-
-    return AssetSpec(what=what, fix="train one with src/train_networks.py", find=find, load=load)
-
-
-HEAD = _spec("correction", "a correction head for the policy")
-HEAD_ALONE = _spec("head_only", "a head that acts without a planned action")
+HEAD = network_spec(CorrectionHead, "a correction head for the policy")
+HEAD_ALONE = network_spec(HeadOnly, "a head that acts without a planned action")
 
 
 def a2c2(noise_scale: float = 1.0) -> Corrected:

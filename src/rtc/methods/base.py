@@ -42,8 +42,10 @@ class Query(NamedTuple):
         overlap_end: entries of `leftover` from this index on carry no weight.
         predictions: earlier chunks that had an action for the j-th tick after the launch.
         flow_steps: flow steps that there is time for, from 1 to the number that the method is called with.
-        upcoming: what is commanded at the j-th tick after the launch until the answer arrives: `leftover`, and the
-            fallback where there is nothing.
+        execute_horizon: s, in ticks.
+        upcoming: what is planned for the j-th tick after the launch until the answer arrives: `leftover`, what follows
+            it, and the fallback where there is nothing. What `act` will make of it is not there.
+        known: which entries of `upcoming` come from a chunk.
         looked: what a privileged method has taken from the simulated world; None for the others.
     """
 
@@ -54,7 +56,9 @@ class Query(NamedTuple):
     overlap_end: Int[Array, " b"]
     predictions: Int[Array, "b h"]
     flow_steps: Int[Array, " b"]
-    upcoming: Float[Array, "b h a"] | None = None
+    execute_horizon: Int[Array, " b"]
+    upcoming: Float[Array, "b p a"]
+    known: Bool[Array, "b p"]
     looked: Any = None
 
 
@@ -139,12 +143,15 @@ class AssetSpec:
         find: its file; None where there is none.
         load: reads the file. The network is an array pytree; if it has a method `observing`, as `FlowPolicy` has, it is
             called with the observation's entries that can change in the level.
+        made_for: of the file, hashes of the level and of the policy that it was made for, as `level_sha256` and
+            `policy_sha256`, where it belongs to these only.
     """
 
     what: str
     fix: str
     find: Callable[[Place], Path | None]
     load: Callable[[Path], Any]
+    made_for: Callable[[Path], Mapping[str, str]] | None = None
 
 
 class Policy(Protocol):

@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from rtc.methods.base import Answer, AssetSpec, Place, Query, State, World
+from rtc.methods.assets import network_spec
+from rtc.methods.base import Answer, AssetSpec, Query, State, World
 from rtc.methods.naive import naive
 from rtc.methods.realtime import realtime
 from rtc.methods.wrapper import Wrapper
-from rtc.policies import networks
 from rtc.policies.forward import ForwardModel
 from rtc.shared.chunks import shift_chunk
 
@@ -48,17 +47,24 @@ class Foresee(Wrapper):
         self, policy: Any, query: Query, state: State, drawn: Int[Array, " b"], num_steps: int
     ) -> tuple[Answer, State]:
         ticks = self._ticks(policy, query)
-        then = query._replace(
+        answer, state = self.inner.answer(policy, self._then(policy, query, ticks), state, drawn, num_steps)
+        return answer._replace(origin=ticks), state
+
+    def _then(self, policy: Any, query: Query, ticks: Int[Array, " b"]) -> Query:
+        """The query as if it were launched at the hand-over, with what the old chunk still has from there on."""
+        size = policy.action_chunk_size
+        upcoming, known = shift_chunk(query.upcoming, ticks), shift_chunk(query.known.astype(jnp.int32), ticks)
+        reach = jnp.cumprod(known[:, :size], axis=1).sum(axis=1)
+        return query._replace(
             obs=self.foreseen(query, ticks),
-            leftover=shift_chunk(query.leftover, ticks),
+            leftover=jnp.where(known[:, :size, None] > 0, upcoming[:, :size], 0.0),
             planned_delay=query.planned_delay - ticks,
-            overlap_end=jnp.maximum(query.overlap_end - ticks, 0),
+            overlap_end=jnp.minimum(reach, size - query.execute_horizon),
             predictions=shift_chunk(query.predictions, ticks),
-            upcoming=shift_chunk(query.upcoming, ticks),
+            upcoming=upcoming,
+            known=known > 0,
             looked=None,
         )
-        answer, state = self.inner.answer(policy, then, state, drawn, num_steps)
-        return answer._replace(origin=ticks), state
 
     def foreseen(self, query: Query, ticks: Int[Array, " b"]) -> Float[Array, "b o"]:
         """The observation that the policy is asked with."""
@@ -90,6 +96,8 @@ class Foresee(Wrapper):
     def problem(self, policy: Any) -> str | None:
         if self.inner.max_origin(policy.action_chunk_size):
             return "plans ahead already; choose a method inside it that does not"
+        if self.inner.privileged:
+            return "looks at the simulator; choose a method inside it that does not"
         return self.inner.problem(policy)
 
 
@@ -126,17 +134,7 @@ def _simulated(world: World, query: Query, ticks: Int[Array, " b"]) -> Float[Arr
     return jax.lax.while_loop(lambda carry: carry[0] < ticks.max(), step, start)[2]
 
 
-def _find(where: Place) -> Path | None:
-    return networks.find(where.run_path, ForwardModel.kind, where.level_path)
-
-
-def _load(path: Path) -> ForwardModel:
-    return networks.load(path, ForwardModel)[0]
-
-
-FORWARD_MODEL = AssetSpec(
-    what="a forward model of the level", fix="train one with src/train_networks.py", find=_find, load=_load
-)
+FORWARD_MODEL = network_spec(ForwardModel, "a forward model of the level", of_policy=False)
 
 
 def foresee_simulator(noise_scale: float = 1.0) -> Foresee:

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rtc.methods.base import Answer, AssetSpec, FlowMethod, Place, Query, State, initial_noise
-from rtc.policies import networks
+from rtc.methods.assets import network_spec
+from rtc.methods.base import Answer, AssetSpec, FlowMethod, Query, State, initial_noise
 from rtc.policies.latents import LatentModel
 
 
@@ -38,7 +37,7 @@ class FutureRtc(FlowMethod):
         self, policy: Any, query: Query, state: State, drawn: Int[Array, " b"], num_steps: int
     ) -> tuple[Answer, State]:
         ticks = jnp.clip(query.planned_delay, 0, policy.action_chunk_size)
-        latent = self.model.ahead(policy.condition(query.obs), query.upcoming, ticks)
+        latent = self.model.ahead(policy.condition(query.obs), query.upcoming[:, : policy.action_chunk_size], ticks)
         noise = initial_noise(query.key, policy, self.noise_scale)
         chunk = policy.sample(latent, noise, num_steps, query.flow_steps)
         return Answer(chunk, drawn, query.flow_steps, ticks), state
@@ -50,17 +49,7 @@ class FutureRtc(FlowMethod):
         return {"model": LATENT_MODEL}
 
 
-def _find(where: Place) -> Path | None:
-    return networks.find(where.run_path, LatentModel.kind, where.level_path)
-
-
-def _load(path: Path) -> LatentModel:
-    return networks.load(path, LatentModel)[0]
-
-
-LATENT_MODEL = AssetSpec(
-    what="a latent predictor of the policy", fix="train one with src/train_networks.py", find=_find, load=_load
-)
+LATENT_MODEL = network_spec(LatentModel, "a latent predictor of the policy")
 
 
 def futurertc(noise_scale: float = 1.0) -> FutureRtc:

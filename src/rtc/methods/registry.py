@@ -242,7 +242,7 @@ def run_for(name: str, run_path: str, prefix_run_path: str) -> str:
     """
     method = make(name)
     if method.needs_robot_ahead:
-        return f"{run_path}_vlash"
+        return f"{run_path.rstrip('/')}_vlash"
     return prefix_run_path if method.needs_simulated_delay else run_path
 
 

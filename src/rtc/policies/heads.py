@@ -94,3 +94,9 @@ class CorrectionHead(Network):
         config = sizes["config"]
         config = HeadConfig(**{**config, "widths": tuple(config["widths"])})
         return cls(entries=entries, action_dim=sizes["action_dim"], config=config, rngs=nnx.Rngs(0))
+
+
+class HeadOnly(CorrectionHead):
+    """A head whose output is the action itself: it was trained without the planned one (`HeadConfig.reads_base`)."""
+
+    kind = "head_only"

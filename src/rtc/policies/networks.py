@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -85,14 +84,28 @@ def load(path: Path, cls: type[T]) -> tuple[T, dict[str, Any]]:
         FileNotFoundError: no such file.
         ValueError: a file is damaged or holds something else.
     """
-    name = Path(str(path).removesuffix(weights.WEIGHTS))
-    header = weights.read_header(name, {"kind": str, "sizes": dict, "facts": dict})
+    name, header = _header(path)
     if header["kind"] != cls.kind:
         raise ValueError(f"{path} is a {header['kind']} and no {cls.kind}: choose another file")
     arrays = weights.read_arrays(name, header)
     entries = np.zeros(len(arrays.get("entries", ())), np.int32)
     abstract = weights.sizes(name, lambda: nnx.eval_shape(lambda: cls.of_sizes(header["sizes"], entries)))
     return weights.filled(name, arrays, abstract), header["facts"]
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """The facts beside a network.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is damaged.
+    """
+    return _header(path)[1]["facts"]
+
+
+def _header(path: Path) -> tuple[Path, dict[str, Any]]:
+    name = Path(str(path).removesuffix(weights.WEIGHTS))
+    return name, weights.read_header(name, {"kind": str, "sizes": dict, "facts": dict})
 
 
 def as_variable(values: Any, dtype: Any = jnp.float32) -> nnx.Variable:
@@ -103,8 +116,3 @@ def as_variable(values: Any, dtype: Any = jnp.float32) -> nnx.Variable:
 def mlp(widths: Sequence[int], rngs: nnx.Rngs) -> nnx.List:
     """Linear layers from one width to the next."""
     return nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(widths)])
-
-
-def parameters(network: Network) -> int:
-    """How many numbers are trained."""
-    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(network.net)))

@@ -30,6 +30,12 @@ its cache); it is not among the others. `<method>.csv` holds every query, for pr
 """
 
 
+def _plain() -> tuple[str, ...]:
+    """The methods that look at no simulator and need no other network than the weak policy of a run."""
+    made = {name: methods.make(name) for name in methods.METHODS}
+    return tuple(name for name, one in made.items() if not one.privileged and set(one.assets()) <= {"weak"})
+
+
 @dataclass(frozen=True)
 class Arguments:
     """Command line of measure_latency.
@@ -38,7 +44,7 @@ class Arguments:
         run_path: run of the policies.
         prefix_run_path: run of the policies trained with simulated delay, for the methods that need them.
         level_path: world file or level name.
-        methods: methods to measure; all of them by default, those of plugins included.
+        methods: methods to measure; by default all that need no network besides the policy, those of plugins included.
         num_flow_steps: flow steps per query.
         queries: queries that count, per method.
         warm_up: queries before each block.
@@ -51,7 +57,7 @@ class Arguments:
     run_path: str = "logs-bc/h8"
     prefix_run_path: str = "logs-bc/h8_prefix"
     level_path: str = "grasp_easy"
-    methods: tuple[str, ...] = field(default_factory=lambda: tuple(methods.METHODS))
+    methods: tuple[str, ...] = field(default_factory=_plain)
     num_flow_steps: int = 5
     queries: int = 2000
     warm_up: int = 10
@@ -66,6 +72,8 @@ def query_function(args: Arguments, name: str) -> Callable[[int], object]:
     run_path = methods.run_for(name, args.run_path, args.prefix_run_path)
     subject = subjects.load(run_path, args.level_path)
     config = EvalConfig(method=name, num_flow_steps=args.num_flow_steps, model=subject.policy.config)
+    if methods.make(name).privileged:
+        raise ValueError(f"methods={name!r} looks at the simulator: its time is not that of a query; leave it out")
     return latency.query_function(config, subject)
 
 

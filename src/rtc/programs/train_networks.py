@@ -1,14 +1,14 @@
 """Trains what methods need besides a policy: `python src/train_networks.py --run-path logs-bc/<run>`."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from rtc.policies import networks, weights
 from rtc.policies.checkpoints import level_slug
 from rtc.policies.forward import ForwardModel
-from rtc.policies.heads import CorrectionHead
+from rtc.policies.heads import CorrectionHead, HeadOnly
 from rtc.policies.latents import LatentModel
 from rtc.programs import presets
 from rtc.shared import provenance
@@ -16,10 +16,11 @@ from rtc.shared.validation import require_choice
 from rtc.study import preparation, recordings, subject
 from rtc.study.recordings import RecordingConfig
 from rtc.study.subject import FlowSubject
-from rtc.training import demonstrations, forward, heads, latents, runs
+from rtc.training import demonstrations, forward, heads, latents, runs, trainer
 from rtc.training.forward import ForwardTraining
 from rtc.training.heads import HeadTraining
 from rtc.training.latents import LatentTraining
+from rtc.training.networks import Job
 from rtc.training.trainer import FitConfig
 from rtc.training.trajectories import Trajectories
 
@@ -27,7 +28,7 @@ Kind = Literal["forward", "correction", "head_only", "latent"]
 CLASSES = {
     "forward": ForwardModel,
     "correction": CorrectionHead,
-    "head_only": CorrectionHead,
+    "head_only": HeadOnly,
     "latent": LatentModel,
 }
 HEADS = ("correction", "head_only")
@@ -63,8 +64,25 @@ class Arguments:
     def __post_init__(self):
         for kind in self.kinds:
             require_choice("kinds", kind, CLASSES)
-        if self.demonstrations is not None and not set(self.kinds) & set(HEADS):
+        chosen = set(self.kinds)
+        if self.demonstrations is not None and not chosen & set(HEADS):
             raise ValueError(f"demonstrations has no effect with kinds={self.kinds}: leave it out, or train heads")
+        if not self.head.model.reads_base:
+            raise ValueError("head.model.reads_base=False is what kinds=head_only is for: leave it out")
+        used = {
+            "recording": self.needs_rollouts,
+            "forward": "forward" in chosen,
+            "head": bool(chosen & set(HEADS)),
+            "latent": "latent" in chosen,
+        }
+        for field in dataclasses.fields(self):
+            if not used.get(field.name, True) and getattr(self, field.name) != field.default_factory():
+                raise ValueError(f"{field.name} has no effect with kinds={self.kinds}: leave its settings out")
+
+    @property
+    def needs_rollouts(self) -> bool:
+        """Whether anything is learned from rollouts."""
+        return self.demonstrations is None or not set(self.kinds) <= set(HEADS)
 
 
 def train(args: Arguments) -> list[Path]:
@@ -72,63 +90,91 @@ def train(args: Arguments) -> list[Path]:
     written = []
     for level_path in presets.expand(args.level_paths):
         one = subject.load(args.run_path, level_path)
-        work = args.work_path / args.run_path.name
-        rollouts = recordings.record(
-            one, args.recording, work / "rollouts" / f"{level_slug(level_path)}.npz", resume=args.resume
-        )
-        for kind in args.kinds:
-            path = networks.place(args.run_path, kind, level_path)
-            if args.resume and _is_there(path, one, kind, args):
-                print(f"{path}: there already")
-            else:
-                facts = _train(args, one, rollouts, kind, work / kind, path)
-                print(f"{path}: loss {facts['loss']:.4f}")
-            written.append(path)
+        wanted = {kind: _wanted(args, one, kind) for kind in args.kinds}
+        paths = {kind: networks.place(args.run_path, kind, level_path) for kind in args.kinds}
+        missing = [kind for kind in args.kinds if not (args.resume and _is_there(paths[kind], wanted[kind]))]
+        if missing:
+            rollouts = _rollouts(args, one, paths[missing[0]].name)
+        for kind in missing:
+            facts = _train(args, one, rollouts, kind, wanted[kind], paths[kind])
+            print(f"{paths[kind]}: loss {facts['loss']:.4f}")
+        written += paths.values()
     return written
 
 
+def _rollouts(args: Arguments, one: FlowSubject, slug: str) -> Trajectories | None:
+    if not args.needs_rollouts:
+        return None
+    path = args.work_path / args.run_path.name / "rollouts" / f"{slug}.npz"
+    return recordings.record(one, args.recording, path, resume=args.resume)
+
+
 def _wanted(args: Arguments, one: FlowSubject, kind: Kind) -> dict[str, Any]:
-    """What a network was trained for, and how."""
-    source = {"demonstrations": args.demonstrations and str(args.demonstrations)} if kind in HEADS else {}
-    return {
+    """What a network is trained for, on and how."""
+    found = {
         "level": one.level.name,
         "level_sha256": one.level.sha256,
         "policy_sha256": one.checkpoint_sha256,
-        "recording": runs.as_dict(args.recording),
         "training": runs.as_dict(_config(args, kind)),
-        **source,
     }
+    if kind in HEADS and args.demonstrations is not None:
+        data = _demonstrations(args, one)
+        return found | {"demonstrations": str(data), "demonstrations_sha256": provenance.sha256(data.read_bytes())}
+    kinds = [dataclasses.asdict(one) for one in recordings.kinds(one.chunk_size)]
+    return found | {"recording": runs.as_dict(args.recording), "rollouts": kinds}
 
 
-def _is_there(path: Path, one: FlowSubject, kind: Kind, args: Arguments) -> bool:
+def _is_there(path: Path, wanted: Mapping[str, Any]) -> bool:
+    """Whether the network is there.
+
+    Raises:
+        ValueError: it is there, but was trained otherwise.
+    """
     if not weights.with_suffix(path, weights.HEADER).exists():
         return False
-    found = networks.load(path, CLASSES[kind])[1]
-    return all(found.get(name) == value for name, value in _wanted(args, one, kind).items())
+    found = networks.facts(path)
+    if changed := [name for name, value in wanted.items() if name != "demonstrations" and found.get(name) != value]:
+        raise ValueError(f"{path} was trained otherwise ({', '.join(changed)}): --no-resume replaces it")
+    print(f"{path}: there already")
+    return True
 
 
 def _train(
-    args: Arguments, one: FlowSubject, rollouts: Trajectories, kind: Kind, folder: Path, path: Path
+    args: Arguments,
+    one: FlowSubject,
+    rollouts: Trajectories | None,
+    kind: Kind,
+    wanted: Mapping[str, Any],
+    path: Path,
 ) -> dict[str, Any]:
-    wanted = _wanted(args, one, kind)
+    folder = args.work_path / args.run_path.name / kind
     facts = {**{name: value for name, value in wanted.items() if name != "training"}, **provenance.origin()}
-    places = {"level": path.name, "folder": folder, "path": path}
+    job, config = Job(path.name, folder, path, facts, args.resume), _config(args, kind)
+    if not args.resume:
+        # Before the configuration beside it is replaced: a run killed in between must not go on from this state.
+        trainer.forget(folder, path.name)
     with runs.claim(folder / path.name, wanted, args.resume):
-        options = {"facts": facts, "resume": args.resume, **places}
         if kind == "forward":
-            return forward.train(rollouts, _config(args, kind), **options)
+            return forward.train(rollouts, config, job)
         policy = preparation.observed(one.level, one.policy, "fast")[1]
         if kind == "latent":
-            return latents.train(policy, rollouts, _config(args, kind), **options)
-        demonstrated = args.demonstrations and demonstrations.load(args.demonstrations / f"{path.name}.npz")
-        return heads.train(policy, demonstrated or rollouts, _config(args, kind), **options)
+            return latents.train(policy, rollouts, config, job)
+        data = rollouts if args.demonstrations is None else demonstrations.load(_demonstrations(args, one))
+        return heads.train(policy, data, config, job)
+
+
+def _demonstrations(args: Arguments, one: FlowSubject) -> Path:
+    path = args.demonstrations / f"{level_slug(one.level_path)}.npz"
+    demonstrations.require_level(path, demonstrations.load(path).facts, one.level.sha256)
+    return path
 
 
 def _config(args: Arguments, kind: Kind) -> FitConfig:
     """The hyper-parameters of a kind of network."""
-    if kind == "head_only":
-        return dataclasses.replace(args.head, model=heads.ALONE)
-    return {"forward": args.forward, "correction": args.head, "latent": args.latent}[kind]
+    if kind in HEADS:
+        model = dataclasses.replace(args.head.model, reads_base=kind == "correction")
+        return dataclasses.replace(args.head, model=model)
+    return {"forward": args.forward, "latent": args.latent}[kind]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -107,7 +107,8 @@ class EvalConfig:
         require_choice("physics", self.physics, levels.PHYSICS)
         require_float("start_noise", self.start_noise, low=0.0, high=levels.LARGEST_START_NOISE)
         if isinstance(self.model, ModelConfig):
-            object.__setattr__(self, "model", ModelSize(**dataclasses.asdict(self.model)))
+            sizes = {field.name: getattr(self.model, field.name) for field in dataclasses.fields(ModelSize)}
+            object.__setattr__(self, "model", ModelSize(**sizes))
         chunk, horizon = self.model.action_chunk_size, self.execution.execute_horizon
         if chunk is not None:
             require_horizon(horizon, chunk)

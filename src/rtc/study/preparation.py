@@ -53,6 +53,17 @@ class Asset:
         """What is in the file."""
         return self.spec.load(self.path)
 
+    def require_made_for(self, level_sha256: str, policy_sha256: str) -> None:
+        """Raises ValueError where it was made for another level or policy."""
+        here = {"level_sha256": level_sha256, "policy_sha256": policy_sha256}
+        made_for = self.spec.made_for(self.path) if self.spec.made_for is not None else {}
+        for name, sha256 in made_for.items():
+            if sha256 != here[name]:
+                raise ValueError(
+                    f"{self.path} was made for another {name.removesuffix('_sha256')} (sha256 {sha256[:12]}, here "
+                    f"{here[name][:12]}): {self.spec.fix} and --no-resume"
+                )
+
     @functools.cached_property
     def sha256(self) -> str:
         """Hash of the file."""

@@ -13,7 +13,7 @@ from rtc.control.recorder import Recorder
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.shared.validation import require_int
-from rtc.study.evaluation import EvalConfig
+from rtc.study.evaluation import EvalConfig, require_finite
 from rtc.study.subject import FlowSubject
 from rtc.training import trajectories
 from rtc.training.trajectories import Trajectories
@@ -40,8 +40,12 @@ KINDS = (
     RolloutKind(2),
     RolloutKind(4),
     RolloutKind(4, 0.3),
-    RolloutKind(8),
 )
+
+
+def kinds(chunk_size: int) -> list[RolloutKind]:
+    """The kinds of rollouts in which no tick starves: at longer delays chunks of this size end too soon."""
+    return [kind for kind in KINDS if 2 * kind.delay <= chunk_size]
 
 
 @dataclass(frozen=True)
@@ -69,19 +73,20 @@ def record(subject: FlowSubject, config: RecordingConfig, path: Path, *, resume:
 
     Raises:
         ValueError: what is there was recorded otherwise.
+        NonFiniteError: policy or simulator broke down.
     """
     facts = {
         "level": subject.level.name,
         "level_sha256": subject.level.sha256,
         "policy_sha256": subject.checkpoint_sha256,
-        "kinds": [dataclasses.asdict(kind) for kind in KINDS],
+        "kinds": [dataclasses.asdict(kind) for kind in kinds(subject.chunk_size)],
         **dataclasses.asdict(config),
     }
     if resume and path.exists():
         found = trajectories.load(path)
         trajectories.require_same(path, found.facts, facts)
         return found
-    recorded = [_rollouts(subject, config, kind) for kind in KINDS]
+    recorded = [_rollouts(subject, config, kind) for kind in kinds(subject.chunk_size)]
     env = subject.prepare(EvalConfig())[0]
     robot, solved = np.asarray(env.robot), [float(rate) for *_, rate in recorded]
     data = trajectories.joined(
@@ -95,7 +100,7 @@ def record(subject: FlowSubject, config: RecordingConfig, path: Path, *, resume:
 
 
 def _rollouts(subject: FlowSubject, config: RecordingConfig, kind: RolloutKind) -> tuple[Any, Any, Any, float]:
-    horizon = min(max(kind.delay, 1), subject.chunk_size)
+    horizon = max(kind.delay, 1)
     settings = EvalConfig(
         num_flow_steps=config.num_flow_steps,
         delay_profile=DelayProfileConfig(fixed_delay=kind.delay),
@@ -112,4 +117,5 @@ def _rollouts(subject: FlowSubject, config: RecordingConfig, kind: RolloutKind) 
         num_steps=config.num_flow_steps,
         record_poses=True,
     )
+    require_finite(records, f"recording of level {subject.level.name}, delay {kind.delay}")
     return records.poses.obs, records.poses.action, records.length, records.solved.mean()

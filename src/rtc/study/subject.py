@@ -73,8 +73,15 @@ class FlowSubject:
     run_path: Path = Path()
 
     def assets(self, config: EvalConfig) -> Assets:
-        """The networks that a configuration's method needs, as far as there are any."""
-        return find_assets(config, Place(self.run_path, self.level_path, self.checkpoint))
+        """The networks that a configuration's method needs, as far as there are any.
+
+        Raises:
+            ValueError: one was made for another level or policy.
+        """
+        found = find_assets(config, Place(self.run_path, self.level_path, self.checkpoint))
+        for asset in found.values():
+            asset.require_made_for(self.level.sha256, self.checkpoint_sha256)
+        return found
 
     @property
     def chunk_size(self) -> int:

@@ -1,8 +1,6 @@
 """Training of forward models on a policy's own rollouts."""
 
 import dataclasses
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,11 +9,12 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from rtc.policies import networks
+from rtc.policies import networks as files
 from rtc.policies.forward import ForwardConfig, ForwardModel, Residual
 from rtc.shared import runtime
 from rtc.shared.validation import require_int
-from rtc.training import runs, trainer
+from rtc.training import networks, runs, trainer
+from rtc.training.networks import Job
 from rtc.training.trainer import FitConfig
 from rtc.training.trajectories import Trajectories
 
@@ -112,47 +111,18 @@ def dataset(model: ForwardModel, data: Trajectories, ticks: int) -> Dataset:
     )
 
 
-def train(
-    data: Trajectories,
-    config: ForwardTraining,
-    *,
-    level: str,
-    folder: Path,
-    path: Path,
-    facts: Mapping[str, Any],
-    resume: bool = True,
-) -> dict[str, Any]:
-    """Trains a forward model and writes it.
+def train(data: Trajectories, config: ForwardTraining, job: Job) -> dict[str, Any]:
+    """Trains a forward model on a policy's rollouts and writes it; returns its facts, with errors on held-out episodes.
 
-    Args:
-        data: the policy's rollouts.
-        config: hyper-parameters.
-        level: slug of the level.
-        folder: of the training's state and statistics.
-        path: where the model goes, without suffix.
-        facts: what to note beside it.
-        resume: go on from the state in the folder.
-
-    Returns:
-        The facts, with the errors on held-out episodes.
+    Raises:
+        ValueError: the episodes are too few.
     """
     shown, held_out = data.split(SHARE)
     model = fresh(shown, config)
-    order = trainer.Shuffled(len(shown.done), config.batch_size, jax.random.key(config.seed))
-    model.net, stats = trainer.fit(
-        model.net,
-        objective,
-        dataset(model, shown, config.ticks),
-        order,
-        config,
-        folder=folder,
-        name=level,
-        resume=resume,
-        schedule=trainer.cosine,
-        label=f"forward model of {level}",
-    )
-    facts = {**facts, "training": runs.as_dict(config), **stats, "errors": errors(model, held_out)}
-    networks.save(path, model, facts)
+    inputs = dataset(model, shown, config.ticks)
+    stats = networks.fit(model, objective, inputs, len(shown.done), config, job, trainer.cosine)
+    facts = {**job.facts, "training": runs.as_dict(config), **stats, "errors": errors(model, held_out)}
+    files.save(job.path, model, facts)
     return facts
 
 

@@ -1,10 +1,8 @@
 """Training of correction heads: from what a policy planned to what is right when the tick has come."""
 
 import dataclasses
-from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,14 +10,15 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from rtc.policies import networks
+from rtc.policies import networks as files
 from rtc.policies.flow import FlowPolicy
-from rtc.policies.heads import CorrectionHead, HeadConfig, Mlp, features
+from rtc.policies.heads import CorrectionHead, HeadConfig, HeadOnly, Mlp, features
 from rtc.shared import runtime
 from rtc.shared.validation import require_int
-from rtc.training import runs, trainer
+from rtc.training import networks, runs, trainer
 from rtc.training.cloning import episode_ends
 from rtc.training.demonstrations import Demonstrations
+from rtc.training.networks import Job
 from rtc.training.trainer import FitConfig
 from rtc.training.trajectories import Trajectories
 
@@ -32,7 +31,10 @@ ALONE = HeadConfig(reads_base=False)
 
 @dataclasses.dataclass(frozen=True)
 class HeadTraining(FitConfig):
-    """One training run, with the published defaults (arXiv 2509.23224); the fields of `FitConfig`, and
+    """One training run; the fields of `FitConfig`, and those below.
+
+    The step size, its warm-up, weight decay, bound on the gradient and batch are the published ones (arXiv 2509.23224).
+    Published are 16 epochs with a fresh chunk for every example; here there are 8, with chunks drawn once.
 
     Attributes:
         draws: chunks that the policy draws for every observation, of which the base actions are taken.
@@ -108,9 +110,6 @@ def _mean_square(error: Float[Array, "b a"], valid: Array) -> Float[Array, ""]:
     return jnp.sum(jnp.square(error).mean(axis=1) * valid) / jnp.maximum(valid.sum(), 1)
 
 
-OBJECTIVES = {True: correcting, False: acting}
-
-
 def dataset(
     policy: FlowPolicy, obs: Float[np.ndarray, "n o"], last: np.ndarray, label: np.ndarray | None, config: HeadTraining
 ) -> Dataset:
@@ -138,56 +137,28 @@ def _draw(
     return jnp.clip(jnp.stack(chunks, axis=1), -1, 1)
 
 
-Source = Literal["rollouts", "demonstrations"]
-
-
-def train(
-    policy: FlowPolicy,
-    data: Trajectories | Demonstrations,
-    config: HeadTraining,
-    *,
-    level: str,
-    folder: Path,
-    path: Path,
-    facts: Mapping[str, Any],
-    resume: bool = True,
-) -> dict[str, Any]:
-    """Trains a correction head and writes it.
+def train(policy: FlowPolicy, data: Trajectories | Demonstrations, config: HeadTraining, job: Job) -> dict[str, Any]:
+    """Trains a head and writes it; returns its facts, with its loss on held-out episodes and that of no correction.
 
     Args:
         policy: whose actions are corrected, observing the entries of the data.
         data: the policy's own rollouts, whose labels are its own actions, or demonstrations with theirs.
         config: hyper-parameters.
-        level: slug of the level.
-        folder: of the training's state and statistics.
-        path: where the head goes, without suffix.
-        facts: what to note beside it.
-        resume: go on from the state in the folder.
+        job: where and for what.
 
-    Returns:
-        The facts, with the loss on held-out episodes, and what it would be without a correction.
+    Raises:
+        ValueError: the episodes are too few.
     """
     label = data.action if isinstance(data, Demonstrations) else None
+    shown = networks.cut(data.done, SHARE)
     whole = dataset(policy, data.obs, episode_ends(data.done), label, config)
-    ends = np.flatnonzero(np.asarray(data.done)) + 1
-    cut = int(ends[np.searchsorted(ends, SHARE * len(data.done))])
-    head = CorrectionHead(
-        entries=data.entries, action_dim=data.action.shape[1], config=config.model, rngs=nnx.Rngs(config.seed)
-    )
-    objective = OBJECTIVES[config.model.reads_base]
-    head.net, stats = trainer.fit(
-        head.net,
-        objective,
-        whole,
-        trainer.Shuffled(cut, config.batch_size, jax.random.key(config.seed)),
-        config,
-        folder=folder,
-        name=level,
-        resume=resume,
-        label=f"head of {level}",
-    )
-    facts = {**facts, "training": runs.as_dict(config), **stats, **_held_out(head.net, objective, whole, cut)}
-    networks.save(path, head, facts)
+    cls, objective = (CorrectionHead, correcting) if config.model.reads_base else (HeadOnly, acting)
+    sizes = {"entries": data.entries, "action_dim": data.action.shape[1]}
+    head = cls(**sizes, config=config.model, rngs=nnx.Rngs(config.seed))
+    stats = networks.fit(head, objective, whole, shown, config, job)
+    found = _held_out(head.net, objective, whole, shown)
+    facts = {**job.facts, "training": runs.as_dict(config), **stats, **found}
+    files.save(job.path, head, facts)
     return facts
 
 

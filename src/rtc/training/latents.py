@@ -1,8 +1,6 @@
 """Training of latent predictors on a policy's own rollouts (after FutureRTC, arXiv 2607.24008)."""
 
 import dataclasses
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -11,12 +9,13 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from rtc.policies import networks
+from rtc.policies import networks as files
 from rtc.policies.flow import FlowPolicy
 from rtc.policies.latents import LatentConfig, LatentModel, LatentNet
 from rtc.shared import runtime
-from rtc.training import runs, trainer
+from rtc.training import networks, runs, trainer
 from rtc.training.forward import SHARE
+from rtc.training.networks import Job
 from rtc.training.trainer import FitConfig
 from rtc.training.trajectories import Trajectories
 
@@ -84,31 +83,17 @@ def dataset(model: LatentModel, latents: Float[np.ndarray, "n c"], data: Traject
     )
 
 
-def train(
-    policy: FlowPolicy,
-    data: Trajectories,
-    config: LatentTraining,
-    *,
-    level: str,
-    folder: Path,
-    path: Path,
-    facts: Mapping[str, Any],
-    resume: bool = True,
-) -> dict[str, Any]:
-    """Trains a latent predictor and writes it.
+def train(policy: FlowPolicy, data: Trajectories, config: LatentTraining, job: Job) -> dict[str, Any]:
+    """Trains a latent predictor and writes it; returns its facts, with errors on held-out episodes.
 
     Args:
         policy: whose latent is predicted, observing the entries of the data.
         data: the policy's rollouts.
         config: hyper-parameters.
-        level: slug of the level.
-        folder: of the training's state and statistics.
-        path: where the predictor goes, without suffix.
-        facts: what to note beside it.
-        resume: go on from the state in the folder.
+        job: where and for what.
 
-    Returns:
-        The facts, with the errors on held-out episodes.
+    Raises:
+        ValueError: the episodes are too few.
     """
     shown, held_out = data.split(SHARE)
     latents = [np.asarray(policy.condition(jnp.asarray(part.obs))) for part in (shown, held_out)]
@@ -122,21 +107,11 @@ def train(
     )
     model.mean[...] = jnp.asarray(latents[0].mean(axis=0))
     model.std[...] = jnp.asarray(np.maximum(latents[0].std(axis=0), 1e-3))
-    model.net, stats = trainer.fit(
-        model.net,
-        objective,
-        dataset(model, latents[0], shown),
-        trainer.Shuffled(len(shown.done), config.batch_size, jax.random.key(config.seed)),
-        config,
-        folder=folder,
-        name=level,
-        schedule=trainer.cosine,
-        resume=resume,
-        label=f"latent predictor of {level}",
-    )
+    inputs = dataset(model, latents[0], shown)
+    stats = networks.fit(model, objective, inputs, len(shown.done), config, job, trainer.cosine)
     found = errors(model, dataset(model, latents[1], held_out))
-    facts = {**facts, "training": runs.as_dict(config), **stats, "errors": found}
-    networks.save(path, model, facts)
+    facts = {**job.facts, "training": runs.as_dict(config), **stats, "errors": found}
+    files.save(job.path, model, facts)
     return facts
 
 

@@ -309,7 +309,9 @@ def fit(
     """
     structure, params = nnx.split(model)
     trainer = Trainer(structure, objective, config, order.updates * config.num_epochs, schedule)
-    state_path = folder / "resume" / f"{name}.safetensors"
+    if not resume:
+        forget(folder, name)
+    state_path = _state_path(folder, name)
     saved = runs.restore(state_path, {"learner": trainer.init(params), "epoch": 0}, resume)
     learner, first = saved["learner"], int(saved["epoch"])
     stats_path = folder / "stats" / f"{name}.csv"
@@ -327,3 +329,12 @@ def fit(
             # Last, so that a run killed in between writes its checkpoint again.
             weights.save_tree(state_path, {"learner": learner, "epoch": done})
         return trainer.model(learner), dict(recorder.rows[-1]) if recorder.rows else {}
+
+
+def forget(folder: Path, name: str) -> None:
+    """Deletes the state that `fit` would go on from."""
+    _state_path(folder, name).unlink(missing_ok=True)
+
+
+def _state_path(folder: Path, name: str) -> Path:
+    return folder / "resume" / f"{name}.safetensors"

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from rtc.shared.files import atomic_path
 from rtc.training.cloning import episode_ends
+from rtc.training.networks import cut
 
 
 class Trajectories(NamedTuple):
@@ -38,13 +39,9 @@ class Trajectories(NamedTuple):
         return episode_ends(self.done)
 
     def split(self, share: float) -> tuple["Trajectories", "Trajectories"]:
-        """The first episodes, with about this share of the ticks, and the others."""
-        ends = np.flatnonzero(self.done) + 1
-        cut = ends[np.searchsorted(ends, share * len(self.done))]
-        parts = [self._ticks(slice(None, cut)), self._ticks(slice(cut, None))]
-        if not len(parts[1].done):
-            raise ValueError(f"share={share} leaves no episode of {len(ends)}: record more")
-        return parts[0], parts[1]
+        """The first episodes, with about this share of the ticks, and the others. Raises ValueError if none is left."""
+        end = cut(self.done, share)
+        return self._ticks(slice(None, end)), self._ticks(slice(end, None))
 
     def _ticks(self, ticks: slice) -> "Trajectories":
         return self._replace(obs=self.obs[ticks], action=self.action[ticks], done=self.done[ticks])
