@@ -193,7 +193,8 @@ def test_lags_are_not_for_those_who_look_at_the_simulator():
 def test_what_foresight_needs(policy):
     inner = methods.make("foresee_simulator")
     assert "--config.model.robot-ahead" in methods.make("vlash").problem(policy)
-    assert methods.run_for("vlash_learned", "logs-bc/h8", "logs-bc/h8_prefix") == "logs-bc/h8_vlash"
+    for run in ("logs-bc/h8", "logs-bc/h8/", "logs-bc/h8_vlash"):
+        assert methods.run_for("vlash_learned", run, "logs-bc/h8_prefix") == "logs-bc/h8_vlash"
     assert "plans ahead already" in Foresee(inner, learned=False).problem(policy)
     assert methods.make("foresee_simulator").privileged
     assert not methods.make("foresee_learned").privileged

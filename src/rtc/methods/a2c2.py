@@ -49,10 +49,6 @@ class Corrected(Wrapper):
     def own_assets(self) -> Mapping[str, AssetSpec]:
         return {"head": HEAD_ALONE if self.alone else HEAD}
 
-    @property
-    def acts(self) -> bool:
-        return True
-
 
 HEAD = network_spec(CorrectionHead, "a correction head for the policy")
 HEAD_ALONE = network_spec(HeadOnly, "a head that acts without a planned action")

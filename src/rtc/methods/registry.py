@@ -235,14 +235,15 @@ def options_for(names: Collection[str], options: MethodOptions) -> dict[str, Met
 def run_for(name: str, run_path: str, prefix_run_path: str) -> str:
     """Which run a method executes: that of ordinary policies, or that of policies that were trained for it.
 
-    Policies trained with `robot_ahead` are those of the run that is called like the ordinary one, with `_vlash` behind.
+    Policies trained with `robot_ahead` are those of the run that is called like the ordinary one, with `_vlash` behind;
+    `run_path` may be that run itself.
 
     Raises:
         ValueError: unknown method.
     """
     method = make(name)
     if method.needs_robot_ahead:
-        return f"{run_path.rstrip('/')}_vlash"
+        return f"{run_path.rstrip('/').removesuffix('_vlash')}_vlash"
     return prefix_run_path if method.needs_simulated_delay else run_path
 
 

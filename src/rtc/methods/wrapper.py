@@ -14,7 +14,8 @@ from rtc.methods.base import Act, Answer, AssetSpec, Method, Now, Query, State, 
 class Wrapper(Method):
     """Does what the method inside it does; subclasses say what they do otherwise.
 
-    Its own networks are fields of its own, and their names differ from those of the inner method's.
+    A subclass overrides `answer`, `act` or `look`, and names its networks in `own_assets`, in fields that the inner method
+    does not have. The state is the inner method's.
 
     Attributes:
         inner: the method inside.
@@ -67,7 +68,7 @@ class Wrapper(Method):
 
     @property
     def acts(self) -> bool:
-        return self.inner.acts
+        return type(self).act is not Wrapper.act or self.inner.acts
 
     @property
     def waits(self) -> bool:
@@ -75,7 +76,7 @@ class Wrapper(Method):
 
     @property
     def privileged(self) -> bool:
-        return self.inner.privileged
+        return type(self).look is not Wrapper.look or self.inner.privileged
 
     @property
     def needs_robot_ahead(self) -> bool:
