@@ -14,8 +14,8 @@ from rtc.methods.base import Act, Answer, AssetSpec, Method, Now, Query, State, 
 class Wrapper(Method):
     """Does what the method inside it does; subclasses say what they do otherwise.
 
-    A subclass overrides `answer`, `act` or `look`, and names its networks in `own_assets`, in fields that the inner method
-    does not have. The state is the inner method's.
+    A subclass overrides `answer`, `act` or `look`, and names its networks in `own_assets`, in fields that the inner
+    method does not have. The state is the inner method's.
 
     Attributes:
         inner: the method inside.
