@@ -21,6 +21,7 @@ from rtc.control import executor
 from rtc.control.blocks import in_blocks
 from rtc.control.controller import Controller, ExecutionConfig, make_controller
 from rtc.control.environment import Environment, State, Transition, start_keys
+from rtc.control.recorder import Wrapped
 from rtc.control.records import Records
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
@@ -33,27 +34,14 @@ from rtc.shared.devices import on_all_devices
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class FixedLength:
+class FixedLength(Wrapped):
     """An environment whose episodes all last `ticks` control ticks, whatever happens in them."""
 
-    env: Environment
     ticks: int = field(metadata={"static": True})
-
-    @property
-    def obs_dim(self) -> int:
-        return self.env.obs_dim
-
-    @property
-    def action_dim(self) -> int:
-        return self.env.action_dim
 
     @property
     def max_timesteps(self) -> int:
         return self.ticks
-
-    @property
-    def robot(self) -> Bool[Array, " o"]:
-        return self.env.robot
 
     def reset(self, keys: Key[Array, " b"]) -> tuple[State, Float[Array, "b o"]]:
         state, obs = self.env.reset(keys)

@@ -31,10 +31,9 @@ class RecorderState(NamedTuple):
     last: Recorded
 
 
-@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Recorder:
-    """The environment, whose poses are the observation before the last tick and the executed action.
+class Wrapped:
+    """An environment around another one; subclasses say what they do otherwise.
 
     Attributes:
         env: the environment.
@@ -58,6 +57,15 @@ class Recorder:
     def robot(self) -> Bool[Array, " o"]:
         return self.env.robot
 
+    def observing(self, entries: tuple[int, ...]) -> Self:
+        return dataclasses.replace(self, env=self.env.observing(entries))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Recorder(Wrapped):
+    """The environment, whose poses are the observation before the last tick and the executed action."""
+
     def reset(self, keys: Key[Array, " b"]) -> tuple[RecorderState, Float[Array, "b o"]]:
         inner, obs = self.env.reset(keys)
         return RecorderState(inner, obs, Recorded(obs, jnp.zeros((len(keys), self.action_dim)))), obs
@@ -65,9 +73,6 @@ class Recorder:
     def step(self, state: RecorderState, action: Float[Array, "b a"]) -> tuple[RecorderState, Transition]:
         inner, outcome = self.env.step(state.inner, action)
         return RecorderState(inner, outcome.obs, Recorded(state.obs, action)), outcome
-
-    def observing(self, entries: tuple[int, ...]) -> Self:
-        return dataclasses.replace(self, env=self.env.observing(entries))
 
     def select(self, mask: Bool[Array, " b"], on_true: RecorderState, on_false: RecorderState) -> RecorderState:
         def choose(a: Array, b: Array) -> Array:
