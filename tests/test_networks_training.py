@@ -1,6 +1,7 @@
 """Recordings of rollouts, and what is learned from them: forward models and correction heads."""
 
 import dataclasses
+import hashlib
 import json
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from rtc.programs import train_networks as program
 from rtc.study import preparation, recordings
 from rtc.study.recordings import RecordingConfig
 from rtc.training import forward, heads, latents, trajectories
+from rtc.training.demonstrations import Demonstrations
 from rtc.training.forward import ForwardTraining
 from rtc.training.heads import HeadTraining
 from rtc.training.latents import LatentTraining
@@ -41,6 +43,7 @@ SUBJECT = SimpleNamespace(
     level_path="some",
     checkpoint_sha256="b" * 64,
     chunk_size=4,
+    policy=None,
     prepare=lambda config: (ENV, NoisePolicy(), preparation.controller_for(config)),
 )
 FEW = RecordingConfig(episodes=16, num_flow_steps=1)
@@ -235,6 +238,36 @@ def test_the_program_trains_what_is_missing_and_keeps_what_is_there(tmp_path, mo
     train_networks.train(longer)
     assert networks.facts(path)["epoch"] == 1
     assert path.with_suffix(".safetensors").read_bytes() != before
+
+
+def test_the_program_reads_demonstrations_once_and_knows_them_by_their_content(recorded, tmp_path, monkeypatch):
+    data, read = recorded[1], []
+    names = ("experts", "masked_experts", "transitions", "episodes", "solve_rate", "seed", "sample_actions")
+    facts = dict.fromkeys((*names, "record_mode", "action_noise_std", "max_experts"), 1)
+    fields = {**dict.fromkeys(Demonstrations._fields), "obs": data.obs, "done": data.done, "entries": data.entries}
+    shown = Demonstrations(**{**fields, "action": np.tile(data.obs[:, :1], (1, 6)), "facts": facts})
+    file = tmp_path / "worlds_l_some.npz"
+    file.write_bytes(b"one")
+    monkeypatch.setattr(program.subject, "load", lambda run_path, level_path: SUBJECT)
+    monkeypatch.setattr(program.preparation, "observed", lambda *_: (ENV, Feedback()))
+    monkeypatch.setattr(program.demonstrations, "load", lambda path: read.append(path) or shown)
+    monkeypatch.setattr(program.recordings, "record", None)
+    args = train_networks.Arguments(
+        tmp_path / "run",
+        ("some",),
+        ("correction", "head_only"),
+        tmp_path / "work",
+        tmp_path,
+        head=HeadTraining(**SHORT),
+    )
+    paths = train_networks.train(args)
+    assert read == [file]
+    assert all(networks.facts(path)["data_sha256"] == hashlib.sha256(b"one").hexdigest() for path in paths)
+    assert all("recording" not in networks.facts(path) for path in paths)
+    assert train_networks.train(args) == paths
+    file.write_bytes(b"two")
+    with pytest.raises(ValueError, match=r"trained otherwise \(data_sha256\)"):
+        train_networks.train(args)
 
 
 def test_the_facts_beside_a_network_are_json(recorded, tmp_path):

@@ -20,8 +20,7 @@ from rtc.bench import timing
 from rtc.control import executor
 from rtc.control.blocks import in_blocks
 from rtc.control.controller import Controller, ExecutionConfig, make_controller
-from rtc.control.environment import Environment, State, Transition, start_keys
-from rtc.control.recorder import Wrapped
+from rtc.control.environment import Environment, State, Transition, Wrapped, start_keys
 from rtc.control.records import Records
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig

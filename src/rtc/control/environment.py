@@ -1,5 +1,7 @@
 """What the executor and the trainers need from an environment: a batched, pure step/reset pair."""
 
+import dataclasses
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
 
 import jax
@@ -71,6 +73,36 @@ class Environment(Protocol):
     def poses(self, state: State) -> Any:
         """What a picture of every environment needs: a pytree whose arrays lead with the batch axis."""
         ...
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """An environment around another one; subclasses say what they do otherwise.
+
+    Attributes:
+        env: the environment.
+    """
+
+    env: Any
+
+    @property
+    def obs_dim(self) -> int:
+        return self.env.obs_dim
+
+    @property
+    def action_dim(self) -> int:
+        return self.env.action_dim
+
+    @property
+    def max_timesteps(self) -> int:
+        return self.env.max_timesteps
+
+    @property
+    def robot(self) -> Bool[Array, " o"]:
+        return self.env.robot
+
+    def observing(self, entries: tuple[int, ...]) -> Self:
+        return dataclasses.replace(self, env=self.env.observing(entries))
 
 
 def start_keys(batch: int, seed: int = 0) -> Key[Array, " b"]:

@@ -1,14 +1,13 @@
 """An environment that shows what its controller saw and did, so that rollouts can be recorded for training."""
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from rtc.control.environment import Transition
+from rtc.control.environment import Transition, Wrapped
 
 
 class Recorded(NamedTuple):
@@ -29,36 +28,6 @@ class RecorderState(NamedTuple):
     inner: Any
     obs: Float[Array, "b o"]
     last: Recorded
-
-
-@dataclass(frozen=True)
-class Wrapped:
-    """An environment around another one; subclasses say what they do otherwise.
-
-    Attributes:
-        env: the environment.
-    """
-
-    env: Any
-
-    @property
-    def obs_dim(self) -> int:
-        return self.env.obs_dim
-
-    @property
-    def action_dim(self) -> int:
-        return self.env.action_dim
-
-    @property
-    def max_timesteps(self) -> int:
-        return self.env.max_timesteps
-
-    @property
-    def robot(self) -> Bool[Array, " o"]:
-        return self.env.robot
-
-    def observing(self, entries: tuple[int, ...]) -> Self:
-        return dataclasses.replace(self, env=self.env.observing(entries))
 
 
 @jax.tree_util.register_dataclass

@@ -106,13 +106,13 @@ def list_epochs(run_path: str | Path) -> list[int]:
     Raises:
         FileNotFoundError: no such run; the message lists the runs that are there.
     """
-    run = _run(run_path)
+    run = run_folder(run_path)
     if not run.is_dir():
         raise weights.not_found("run", run, (p.name for p in _list(run.parent) if p.is_dir()))
     return sorted(int(p.name) for p in run.iterdir() if p.name.isdecimal() and (p / "policies").is_dir())
 
 
-def _run(run_path: str | Path) -> Path:
+def run_folder(run_path: str | Path) -> Path:
     """A run's folder; one that comes with the project is found from every folder."""
     run, with_project = Path(run_path), shipped(run_path)
     return with_project if with_project.is_dir() and not run.is_dir() else run
@@ -129,7 +129,7 @@ def policy_path(run_path: str | Path, level_path: str | Path, step: int = -1) ->
     Raises:
         FileNotFoundError: no such run, epoch or level; the message lists those that are there.
     """
-    run, epochs = _run(run_path), list_epochs(run_path)
+    run, epochs = run_folder(run_path), list_epochs(run_path)
     if step < 0 and -step <= len(epochs):
         step = epochs[step]
     if step not in epochs:

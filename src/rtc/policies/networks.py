@@ -14,9 +14,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float, Int
 
-from rtc.policies import weights
+from rtc.policies import checkpoints, weights
 from rtc.policies.checkpoints import level_slug
-from rtc.shared import paths
 
 T = TypeVar("T", bound="Network")
 
@@ -64,12 +63,9 @@ def place(run_path: str | Path, kind: str, level_path: str | Path) -> Path:
 
 
 def find(run_path: str | Path, kind: str, level_path: str | Path) -> Path | None:
-    """The weights of a level's network, or None. Runs that come with the project are found from every folder."""
-    for run in (Path(run_path), paths.shipped(run_path)):
-        path = weights.with_suffix(place(run, kind, level_path), weights.WEIGHTS)
-        if path.is_file():
-            return path
-    return None
+    """The weights of a level's network, in the folder where the run's policies are; None if there is none."""
+    path = weights.with_suffix(place(checkpoints.run_folder(run_path), kind, level_path), weights.WEIGHTS)
+    return path if path.is_file() else None
 
 
 def save(path: Path, network: Network, facts: Mapping[str, Any]) -> None:

@@ -3,20 +3,18 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 from rtc.policies import networks, weights
 from rtc.policies.checkpoints import level_slug
-from rtc.policies.forward import ForwardModel
-from rtc.policies.heads import CorrectionHead, HeadOnly
-from rtc.policies.latents import LatentModel
 from rtc.programs import presets
 from rtc.shared import provenance
 from rtc.shared.validation import require_choice
 from rtc.study import preparation, recordings, subject
 from rtc.study.recordings import RecordingConfig
 from rtc.study.subject import FlowSubject
-from rtc.training import demonstrations, forward, heads, latents, runs, trainer
+from rtc.training import cloning, demonstrations, forward, heads, latents, runs, trainer
+from rtc.training.demonstrations import Demonstrations
 from rtc.training.forward import ForwardTraining
 from rtc.training.heads import HeadTraining
 from rtc.training.latents import LatentTraining
@@ -25,12 +23,6 @@ from rtc.training.trainer import FitConfig
 from rtc.training.trajectories import Trajectories
 
 Kind = Literal["forward", "correction", "head_only", "latent"]
-CLASSES = {
-    "forward": ForwardModel,
-    "correction": CorrectionHead,
-    "head_only": HeadOnly,
-    "latent": LatentModel,
-}
 HEADS = ("correction", "head_only")
 
 
@@ -63,7 +55,7 @@ class Arguments:
 
     def __post_init__(self):
         for kind in self.kinds:
-            require_choice("kinds", kind, CLASSES)
+            require_choice("kinds", kind, get_args(Kind))
         chosen = set(self.kinds)
         if self.demonstrations is not None and not chosen & set(HEADS):
             raise ValueError(f"demonstrations has no effect with kinds={self.kinds}: leave it out, or train heads")
@@ -90,13 +82,15 @@ def train(args: Arguments) -> list[Path]:
     written = []
     for level_path in presets.expand(args.level_paths):
         one = subject.load(args.run_path, level_path)
-        wanted = {kind: _wanted(args, one, kind) for kind in args.kinds}
+        demonstrated = _demonstrated(args, one)
+        wanted = {kind: _wanted(args, one, kind, demonstrated) for kind in args.kinds}
         paths = {kind: networks.place(args.run_path, kind, level_path) for kind in args.kinds}
         missing = [kind for kind in args.kinds if not (args.resume and _is_there(paths[kind], wanted[kind]))]
         if missing:
             rollouts = _rollouts(args, one, paths[missing[0]].name)
         for kind in missing:
-            facts = _train(args, one, rollouts, kind, wanted[kind], paths[kind])
+            data = demonstrated.data if demonstrated and kind in HEADS else rollouts
+            facts = _train(args, one, data, kind, wanted[kind], paths[kind])
             print(f"{paths[kind]}: loss {facts['loss']:.4f}")
         written += paths.values()
     return written
@@ -109,7 +103,22 @@ def _rollouts(args: Arguments, one: FlowSubject, slug: str) -> Trajectories | No
     return recordings.record(one, args.recording, path, resume=args.resume)
 
 
-def _wanted(args: Arguments, one: FlowSubject, kind: Kind) -> dict[str, Any]:
+class Demonstrated(NamedTuple):
+    """Demonstrations, and what to note of them."""
+
+    data: Demonstrations
+    facts: dict[str, Any]
+
+
+def _demonstrated(args: Arguments, one: FlowSubject) -> Demonstrated | None:
+    if args.demonstrations is None:
+        return None
+    path = args.demonstrations / f"{level_slug(one.level_path)}.npz"
+    data = demonstrations.load(path)
+    return Demonstrated(data, cloning.data_facts(path, data, one.level.name, one.level.sha256))
+
+
+def _wanted(args: Arguments, one: FlowSubject, kind: Kind, demonstrated: Demonstrated | None) -> dict[str, Any]:
     """What a network is trained for, on and how."""
     found = {
         "level": one.level.name,
@@ -117,9 +126,8 @@ def _wanted(args: Arguments, one: FlowSubject, kind: Kind) -> dict[str, Any]:
         "policy_sha256": one.checkpoint_sha256,
         "training": runs.as_dict(_config(args, kind)),
     }
-    if kind in HEADS and args.demonstrations is not None:
-        data = _demonstrations(args, one)
-        return found | {"demonstrations": str(data), "demonstrations_sha256": provenance.sha256(data.read_bytes())}
+    if kind in HEADS and demonstrated is not None:
+        return found | demonstrated.facts
     kinds = [dataclasses.asdict(one) for one in recordings.kinds(one.chunk_size)]
     return found | {"recording": runs.as_dict(args.recording), "rollouts": kinds}
 
@@ -133,7 +141,7 @@ def _is_there(path: Path, wanted: Mapping[str, Any]) -> bool:
     if not weights.with_suffix(path, weights.HEADER).exists():
         return False
     found = networks.facts(path)
-    if changed := [name for name, value in wanted.items() if name != "demonstrations" and found.get(name) != value]:
+    if changed := [name for name, value in wanted.items() if name != "data_path" and found.get(name) != value]:
         raise ValueError(f"{path} was trained otherwise ({', '.join(changed)}): --no-resume replaces it")
     print(f"{path}: there already")
     return True
@@ -142,7 +150,7 @@ def _is_there(path: Path, wanted: Mapping[str, Any]) -> bool:
 def _train(
     args: Arguments,
     one: FlowSubject,
-    rollouts: Trajectories | None,
+    data: Trajectories | Demonstrations,
     kind: Kind,
     wanted: Mapping[str, Any],
     path: Path,
@@ -155,18 +163,11 @@ def _train(
         trainer.forget(folder, path.name)
     with runs.claim(folder / path.name, wanted, args.resume):
         if kind == "forward":
-            return forward.train(rollouts, config, job)
+            return forward.train(data, config, job)
         policy = preparation.observed(one.level, one.policy, "fast")[1]
         if kind == "latent":
-            return latents.train(policy, rollouts, config, job)
-        data = rollouts if args.demonstrations is None else demonstrations.load(_demonstrations(args, one))
+            return latents.train(policy, data, config, job)
         return heads.train(policy, data, config, job)
-
-
-def _demonstrations(args: Arguments, one: FlowSubject) -> Path:
-    path = args.demonstrations / f"{level_slug(one.level_path)}.npz"
-    demonstrations.require_level(path, demonstrations.load(path).facts, one.level.sha256)
-    return path
 
 
 def _config(args: Arguments, kind: Kind) -> FitConfig:

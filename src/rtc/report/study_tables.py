@@ -147,8 +147,7 @@ def curve(outcome: Outcome, keys: Sequence[Key], reference: str) -> pd.DataFrame
             if method != reference and reference in there:
                 gain = outcome.difference(Comparison((profile, method), (profile, reference)), metric.column)
                 row[f"{method} - {reference}"] = metric.interval(gain.interval, signed=True)
-        for method in [method for method in study.published if method in study.methods]:
-            rates = study.published[method]
+        for method, rates in study.published.items():
             row[f"published {method}"] = metric.show(rates[profile]) if profile in rates else "n/a"
         rows.append(row)
     order = dict.fromkeys(name for row in rows for name in row)

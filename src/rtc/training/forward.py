@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rtc.policies import networks as files
 from rtc.policies.forward import ForwardConfig, ForwardModel, Residual
@@ -18,8 +18,6 @@ from rtc.training.networks import Job
 from rtc.training.trainer import FitConfig
 from rtc.training.trajectories import Trajectories
 
-# Share of the ticks to learn from; the rest is held out.
-SHARE = 0.9
 LONGEST = 8
 SMALL = ForwardConfig()
 
@@ -70,18 +68,17 @@ def objective(
     Predictions beyond an episode's end do not count.
     """
     error, valid = _errors(net, data, batch)
-    error = (error / data.ratio).mean(axis=2)
-    return jnp.sum(error * valid) / jnp.maximum(valid.sum(), 1), {}
+    return networks.mean_of((error / data.ratio).mean(axis=2), valid), {}
 
 
-def _errors(net: Residual, data: Dataset, start: Int[Array, " b"]) -> tuple[Float[Array, "k b o"], Float[Array, "k b"]]:
+def _errors(net: Residual, data: Dataset, start: Int[Array, " b"]) -> tuple[Float[Array, "k b o"], Bool[Array, "k b"]]:
     """Absolute errors of the predictions from these ticks on, standardised, and which of them lie in the episode."""
 
     def step(x: Float[Array, "b o"], k: Int[Array, ""]) -> tuple[Array, tuple[Array, Array]]:
         tick = jnp.minimum(start + k, data.last[start])
         x = x + net(x, data.action[tick]) * data.ratio
         following = jnp.minimum(tick + 1, data.last[start])
-        return x, (jnp.abs(x - data.x[following]), (start + k + 1 <= data.last[start]).astype(jnp.float32))
+        return x, (jnp.abs(x - data.x[following]), start + k + 1 <= data.last[start])
 
     return jax.lax.scan(step, data.x[start], data.steps)[1]
 
@@ -117,7 +114,7 @@ def train(data: Trajectories, config: ForwardTraining, job: Job) -> dict[str, An
     Raises:
         ValueError: the episodes are too few.
     """
-    shown, held_out = data.split(SHARE)
+    shown, held_out = data.split(networks.SHARE)
     model = fresh(shown, config)
     inputs = dataset(model, shown, config.ticks)
     stats = networks.fit(model, objective, inputs, len(shown.done), config, job, trainer.cosine)
@@ -142,4 +139,4 @@ def _square_errors(net: Residual, data: Dataset) -> tuple[Float[Array, " k"], Fl
     start = jnp.arange(len(data.last))
     error, valid = _errors(net, data, start)
     still = data.x[jnp.minimum(start + data.steps[:, None] + 1, data.last)] - data.x
-    return tuple(jnp.sum(jnp.square(e).mean(axis=2) * valid, axis=1) / valid.sum(axis=1) for e in (error, still))
+    return tuple(jax.vmap(networks.mean_of)(jnp.square(e).mean(axis=2), valid) for e in (error, still))

@@ -107,7 +107,7 @@ def _planned(data: Dataset, start: Int[Array, " b"], key: PRNGKeyArray) -> tuple
 
 
 def _mean_square(error: Float[Array, "b a"], valid: Array) -> Float[Array, ""]:
-    return jnp.sum(jnp.square(error).mean(axis=1) * valid) / jnp.maximum(valid.sum(), 1)
+    return networks.mean_of(jnp.square(error).mean(axis=1), valid)
 
 
 def dataset(

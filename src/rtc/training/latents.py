@@ -7,14 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rtc.policies import networks as files
 from rtc.policies.flow import FlowPolicy
 from rtc.policies.latents import LatentConfig, LatentModel, LatentNet
 from rtc.shared import runtime
 from rtc.training import networks, runs, trainer
-from rtc.training.forward import SHARE
 from rtc.training.networks import Job
 from rtc.training.trainer import FitConfig
 from rtc.training.trajectories import Trajectories
@@ -59,18 +58,18 @@ def objective(
     """Mean squared error of the latents 1 … H ticks ahead, a length drawn for each; as far as the episodes go."""
     ticks = jax.random.randint(key, batch.shape, 1, len(data.entries) + 1)
     error, valid = _errors(net, data, batch, ticks)
-    return jnp.sum(jnp.square(error).mean(axis=1) * valid) / jnp.maximum(valid.sum(), 1), {}
+    return networks.mean_of(jnp.square(error).mean(axis=1), valid), {}
 
 
 def _errors(
     net: LatentNet, data: Dataset, start: Int[Array, " b"], ticks: Int[Array, " b"]
-) -> tuple[Float[Array, "b c"], Float[Array, " b"]]:
+) -> tuple[Float[Array, "b c"], Bool[Array, " b"]]:
     """What predictions from these ticks on are off by, and whether they end within the episode."""
     last = data.last[start]
     actions = data.action[jnp.minimum(start[:, None] + data.entries, last[:, None])]
     following = data.z[jnp.minimum(start + ticks, last)]
     predicted = data.z[start] + net(data.z[start], actions, ticks)
-    return predicted - following, (start + ticks <= last).astype(jnp.float32)
+    return predicted - following, start + ticks <= last
 
 
 def dataset(model: LatentModel, latents: Float[np.ndarray, "n c"], data: Trajectories) -> Dataset:
@@ -95,7 +94,7 @@ def train(policy: FlowPolicy, data: Trajectories, config: LatentTraining, job: J
     Raises:
         ValueError: the episodes are too few.
     """
-    shown, held_out = data.split(SHARE)
+    shown, held_out = data.split(networks.SHARE)
     latents = [np.asarray(policy.condition(jnp.asarray(part.obs))) for part in (shown, held_out)]
     model = LatentModel(
         entries=data.entries,
@@ -131,4 +130,4 @@ def _mean_squares(net: LatentNet, data: Dataset, ticks: Int[Array, ""]) -> dict[
     error, valid = _errors(net, data, start, jnp.full(start.shape, ticks))
     still = data.z - data.z[jnp.minimum(start + ticks, data.last)]
     found = {"model": error, "nothing": still}
-    return {name: jnp.sum(jnp.square(e).mean(axis=1) * valid) / valid.sum() for name, e in found.items()}
+    return {name: networks.mean_of(jnp.square(e).mean(axis=1), valid) for name, e in found.items()}

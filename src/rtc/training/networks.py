@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Array, Bool, Float
 
 from rtc.policies.networks import Network
 from rtc.training import trainer
 from rtc.training.trainer import FitConfig, Objective, Schedule
+
+# Share of the ticks that forward models and latent predictors learn from; the rest is held out.
+SHARE = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +61,11 @@ def fit(
         label=f"{network.kind} network of {job.level}",
     )
     return stats
+
+
+def mean_of(values: Float[Array, "*n"], counts: Bool[Array, "*n"]) -> Float[Array, ""]:
+    """Mean of the values that count; 0 where none does."""
+    return jnp.sum(values * counts) / jnp.maximum(counts.sum(), 1)
 
 
 def cut(done: Bool[np.ndarray, " n"], share: float) -> int:

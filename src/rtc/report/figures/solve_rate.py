@@ -27,8 +27,8 @@ def draw(study: Study, outcome: Outcome) -> Figure | None:
             there = {delay: one.key for delay, one in delays.items() if outcome.complete(one.key)}
             points = {delay: outcome.mean(key, catalogue.PRIMARY.column) for delay, key in there.items()}
             _line(mean, points, style.method_color(method, methods), method)
-        for method in [method for method in methods if method in study.published]:
-            rates, color = study.published[method], style.method_color(method, methods)
+        for method, rates in study.published.items():
+            color = style.method_color(method, methods)
             points = {d: 100 * rates[one.profile] for d, one in curves[method].items() if one.profile in rates}
             mean.plot(list(points), list(points.values()), ":", color=color, label=f"{method}, published")
         mean.set_title(f"Mean of {len(outcome.levels)} levels", fontweight="bold")

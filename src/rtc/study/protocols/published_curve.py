@@ -155,5 +155,5 @@ def study(
         sections=layouts.curve(
             [point.profile for point in line], [point.profile for point in plane] if grid_methods else ()
         ),
-        published=PUBLISHED,
+        published={method: rates for method, rates in PUBLISHED.items() if method in methods},
     )
