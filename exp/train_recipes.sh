@@ -48,7 +48,7 @@ record() {
     --config.folder "data_$3" --config.num-transitions 1000000 "${limit[@]}"
 }
 
-# As many updates with either amount of data.
+# As many updates with either amount of data, half of what the shipped policies had.
 clone() {
   one_core src/train_flow.py --level-paths "worlds/l/$1.json" --config.run-path "$(run_of "$4")" \
     --config.data "data_$5" --config.labels "$3" --config.max-transitions "$6" --config.num-epochs "$7" \
@@ -62,7 +62,7 @@ train() {
   printf "experts $1 %s\n" 1 4 | parallel &&
     printf "record $1 %s %s\n" 1 one 4 one 1 all 4 all | parallel &&
     of_study "[print('clone $1', r['name'], r['labels'], r['view'], r['experts'], round(r['data'] * 1e6),
-      round(8 / r['data'])) for r in study['axes']['recipe']]" | parallel
+      round(4 / r['data'])) for r in study['axes']['recipe']]" | parallel
 }
 
 failed=()
