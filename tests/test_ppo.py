@@ -14,8 +14,9 @@ from scipy.stats import norm
 
 import train_expert
 from line_world import LEVEL, SLUG, SMALL_PPO, Killed, assert_same, dies_at_call
+from rtc.policies.delayed import squash
 from rtc.training import ppo_training, progress
-from rtc.training.expert import Expert, ExpertConfig, load_expert, squash
+from rtc.training.expert import Expert, ExpertConfig, load_expert
 from rtc.training.ppo import Minibatch, PPOConfig, correlated_noise, generalised_advantages, loss
 from rtc.worlds.kinetix import levels
 

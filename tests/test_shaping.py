@@ -88,7 +88,7 @@ def test_reset_fills_the_history_with_the_first_observation():
     env = HashEnv(end_every=jnp.array(0))
     state = shaping.reset(env, environment.start_keys(2), history=3)
     np.testing.assert_array_equal(state.history, np.broadcast_to([0.0, 1.0], (2, 3, 2)))
-    np.testing.assert_array_equal(state.last_action, np.zeros((2, 6)))
+    np.testing.assert_array_equal(state.commands, np.zeros((2, 1, 6)))
     np.testing.assert_array_equal(state.tick, [0, 0])
 
 
@@ -100,7 +100,7 @@ def test_history_holds_the_last_observations_oldest_first():
 
 def test_last_action_is_the_commanded_one():
     _, state, _ = step_three_times(noise_std=5.0)
-    np.testing.assert_array_equal(state.last_action[0], np.full(6, 3.0))
+    np.testing.assert_array_equal(state.commands[0], np.full((1, 6), 3.0))
 
 
 def test_ended_episodes_start_again_and_others_go_on():
@@ -117,3 +117,17 @@ def test_features_are_the_history_then_the_last_action():
     hashes = state.history[0, :, 1]
     expected = [-8, hashes[0], -7, hashes[1], -6, hashes[2], *[3] * 6]
     np.testing.assert_array_equal(shaping.features(state)[0], expected)
+
+
+def test_late_features_are_an_old_observation_and_the_commands_since():
+    env = HashEnv(end_every=jnp.array(0), max_timesteps=99)
+    state = shaping.reset(env, environment.start_keys(4), history=2, delay=2)
+    np.testing.assert_array_equal(state.delay, [0, 1, 2, 0])
+    for i in range(1, 6):
+        action = jnp.full((4, 6), float(i))
+        state, _ = shaping.step(env, state, action, action)
+    found = np.asarray(shaping.features(state, delay=2))
+    ticks, commands, delay = found[:, 0:4:2], found[:, 4:16].reshape(4, 2, 6)[..., 0], found[:, 16:]
+    np.testing.assert_array_equal(ticks, [[4, 5], [3, 4], [2, 3], [4, 5]])
+    np.testing.assert_array_equal(commands, [[0, 5], [0, 5], [4, 5], [0, 5]])
+    np.testing.assert_array_equal(delay, np.eye(3)[[0, 1, 2, 0]])

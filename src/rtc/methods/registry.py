@@ -17,6 +17,7 @@ from typing import Any
 from rtc.methods.a2c2 import a2c2, foresee_learned_a2c2, foresee_simulator_a2c2, head_only, trained_prefix_a2c2
 from rtc.methods.base import Method
 from rtc.methods.bid import bid, bid_contrast
+from rtc.methods.delay_expert import delay_expert
 from rtc.methods.ensemble import temporal_ensemble
 from rtc.methods.foresee import (
     foresee_learned,
@@ -86,6 +87,7 @@ _ENTRIES: dict[str, Entry] = {
         "trained_prefix+a2c2": trained_prefix_a2c2,
         "foresee_simulator+a2c2": foresee_simulator_a2c2,
         "foresee_learned+a2c2": foresee_learned_a2c2,
+        "delay_expert": delay_expert,
     }.items()
 }
 METHODS: Mapping[str, Entry] = MappingProxyType(_ENTRIES)

@@ -55,14 +55,16 @@ def train(args: Arguments) -> dict[str, float]:
     for of_level in configs.values():
         of_level.check_devices(devices.count())
     solve_rates = {}
-    with runs.claim(args.run_path, runs.as_dict(config), args.resume, ppo_training.FREE_FIELDS):
+    with runs.claim(args.run_path, runs.as_dict(config), args.resume, ppo_training.FREE_FIELDS, ppo_training.BEFORE):
         for slug, level in loaded.items():
             config, facts_path = configs[slug], args.run_path / "levels" / f"{slug}.json"
             made_for = runs.as_dict(config) | {"level_sha256": level.sha256}
-            runs.keep_facts(facts_path, made_for, args.resume, ppo_training.FREE_FIELDS, ("level_sha256",))
+            runs.keep_facts(
+                facts_path, made_for, args.resume, ppo_training.FREE_FIELDS, ("level_sha256",), ppo_training.BEFORE
+            )
             env = levels.make_env(level, config.physics)
             entries = tuple(levels.varying_observation_entries(level).tolist())
-            sizes = {"history": config.history, "width": config.width, "initial_std": config.initial_std}
+            sizes = {name: getattr(config, name) for name in ("history", "delay", "width", "initial_std")}
             shape = ExpertConfig(entries, env.action_dim, **sizes)
             options = {"level": slug, "run_path": args.run_path, "resume": args.resume}
             facts = {"level_sha256": level.sha256}

@@ -13,7 +13,7 @@ from rtc.shared.validation import require_choice
 from rtc.study import preparation, recordings, subject
 from rtc.study.recordings import RecordingConfig
 from rtc.study.subject import FlowSubject
-from rtc.training import cloning, demonstrations, forward, heads, latents, runs, trainer
+from rtc.training import cloning, delayed, demonstrations, forward, heads, latents, runs, trainer
 from rtc.training.demonstrations import Demonstrations
 from rtc.training.forward import ForwardTraining
 from rtc.training.heads import HeadTraining
@@ -22,8 +22,9 @@ from rtc.training.networks import Job
 from rtc.training.trainer import FitConfig
 from rtc.training.trajectories import Trajectories
 
-Kind = Literal["forward", "correction", "head_only", "latent"]
+Kind = Literal["forward", "correction", "head_only", "latent", "delay_expert"]
 HEADS = ("correction", "head_only")
+EXPERT = "delay_expert"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,12 +41,14 @@ class Arguments:
     """Levels, one after the other: paths, names, or "all" for the benchmark's 12."""
     kinds: tuple[Kind, ...] = ("forward", "correction")
     """forward: models of the level; correction: heads of A2C2; head_only: heads that act by themselves; latent:
-    predictors of FutureRTC."""
+    predictors of FutureRTC; delay_expert: what acts of the experts in `experts`."""
     work_path: Path = Path("logs-rollouts")
     """Folder of rollouts and training states."""
     demonstrations: Path | None = None
     """Folder of demonstrations, as in logs-expert/<run>/data, for heads to learn from as published. None: heads learn
     from the rollouts, what the policy itself would do without delay."""
+    experts: Path | None = None
+    """Run of src/train_expert.py with --config.delay, for delay_expert."""
     recording: RecordingConfig = dataclasses.field(default_factory=RecordingConfig)
     forward: ForwardTraining = dataclasses.field(default_factory=ForwardTraining)
     head: HeadTraining = dataclasses.field(default_factory=HeadTraining)
@@ -59,6 +62,9 @@ class Arguments:
         chosen = set(self.kinds)
         if self.demonstrations is not None and not chosen & set(HEADS):
             raise ValueError(f"demonstrations has no effect with kinds={self.kinds}: leave it out, or train heads")
+        if (self.experts is None) == (EXPERT in chosen):
+            fix = "leave it out" if self.experts else f"{EXPERT} needs the run of its experts"
+            raise ValueError(f"experts={self.experts} with kinds={self.kinds}: {fix}")
         if not self.head.model.reads_base:
             raise ValueError("head.model.reads_base=False is what kinds=head_only is for: leave it out")
         used = {
@@ -74,7 +80,7 @@ class Arguments:
     @property
     def needs_rollouts(self) -> bool:
         """Whether anything is learned from rollouts."""
-        return self.demonstrations is None or not set(self.kinds) <= set(HEADS)
+        return bool(set(self.kinds) - {EXPERT} - set(HEADS if self.demonstrations else ()))
 
 
 def train(args: Arguments) -> list[Path]:
@@ -86,9 +92,12 @@ def train(args: Arguments) -> list[Path]:
         wanted = {kind: _wanted(args, one, kind, demonstrated) for kind in args.kinds}
         paths = {kind: networks.place(args.run_path, kind, level_path) for kind in args.kinds}
         missing = [kind for kind in args.kinds if not (args.resume and _is_there(paths[kind], wanted[kind]))]
-        if missing:
+        if set(missing) - {EXPERT}:
             rollouts = _rollouts(args, one, paths[missing[0]].name)
         for kind in missing:
+            if kind == EXPERT:
+                delayed.export(delayed.best(args.experts, paths[kind].name), paths[kind], wanted[kind])
+                continue
             data = demonstrated.data if demonstrated and kind in HEADS else rollouts
             facts = _train(args, one, data, kind, wanted[kind], paths[kind])
             print(f"{paths[kind]}: loss {facts['loss']:.4f}")
@@ -120,6 +129,8 @@ def _demonstrated(args: Arguments, one: FlowSubject) -> Demonstrated | None:
 
 def _wanted(args: Arguments, one: FlowSubject, kind: Kind, demonstrated: Demonstrated | None) -> dict[str, Any]:
     """What a network is trained for, on and how."""
+    if kind == EXPERT:
+        return {"level": one.level.name} | delayed.facts(delayed.best(args.experts, level_slug(one.level_path)))
     found = {
         "level": one.level.name,
         "level_sha256": one.level.sha256,

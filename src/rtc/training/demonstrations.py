@@ -157,25 +157,32 @@ def find_experts(run_path: Path, level: str, min_solve_rate: float, limit: int |
         FileNotFoundError: if the run holds no expert for the level.
         ValueError: if none is good enough, or their shapes differ.
     """
-    newest: dict[str, Path] = {}
-    for path in sorted(run_path.glob(f"[0-9]*/policies/{level}_seed_*.json"), key=lambda p: int(p.parts[-3])):
-        newest[path.stem] = path
-    if not newest:
-        raise FileNotFoundError(f"no expert for {level} in {run_path}; train one with src/train_expert.py first")
-    loaded = {str(path.with_suffix("")): load_expert(path) for _, path in sorted(newest.items(), key=_seed)}
+    loaded = {str(path): load_expert(path) for path in newest_experts(run_path, level)}
     good = {path: found for path, found in loaded.items() if found[1]["solve_rate"] >= min_solve_rate}
     masked = {path: found for path, found in loaded.items() if path not in good}
     if not good:
         best = max(facts["solve_rate"] for _, facts in loaded.values())
         fix = "train longer or lower min_solve_rate"
         raise ValueError(f"no expert for {level} reaches min_solve_rate={min_solve_rate} (best: {best:.3f}); {fix}")
+    if late := [path for path, (expert, _) in loaded.items() if expert.config.delay]:
+        raise ValueError(f"{late[0]} was trained with --config.delay and sees late observations: record other experts")
     if len({expert.config for expert, _ in good.values()}) > 1:
         raise ValueError(f"the experts for {level} in {run_path} differ in shape; keep one shape per run")
     return Experts(dict(list(good.items())[:limit]), masked)
 
 
-def _seed(found: tuple[str, Path]) -> int:
-    return int(found[0].rpartition("_")[2])
+def newest_experts(run_path: Path, level: str) -> list[Path]:
+    """The newest checkpoint of each seed's expert, without suffix.
+
+    Raises:
+        FileNotFoundError: if the run holds no expert for the level.
+    """
+    newest: dict[str, Path] = {}
+    for path in sorted(run_path.glob(f"[0-9]*/policies/{level}_seed_*.json"), key=lambda p: int(p.parts[-3])):
+        newest[path.stem] = path.with_suffix("")
+    if not newest:
+        raise FileNotFoundError(f"no expert for {level} in {run_path}; train one with src/train_expert.py first")
+    return sorted(newest.values(), key=lambda path: int(path.name.rpartition("_")[2]))
 
 
 # --- rollouts -----------------------------------------------------------------------------------------------

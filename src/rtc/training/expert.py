@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import distrax
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from rtc.policies import weights
-from rtc.shared.validation import require_float
+from rtc.policies.delayed import squash
+from rtc.shared.validation import require_float, require_int
 
 RELIABLE_SOLVE_RATE = 0.65  # experts below this are not imitated
 
@@ -28,6 +28,7 @@ class ExpertConfig:
         history: observations in the input.
         width: units in each of the two hidden layers.
         initial_std: standard deviation of the raw actions before training.
+        delay: largest age, in ticks, of the newest observation in the input (`policies.delayed.features`).
     """
 
     obs_entries: tuple[int, ...]
@@ -36,8 +37,10 @@ class ExpertConfig:
     history: int = 1
     width: int = 128
     initial_std: float = 1.0
+    delay: int = 0
 
     def __post_init__(self):
+        require_int("delay", self.delay, low=0)
         require_float("initial_std", self.initial_std, low=1e-3)
         for name in ("action_dim", "history", "width"):
             if getattr(self, name) < 1:
@@ -49,7 +52,8 @@ class ExpertConfig:
 
     @property
     def feature_dim(self) -> int:
-        return len(self.obs_entries) * self.history + self.action_dim
+        delays = self.delay + 1 if self.delay else 0
+        return len(self.obs_entries) * self.history + self.action_dim * max(self.delay, 1) + delays
 
 
 class Expert(nnx.Module):
@@ -93,12 +97,6 @@ def _mlp(inputs: int, width: int, outputs: int, output_scale: float, rngs: nnx.R
 def gaussian(mean: Float[Array, "... a"], log_std: Float[Array, " a"]) -> distrax.MultivariateNormalDiag:
     """Independent normal distributions over the raw action."""
     return distrax.MultivariateNormalDiag(mean, jnp.broadcast_to(jnp.exp(log_std), mean.shape))
-
-
-def squash(raw_action: Float[Array, "... a"], num_motors: int) -> Float[Array, "... a"]:
-    """Raw action to action bounds: tanh for the motors, sigmoid for the thrusters behind them."""
-    motors, thrusters = raw_action[..., :num_motors], raw_action[..., num_motors:]
-    return jnp.concatenate([jnp.tanh(motors), jax.nn.sigmoid(thrusters)], axis=-1)
 
 
 def save_expert(path: Path, expert: Expert, metadata: dict[str, Any]) -> None:

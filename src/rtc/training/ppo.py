@@ -24,11 +24,12 @@ from jaxtyping import Array, Bool, Float, Key, Num, PRNGKeyArray
 
 from rtc.control import environment
 from rtc.control.environment import Environment
+from rtc.policies.delayed import squash
 from rtc.shared import devices, runtime
 from rtc.shared.devices import AXIS, DIVIDED, EVERYWHERE
 from rtc.shared.validation import require_float, require_int
 from rtc.training import shaping
-from rtc.training.expert import Expert, ExpertConfig, gaussian, squash
+from rtc.training.expert import Expert, ExpertConfig, gaussian
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,7 +279,10 @@ class Programs:
 
     def _start(self, env: Environment) -> shaping.TrackedState:
         keys = environment.start_keys(self.experts * self.local_envs)
-        return shaping.reset(env, keys, self.expert_config.history)
+        return shaping.reset(env, keys, self.expert_config.history, self.expert_config.delay)
+
+    def _features(self, state: shaping.TrackedState) -> Float[Array, "n f"]:
+        return shaping.features(state, self.expert_config.delay)
 
     def _first_rollout(self, env: Environment) -> Rollout:
         batch = self.experts * self.local_envs
@@ -302,7 +306,7 @@ class Programs:
 
         def tick(rollout: Rollout, keys: Key[Array, " s"]):
             explore_keys, noise_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-            features, before = (self._per_expert(x) for x in (shaping.features(rollout.state), rollout.noise))
+            features, before = (self._per_expert(x) for x in (self._features(rollout.state), rollout.noise))
             noise = jax.vmap(correlated_noise)(explore_keys, before, correlation)
             raw_action, log_prob, value = jax.vmap(self._act)(params, features, noise)
             action = squash(raw_action, self.expert_config.num_motors)
@@ -327,7 +331,7 @@ class Programs:
         keys = jax.vmap(lambda key: jax.random.split(key, self.config.num_steps), out_axes=1)(keys)
         rollout, (samples, sums) = jax.lax.scan(tick, devices.without_axis(rollout), keys)
         sums = devices.with_axis({name: x.sum(axis=0) for name, x in sums.items()})
-        last_features = self._per_expert(shaping.features(rollout.state))
+        last_features = self._per_expert(self._features(rollout.state))
         return devices.with_axis(rollout), samples, last_features, sums
 
     def _act(

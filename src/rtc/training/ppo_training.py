@@ -35,6 +35,8 @@ class TrainConfig(PPOConfig):
         target_solve_rate: training stops once this share of recent episodes was solved; above 1, never.
         window: number of updates whose finished episodes count as recent.
         history: observations in the expert's input.
+        delay: largest age, in ticks, of the newest of them; each environment has one of 0 … delay, and above 0 the
+            expert sees the commands since (`kinds=delay_expert` of src/train_networks.py).
         width: units in each hidden layer.
         initial_std: standard deviation of the raw actions before training; above 1 most are close to a bound.
         physics: which physics step simulates the level.
@@ -52,6 +54,7 @@ class TrainConfig(PPOConfig):
     target_solve_rate: float = 0.98
     window: int = 8
     history: int = 1
+    delay: int = 0
     width: int = 128
     initial_std: float = 1.0
     physics: str = "fast"
@@ -61,7 +64,8 @@ class TrainConfig(PPOConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        require_int("seed", self.seed, low=0)
+        for name in ("seed", "delay"):
+            require_int(name, getattr(self, name), low=0)
         for name in (
             "num_seeds",
             "max_attempts",
@@ -89,6 +93,8 @@ FREE_FIELDS = (
     "checkpoint_every",
     "wandb",
 )
+# What runs of before did, by fields that they lack.
+BEFORE = MappingProxyType({"delay": 0})
 PUBLISHED = TrainConfig(
     num_envs=256,
     num_steps=256,

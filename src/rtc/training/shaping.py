@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from rtc.control.environment import Environment, State, Transition
+from rtc.policies import delayed
 
 ACTION_NOISE_STD = 0.1  # standard deviation of the benchmark's action noise
 DISTANCE_SCALE = 6.0  # metres of goal distance that cost a full reward unit over a whole episode
@@ -38,15 +39,17 @@ class TrackedState(NamedTuple):
 
     Attributes:
         env: the environment's own state.
-        history: the last k observations, oldest first.
-        last_action: the last commanded action (before noise); zeros at the start.
+        history: the last observations, oldest first.
+        commands: the last commanded actions (before noise), oldest first; zeros at the start.
+        delay: age in ticks of the newest observation that the expert may see.
         tick: control ticks since the episode's start.
         closest: smallest distance to the goal so far, metres; NaN at the start.
     """
 
     env: State
     history: Float[Array, "b k n"]
-    last_action: Float[Array, "b a"]
+    commands: Float[Array, "b m a"]
+    delay: Int[Array, " b"]
     tick: Int[Array, " b"]
     closest: Float[Array, " b"]
 
@@ -81,20 +84,22 @@ def dense_reward(
     return reward - cost + progress + relief
 
 
-def reset(env: Environment, keys: Key[Array, " b"], history: int) -> TrackedState:
-    """Start of an episode per key; the history holds the first observation `history` times.
+def reset(env: Environment, keys: Key[Array, " b"], history: int, delay: int = 0) -> TrackedState:
+    """Start of an episode per key; the history holds nothing but the first observation.
 
     Args:
         env: the environment, observing what the expert looks at.
         keys: what their starts are drawn with.
-        history: number of observations to remember.
+        history: number of observations that the expert sees.
+        delay: largest age of the newest of them; the environments have 0 to `delay` in turn.
     """
     env_state, obs = env.reset(keys)
     batch = len(keys)
     return TrackedState(
         env=env_state,
-        history=jnp.repeat(obs[:, None], history, axis=1),
-        last_action=jnp.zeros((batch, env.action_dim), obs.dtype),
+        history=jnp.repeat(obs[:, None], history + delay, axis=1),
+        commands=jnp.zeros((batch, max(delay, 1), env.action_dim), obs.dtype),
+        delay=jnp.arange(batch) % (delay + 1),
         tick=jnp.zeros(batch, jnp.int32),
         closest=jnp.full(batch, jnp.nan),
     )
@@ -121,7 +126,8 @@ def step(
     tracked = TrackedState(
         env=env_state,
         history=jnp.concatenate([state.history[:, 1:], transition.obs[:, None]], axis=1),
-        last_action=action,
+        commands=jnp.concatenate([state.commands[:, 1:], action[:, None]], axis=1),
+        delay=state.delay,
         tick=tick,
         closest=jnp.fmin(state.closest, transition.distance),
     )
@@ -152,7 +158,11 @@ def step_and_reset(
     return select(env, transition.done, start, state), transition
 
 
-def features(state: TrackedState) -> Float[Array, "b f"]:
-    """Network input: the flattened observation history followed by the last action."""
-    flat = state.history.reshape(state.history.shape[0], -1)
-    return jnp.concatenate([flat, state.last_action], axis=-1)
+def features(state: TrackedState, delay: int = 0) -> Float[Array, "b f"]:
+    """Network input: the observations that the expert may see and the commands since, see `delayed.features`.
+
+    Args:
+        state: the state.
+        delay: largest delay, as given to `reset`.
+    """
+    return delayed.features(state.history, state.commands, state.delay, delay)
