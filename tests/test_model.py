@@ -10,9 +10,9 @@ import optax
 import pytest
 from flax import nnx
 
-from jaxprs import matrix_products, needed
 from model import FlowPolicy, ModelConfig, get_prefix_weights
 from rtc.policies import mixer
+from rtc.shared.jaxprs import matrix_products, needed
 from stubs import make_policy
 
 SCHEDULES = ("exp", "linear", "ones", "zeros")

@@ -1,15 +1,14 @@
 """What the bench of networks counts, and that its workloads run."""
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxprs import matrix_products, needed
 from model import FlowPolicy, ModelConfig
 from rtc.bench import networks
+from rtc.shared.jaxprs import matrix_products, needed, product_size
 from rtc.training.cloning import CloningConfig
 from rtc.training.expert import Expert, ExpertConfig
 from rtc.training.ppo import Minibatch, PPOConfig, loss
@@ -20,12 +19,7 @@ MODEL = ModelConfig(channel_dim=16, channel_hidden_dim=24, token_hidden_dim=20, 
 
 def multiply_adds(function, *args) -> int:
     """Of the matrix products in a function."""
-    total = 0
-    for equation in matrix_products(needed(function, *args)):
-        (contracted, _), _ = equation.params["dimension_numbers"]
-        left = equation.invars[0].aval.shape
-        total += math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
-    return total
+    return sum(map(product_size, matrix_products(needed(function, *args))))
 
 
 def test_multiply_adds_are_those_of_the_layers():

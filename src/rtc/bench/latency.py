@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from rtc.bench import timing
 from rtc.control.environment import start_keys
-from rtc.methods import Query
 from rtc.shared.tables import percentiles
+from rtc.study import costs
 from rtc.study.evaluation import EvalConfig
 from rtc.study.subject import FlowSubject
 
@@ -49,27 +49,32 @@ def query_function(config: EvalConfig, subject: FlowSubject) -> Callable[[int], 
     """
     env, policy, controller = subject.prepare(config)
     obs = env.reset(start_keys(1))[1]
-    size = policy.action_chunk_size
 
     @jax.jit
     def answer(policy: Any, method: Any, obs: Array, leftover: Array, index: Array) -> Array:
-        query = Query(
-            key=jax.random.fold_in(jax.random.key(0), index)[None],
-            obs=obs,
-            leftover=leftover,
-            planned_delay=jnp.ones(1, jnp.int32),
-            overlap_end=jnp.full(1, size - 1),
-            predictions=jnp.ones((1, size), jnp.int32),
-            flow_steps=jnp.full(1, config.num_flow_steps),
-            execute_horizon=jnp.ones(1, jnp.int32),
-            upcoming=leftover,
-            known=jnp.ones((1, size), bool),
-        )
+        key = jax.random.fold_in(jax.random.key(0), index)[None]
+        query = costs.example_query(policy, obs, config.num_flow_steps)
+        query = query._replace(key=key, leftover=leftover, upcoming=leftover)
         drawn = query.planned_delay
         return method.answer(policy, query, method.init(policy, 1), drawn, config.num_flow_steps)[0].chunk
 
-    leftover = jnp.zeros((1, size, policy.action_dim))
+    leftover = jnp.zeros((1, policy.action_chunk_size, policy.action_dim))
     return lambda index: answer(policy, controller.method, obs, leftover, jnp.int32(index))
+
+
+def act_function(config: EvalConfig, subject: FlowSubject) -> Callable[[int], Float[Array, "1 a"]]:
+    """The same for the choice of a single action, of a method that acts at every tick."""
+    env, policy, controller = subject.prepare(config)
+    obs = env.reset(start_keys(1))[1]
+
+    @jax.jit
+    def act(policy: Any, method: Any, obs: Array, action: Array, index: Array) -> Array:
+        key = jax.random.fold_in(jax.random.key(0), index)[None]
+        now = costs.example_now(policy, obs)._replace(key=key, action=action, last_action=action)
+        return method.act(policy, now, method.init(policy, 1))[0].action
+
+    action = jnp.zeros((1, policy.action_dim))
+    return lambda index: act(policy, controller.method, obs, action, jnp.int32(index))
 
 
 def timed(ask: Callable[[int], Array], index: int) -> float:

@@ -8,8 +8,8 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -20,20 +20,19 @@ from rtc.programs import plugins
 from rtc.report import page
 from rtc.report.page import Page, Section
 from rtc.shared import commands, files, provenance
+from rtc.study import costs
 from rtc.study import subject as subjects
 from rtc.study.evaluation import EvalConfig
+from rtc.study.subject import FlowSubject
 
 INTRODUCTION = """\
 Milliseconds from the call to the chunk in the host's memory, at batch 1, one query after the other, on an otherwise
 idle device; methods take turns. `cold start` is a method's first query, with tracing and compilation (or a look into
-its cache); it is not among the others. `<method>.csv` holds every query, for profiles of mode `trace`.
+its cache); it is not among the others. `<method>.csv` holds every query, for profiles of mode `trace`. Methods that
+look ahead do so for one tick. `act p50`: the median time of choosing one action, of methods that do so at every tick.
+`Mmul`: millions of multiplications, of a query, of each tick that it looks ahead beyond the first, and of choosing an
+action.
 """
-
-
-def _plain() -> tuple[str, ...]:
-    """The methods that look at no simulator and need no other network than the weak policy of a run."""
-    made = {name: methods.make(name) for name in methods.METHODS}
-    return tuple(name for name, one in made.items() if not one.privileged and set(one.assets()) <= {"weak"})
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class Arguments:
         run_path: run of the policies.
         prefix_run_path: run of the policies trained with simulated delay, for the methods that need them.
         level_path: world file or level name.
-        methods: methods to measure; by default all that need no network besides the policy, those of plugins included.
+        methods: methods to measure; by default all that look at no simulator and whose networks are there, those of
+            plugins included.
         num_flow_steps: flow steps per query.
         queries: queries that count, per method.
         warm_up: queries before each block.
@@ -57,7 +57,7 @@ class Arguments:
     run_path: str = "logs-bc/h8"
     prefix_run_path: str = "logs-bc/h8_prefix"
     level_path: str = "grasp_easy"
-    methods: tuple[str, ...] = field(default_factory=_plain)
+    methods: tuple[str, ...] = ()
     num_flow_steps: int = 5
     queries: int = 2000
     warm_up: int = 10
@@ -67,25 +67,57 @@ class Arguments:
     plugin: tuple[Path, ...] = ()
 
 
-def query_function(args: Arguments, name: str) -> Callable[[int], object]:
-    """What answers the queries of one method."""
+def subject_of(args: Arguments, name: str) -> tuple[EvalConfig, FlowSubject]:
+    """A method's configuration and policy.
+
+    Raises:
+        ValueError: the method looks at the simulator, or lacks a network.
+        FileNotFoundError: there is no run of policies that it needs.
+    """
     run_path = methods.run_for(name, args.run_path, args.prefix_run_path)
     subject = subjects.load(run_path, args.level_path)
     config = EvalConfig(method=name, num_flow_steps=args.num_flow_steps, model=subject.policy.config)
     if methods.make(name).privileged:
         raise ValueError(f"methods={name!r} looks at the simulator: its time is not that of a query; leave it out")
-    return latency.query_function(config, subject)
+    subject.check(config)
+    return config, subject
+
+
+def measured(args: Arguments) -> dict[str, tuple[EvalConfig, FlowSubject]]:
+    """By method, what is measured; without a choice, what can be."""
+    if args.methods:
+        return {name: subject_of(args, name) for name in args.methods}
+    found = {}
+    for name in methods.METHODS:
+        try:
+            found[name] = subject_of(args, name)
+        except (ValueError, FileNotFoundError) as error:
+            print(f"{name} is left out: {error}")
+    return found
+
+
+def multiplications(config: EvalConfig, subject: FlowSubject) -> dict[str, float]:
+    """The columns of what a method multiplies, in millions."""
+    env, policy, controller = subject.prepare(config)
+    found = costs.of(policy, controller.method, env.obs_dim, config.num_flow_steps)
+    values = {"query": found.query + found.ahead, "ahead": found.ahead, "act": found.tick}
+    return {f"Mmul {name}": value / costs.MILLION for name, value in values.items()}
 
 
 def run(args: Arguments) -> None:
     started, root = time.time(), files.require_writable(args.output_root)
-    ask = {name: query_function(args, name) for name in args.methods}
+    chosen = measured(args)
+    asked = {name: latency.query_function(*one) for name, one in chosen.items()}
+    acting = {name: latency.act_function(*one) for name, one in chosen.items() if methods.make(name).acts}
+    how = args.queries, args.warm_up, args.block
+    acts = {name: found.row() for name, found in latency.measure(acting, *how).items()}
     rows = []
-    for name, found in latency.measure(ask, args.queries, args.warm_up, args.block).items():
+    for name, found in latency.measure(asked, *how).items():
         files.atomic_write(root / f"{name}.csv", files.to_csv(found.trace().round(6)))
-        rows.append({"method": name, **found.row()})
+        act = {"act p50": acts[name]["p50"] if name in acts else None}
+        rows.append({"method": name, **found.row(), **act, **multiplications(*chosen[name])})
         if args.profile_dir is not None:
-            latency.profile(ask[name], f"{args.profile_dir}/{name}")
+            latency.profile(asked[name], f"{args.profile_dir}/{name}")
     table = pd.DataFrame(rows)
     facts = {"arguments": dataclasses.asdict(args), "latency_ms": rows, **provenance.provenance(started)}
     files.atomic_write(root / "latency.json", json.dumps(facts, indent=2) + "\n")

@@ -201,6 +201,24 @@ _ALL = (
         better=LOWER,
         per=TICK,
     ),
+    Metric(
+        "query_multiplications",
+        "Mmul/query",
+        "millions of multiplications of a query with all its flow steps: multiply-adds of matrix products and single "
+        "ones, those of activations and norms included; what a learned model of the future takes for the planned delay "
+        "is in it, what a simulator takes is not",
+        unit="million",
+        better=LOWER,
+        per=QUERY,
+    ),
+    Metric(
+        "multiplications_per_tick",
+        "Mmul/tick",
+        "the same per tick, of all queries, hedged copies, bootstrap chunks and corrections of actions",
+        unit="million",
+        better=LOWER,
+        per=TICK,
+    ),
     Metric("num_evals", "episodes", "number of episodes", per=CELL, decimals=0),
     Metric("wall_s", "wall time", "wall time of the cell, with compilation where it was needed", "s", LOWER, CELL),
     Metric(

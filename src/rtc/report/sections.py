@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from rtc.report import catalogue, settings, study_tables, words
+from rtc.report import catalogue, losses, settings, study_tables, words
 from rtc.shared import provenance
 from rtc.study import verdicts
 from rtc.study.layout import Section
@@ -176,6 +176,11 @@ def _levels(context: Context) -> Parts:
     return [study_tables.levels(context.outcome, context.keys)]
 
 
+def _losses(context: Context) -> Parts:
+    table = losses.table(context.outcome, context.keys)
+    return [] if table.empty else [context.say("losses"), table]
+
+
 def _level_rates(context: Context) -> Parts:
     parts: list[str | pd.DataFrame] = []
     for method in dict.fromkeys(method for _, method in context.keys):
@@ -250,6 +255,7 @@ WRITERS: Mapping[str, Callable[[Context], Parts]] = MappingProxyType(
         "figures": _figures,
         "level_rates": _level_rates,
         "levels": _levels,
+        "losses": _losses,
         "metrics": _metrics,
         "outcomes": _outcomes,
         "passes": _passes,

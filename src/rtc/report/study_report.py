@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rtc.report import figures, page, sections, study_tables, words
+from rtc.report import figures, losses, page, sections, study_tables, words
 from rtc.report.page import Page
 from rtc.report.sections import Context
 from rtc.shared import files, provenance
@@ -19,7 +19,8 @@ DEFAULT = tuple(map(Section, ("question", "comparisons", "discussion", "figures"
 def write(study: Study, outcome: Outcome, root: Path) -> Path:
     """Writes results_all.csv, summary.md, figures/ and index.html below `root`; returns the file to open first.
 
-    A study with Chinese texts also gets summary.zh-CN.md, one with a section `seeds` summary.csv.
+    A study with Chinese texts also gets summary.zh-CN.md, one with a section `seeds` summary.csv, one with a section
+    `losses` losses.csv.
 
     Raises:
         ValueError: there are no finished cells.
@@ -31,6 +32,8 @@ def write(study: Study, outcome: Outcome, root: Path) -> Path:
     if any(section.kind == "seeds" for section in study.sections):
         keys = [one.key for one in study.arms]
         files.atomic_write(root / "summary.csv", files.to_csv(study_tables.seed_summary(outcome, keys)))
+    if any(section.kind == "losses" for section in study.sections):
+        files.atomic_write(root / "losses.csv", files.to_csv(losses.rows(outcome).round(5)))
     drawn = {name: figures.DRAWN[name](study, outcome) for name in _figures(study)}
     drawn = {name: figure for name, figure in drawn.items() if figure is not None}
     pages = {"en": _page(study, outcome, root, list(drawn), chinese=False)}

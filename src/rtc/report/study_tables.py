@@ -31,6 +31,7 @@ COSTS = (
     "mean_execute_horizon",
     "mean_flow_steps",
     "flow_evals_per_tick",
+    "multiplications_per_tick",
 )
 
 

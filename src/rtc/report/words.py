@@ -18,6 +18,7 @@ HEADINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "costs": ("Costs and side effects", "代价与副作用"),
         "outcomes": ("Outcomes", "结果"),
         "levels": ("Level by level", "逐关卡"),
+        "losses": ("Where the loss comes from", "损失来自何处"),
         "level_rates": ("Level by level", "逐关卡"),
         "passes": ("Passes per query", "每次查询的前向次数"),
         "protocol": ("Protocol", "协议"),
@@ -75,6 +76,19 @@ more, the last column divides the difference by it.""",
             "Difference of means [95 % paired bootstrap interval] over pairs (seed, episode), which share their random "
             "numbers; `*`: the interval excludes 0. No correction for multiple comparisons.",
             "均值之差 [95 % 成对自助区间]，配对为（种子，回合），共享随机数；`*`：区间不含 0。未做多重比较校正。",
+        ),
+        "losses": (
+            """\
+Loss against naive execution at d = 0, s = 1, means over the levels. `horizon`: naive execution without delay at the
+same s. `staleness`: what planning for the state at hand-over, as the simulator tells it, gains over the method
+(`foresee_simulator` less the method, negative where the method does better); from d > H/2 on, starvation is in it.
+`rest`: what `foresee_simulator` loses beside the horizon: jumps between chunks, and noise. The parts add up;
+losses.csv has them level by level.""",
+            """\
+相对于 d = 0、s = 1 的 naive 执行的损失，为各关卡的均值。`horizon`：无延迟、相同 s 的 naive 执行。
+`staleness`：按模拟器给出的交接时刻状态规划相对于该方法的收益
+（`foresee_simulator` 减去该方法，方法更好时为负）；d > H/2 时其中包含断供。
+`rest`：`foresee_simulator` 除视界之外的损失：块间跳变与噪声。各部分相加等于总损失；losses.csv 给出每个关卡的数值。""",
         ),
         "aliases": (
             " These combinations do not tell {pairs} apart.",

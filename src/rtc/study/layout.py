@@ -17,6 +17,7 @@ SECTIONS = (
     "figures",
     "level_rates",
     "levels",
+    "losses",
     "metrics",
     "outcomes",
     "passes",
@@ -27,7 +28,7 @@ SECTIONS = (
     "text",
     "verdict",
 )
-FIGURES = ("arms", "delays", "grid", "layers", "outcomes", "solve_rate", "timeline")
+FIGURES = ("arms", "compute", "delays", "grid", "layers", "losses", "outcomes", "solve_rate", "timeline")
 
 
 @dataclass(frozen=True)

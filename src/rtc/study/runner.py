@@ -175,7 +175,7 @@ def compute(planned: PlannedCell, started: float) -> Evaluation:
         planned.directory,
         planned.cell,
         planned.inputs,
-        outcome.summary.row | timing,
+        outcome.summary.row | timing | dict(subject.costs(planned.config, outcome.summary)),
         outcome.summary.episodes,
         provenance.provenance(started) | subject.origin(),
         delay_counts=outcome.summary.delay_counts,

@@ -12,6 +12,7 @@ import numpy as np
 from rtc.control import executor
 from rtc.control.controller import Controller, make_controller
 from rtc.control.environment import Environment
+from rtc.control.metrics import Summary
 from rtc.control.records import NEVER, Records
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.delay.sampling import make_process
@@ -210,6 +211,9 @@ class TokenSubject:
 
     def evaluate(self, config: EvalConfig, seed: int) -> Evaluation:
         return evaluate(self, config, seed)
+
+    def costs(self, config: EvalConfig, summary: Summary) -> Mapping[str, float]:
+        return {}
 
     def origin(self) -> dict[str, str]:
         places = ", ".join(identity.shown(path) for path in self.checkpoints)

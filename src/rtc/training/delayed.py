@@ -9,8 +9,7 @@ from flax import nnx
 
 from rtc.policies import networks, weights
 from rtc.policies.delayed import DelayedActor, DelayedConfig
-from rtc.training.demonstrations import newest_experts
-from rtc.training.expert import Expert, load_expert
+from rtc.training.expert import Expert, load_expert, newest_experts
 
 
 def best(run_path: Path, level: str) -> Path:

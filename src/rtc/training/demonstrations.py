@@ -39,7 +39,7 @@ from rtc.shared.devices import AXIS, DIVIDED, EVERYWHERE
 from rtc.shared.files import atomic_path
 from rtc.shared.validation import require_float, require_int
 from rtc.training import runs, shaping
-from rtc.training.expert import RELIABLE_SOLVE_RATE, Expert, load_expert
+from rtc.training.expert import RELIABLE_SOLVE_RATE, Expert, load_expert, newest_experts
 
 FIELDS = ("obs", "action", "other", "done", "solved", "finite", "expert")
 # What recordings did that do not record it.
@@ -169,20 +169,6 @@ def find_experts(run_path: Path, level: str, min_solve_rate: float, limit: int |
     if len({expert.config for expert, _ in good.values()}) > 1:
         raise ValueError(f"the experts for {level} in {run_path} differ in shape; keep one shape per run")
     return Experts(dict(list(good.items())[:limit]), masked)
-
-
-def newest_experts(run_path: Path, level: str) -> list[Path]:
-    """The newest checkpoint of each seed's expert, without suffix.
-
-    Raises:
-        FileNotFoundError: if the run holds no expert for the level.
-    """
-    newest: dict[str, Path] = {}
-    for path in sorted(run_path.glob(f"[0-9]*/policies/{level}_seed_*.json"), key=lambda p: int(p.parts[-3])):
-        newest[path.stem] = path.with_suffix("")
-    if not newest:
-        raise FileNotFoundError(f"no expert for {level} in {run_path}; train one with src/train_expert.py first")
-    return sorted(newest.values(), key=lambda path: int(path.name.rpartition("_")[2]))
 
 
 # --- rollouts -----------------------------------------------------------------------------------------------

@@ -119,3 +119,17 @@ def load_expert(path: Path) -> tuple[Expert, dict[str, Any]]:
     expert = Expert(ExpertConfig(**config), rngs=nnx.Rngs(0))
     nnx.update(expert, weights.load_tree(path.with_suffix(".safetensors"), nnx.state(expert, nnx.Param)))
     return expert, metadata
+
+
+def newest_experts(run_path: Path, level: str) -> list[Path]:
+    """The newest checkpoint of each seed's expert, without suffix.
+
+    Raises:
+        FileNotFoundError: if the run holds no expert for the level.
+    """
+    newest: dict[str, Path] = {}
+    for path in sorted(run_path.glob(f"[0-9]*/policies/{level}_seed_*.json"), key=lambda p: int(p.parts[-3])):
+        newest[path.stem] = path.with_suffix("")
+    if not newest:
+        raise FileNotFoundError(f"no expert for {level} in {run_path}; train one with src/train_expert.py first")
+    return sorted(newest.values(), key=lambda path: int(path.name.rpartition("_")[2]))

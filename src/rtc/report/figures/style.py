@@ -80,14 +80,20 @@ def subplots(rows: int, columns: int, size: tuple[float, float], **options) -> t
 
 
 def solve_rate_panels(figure: Figure | SubFigure, levels: Sequence[str], **options) -> Iterator[tuple[Axes, str]]:
-    """One panel per level, in rows of four, for solve rates in percent."""
+    """`level_panels` for solve rates in percent."""
+    for ax, level in level_panels(figure, levels, **options):
+        ax.set_ylim(0, 102)
+        yield ax, level
+
+
+def level_panels(figure: Figure | SubFigure, levels: Sequence[str], **options) -> Iterator[tuple[Axes, str]]:
+    """One panel per level, in rows of four."""
     rows, columns = -(-len(levels) // LEVELS_PER_ROW), min(LEVELS_PER_ROW, len(levels))
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True, **options).flat
     for ax in panels[len(levels) :]:
         ax.set_visible(False)
     for ax, level in zip(panels, levels, strict=False):
         ax.set_title(level, fontsize=8)
-        ax.set_ylim(0, 102)
         yield ax, level
 
 

@@ -47,22 +47,27 @@ _SYSTEMS = (
     "`_shuffled`: delays drawn independently from the pooled law of the delays of `exact`."
 )
 _SYSTEM_METRICS = ("mean_delay", "d_p95", "mean_planned_delay", "p_late", "starved_fraction", "mean_flow_steps")
+_CURVE_COSTS = ("flow_evals_per_tick", "query_multiplications", "multiplications_per_tick", "starved_fraction")
 _OUTCOMES = ("returned_episode_returns", "rms_ddelta_action")
 
 
-def curve(profiles: Sequence[str], grid: Sequence[str] = ()) -> tuple[Section, ...]:
+def curve(profiles: Sequence[str], grid: Sequence[str] = (), divided: bool = False) -> tuple[Section, ...]:
     """The layout of the published delay curve.
 
     Args:
         profiles: names of the delays on the curve, s = max(d, 1).
         grid: names of all delays and execute horizons, where they were evaluated.
+        divided: the loss can be divided into parts.
     """
     sections = [
         Section("text", text=_CURVE_TEXT),
         Section("curve", heading="Mean over the levels", profiles=tuple(profiles), figures=("solve_rate",)),
         Section("comparisons"),
+        Section("costs", profiles=tuple(profiles), metrics=_CURVE_COSTS, figures=("compute",)),
         Section("level_rates", profiles=tuple(profiles)),
     ]
+    if divided:
+        sections.insert(3, Section("losses", profiles=tuple(profiles), figures=("losses",)))
     if grid:
         sections.append(Section("curve", heading="All d and s", profiles=tuple(grid), figures=("grid",)))
     return tuple(sections)

@@ -12,6 +12,7 @@ from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.methods import options_for
 from rtc.shared.validation import require_int
+from rtc.study import losses
 from rtc.study.evaluation import EvalConfig
 from rtc.study.protocols import layouts
 from rtc.study.study import Arm, Comparison, Study
@@ -130,11 +131,14 @@ def study(
         levels: names of levels.
     """
     line, plane = curve(delays, chunk_size), grid(delays, chunk_size)
-    found = [
-        one
+    divided = losses.NAIVE in methods and losses.FORESIGHT in methods
+    # Without delay at every s of the line: what the horizon alone costs.
+    at_once = [Point(0, point.horizon) for point in line] if divided else []
+    points = {
+        method: {*line, *(plane if method in grid_methods else ()), *(at_once if method == losses.NAIVE else ())}
         for method in methods
-        for one in arms((method,), sorted({*line, *plane} if method in grid_methods else line), base)
-    ]
+    }
+    found = [one for method in methods for one in arms((method,), sorted(points[method]), base)]
     comparisons = tuple(
         Comparison((point.profile, method), (point.profile, NAIVE))
         for method in methods
@@ -153,7 +157,7 @@ def study(
         num_evals=2048,
         figures=(),
         sections=layouts.curve(
-            [point.profile for point in line], [point.profile for point in plane] if grid_methods else ()
+            [point.profile for point in line], [point.profile for point in plane] if grid_methods else (), divided
         ),
         published={method: rates for method, rates in PUBLISHED.items() if method in methods},
     )
