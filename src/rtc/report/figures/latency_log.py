@@ -77,4 +77,4 @@ def _lags(ax: Axes, log: DelayLog, found: Description) -> None:
     ax.set_xlabel("lag (queries)")
     ax.set_ylabel("autocorrelation")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(loc="upper right", frameon=False)
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, borderpad=0)
