@@ -49,7 +49,7 @@ SHA256 = "0" * 64  # of the line world's file
 # `-m quick`: a file or two of every room that compile little.
 QUICK = (
     "test_rooms", "test_readme", "test_entry", "test_identity", "test_config_file", "test_results",  # the house, shared
-    "test_profiles", "test_traces", "test_estimators",  # delay
+    "test_profiles", "test_traces", "test_estimators", "test_logs",  # delay
     "test_checkpoints", "test_model_goldens",  # policies, methods
     "test_metrics",  # control
     "test_worlds", "test_libero", "test_libero_setup",

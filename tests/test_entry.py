@@ -201,3 +201,20 @@ def test_what_ends_the_program_ends_its_tasks(error):
     with pytest.raises(type(error)):
         launchers.run_all([Task("first", failing, (error,)), Task("second", done.append, (2,))], LauncherConfig())
     assert done == []
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_set_up_that_fails_is_tried_again(tmp_path, works):
+    tool = tmp_path / "bin/uv"
+    tool.parent.mkdir()
+    tool.write_text(
+        f'#!/bin/bash\nif [ "$1" = venv ]; then mkdir -p "${{@: -1}}/bin"; else exit {int(not works)}; fi\n'
+    )
+    tool.chmod(0o755)
+    names = os.environ | {"PATH": f"{tool.parent}:{os.environ['PATH']}", "EXP_DELTA_VENV": str(tmp_path / "venv")}
+    done = subprocess.run(
+        ["bash", "-c", ". exp/setup_env.sh"], env=names, cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == int(not works)
+    assert (tmp_path / "venv/.installed").exists() == works
+    assert ("could not be set up" in done.stderr) == (not works)

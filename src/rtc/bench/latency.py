@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from rtc.bench import timing
 from rtc.control.environment import start_keys
+from rtc.delay.logs import trace_table
 from rtc.shared.tables import percentiles
 from rtc.study import costs
 from rtc.study.evaluation import EvalConfig
@@ -38,7 +39,7 @@ class Latency:
 
     def trace(self) -> pd.DataFrame:
         """What a profile of mode `trace` reads."""
-        return pd.DataFrame({"query": range(len(self.warm_ms)), "latency_ms": self.warm_ms})
+        return trace_table(self.warm_ms)
 
 
 def query_function(config: EvalConfig, subject: FlowSubject) -> Callable[[int], Float[Array, "1 h a"]]:

@@ -3,6 +3,7 @@
     exp-delta eval --run-path logs-bc/grasp_easy_h4 --level-paths grasp_easy --output-dir results
     exp-delta study methods
     exp-delta train expert|data|flow|rsd
+    exp-delta read-log robot_client.log
     exp-delta render
 
 `exp-delta COMMAND --help` explains a command. Levels, studies and the policy of tail_v1 come with the package; output
@@ -26,6 +27,7 @@ COMMANDS: Mapping[str, Any] = {
         "networks": "rtc.programs.train_networks",
         "rsd": "rtc.programs.train_rsd",
     },
+    "read-log": "rtc.programs.read_log",
     "render": "rtc.programs.render_levels",
 }
 
