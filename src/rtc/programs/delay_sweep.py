@@ -96,6 +96,7 @@ def run(args: Arguments) -> None:
     if not args.report_only:
         runner.run(study, how)
     outcome = Outcome.read(study, how)
+    outcome.keep(how.root)
     commands.open_first(report.write(study, outcome, Path(args.output_root)))
 
 

@@ -28,6 +28,7 @@ def run(study: Study, args: StudyArguments) -> None:
         except ChildProcessError as error:
             failure = error
     outcome = Outcome.read(study, args)
+    outcome.keep(args.root)
     if args.preview and outcome.cells:
         write_preview(study, outcome, args)
     page = report.write(study, outcome, args.root)
@@ -41,11 +42,16 @@ def run(study: Study, args: StudyArguments) -> None:
 def write_preview(study: Study, outcome: Outcome, args: StudyArguments) -> None:
     """Writes preview.mp4: an episode of the arm that starves most, on the first level."""
     name, level, seed = outcome.levels[0], args.levels[0], args.seeds[0]
-    there = [one for one in study.arms if (name, *one.key) in outcome.cells and one.decoding is None]
+    there = [one for one in study.arms if one.decoding is None and _recorded(outcome, (name, *one.key))]
     if there:
         worst = max(there, key=lambda one: outcome.cells[name, *one.key][0].result["starved_fraction"])
         shown = plan.planned(study, args, worst, level, seed)
         preview.write(args.root / "preview.mp4", shown.subject, shown.config, shown.directory / store.TRACE)
+
+
+def _recorded(outcome: Outcome, key: tuple[str, str, str]) -> bool:
+    """Whether an episode of this cell was recorded tick by tick; archives hold none."""
+    return key in outcome.cells and (outcome.cells[key][0].directory / store.TRACE).is_file()
 
 
 def main(argv: Sequence[str] | None = None) -> None:

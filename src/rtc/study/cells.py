@@ -210,13 +210,19 @@ def standing(directory: PathLike, cell: Cell | None = None, inputs: Inputs | Non
         return Standing("other", f"{MARKER} has schema {schema}, this version reads {_SCHEMA}")
     if cell is not None and identity != cell:
         return Standing("other", f"holds {identity} on {identity.level}, not {cell} on {cell.level}")
-    changed = () if inputs is None else differences(marker.get("inputs", {}), plain(inputs))
+    found = Standing("complete") if inputs is None else compared(marker.get("inputs", {}), inputs)
+    if found.status == "other":
+        return found
+    broken = _broken_file(directory, marker.get("files", {}))
+    return Standing("damaged", broken) if broken else found
+
+
+def compared(there: Inputs, wanted: Inputs) -> Standing:
+    """What results depend on, against what is wanted."""
+    changed = differences(there, plain(wanted))
     if any(name.split(".")[0] != CODE for name, _, _ in changed):
         named = "; ".join(f"{name} = {there}, not {wanted}" for name, there, wanted in changed if name != CODE)
         return Standing("other", f"computed with another configuration: {named}")
-    broken = _broken_file(directory, marker.get("files", {}))
-    if broken:
-        return Standing("damaged", broken)
     return Standing("older", "computed with another version of the code") if changed else Standing("complete")
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from rtc.shared.files import PathLike
+from rtc.study import archive, statistics
 from rtc.study import plan as planning
-from rtc.study import statistics
 from rtc.study.arguments import StudyArguments
 from rtc.study.cells import CODE, CellData, CellError
 from rtc.study.statistics import Interval, PairedTest
@@ -64,6 +65,13 @@ class Outcome:
         if lacking:
             raise CellError("\n  ".join([f"{len(lacking)} arms are incomplete:", *lacking]))
         return cls(study, found, missing)
+
+    def keep(self, root: PathLike) -> None:
+        """Writes the cells to the study's archive, but for those that belong to another study."""
+        borrowed = {one.key for one in self.study.arms if one.root is not None}
+        own = [cell for (_, *key), found in self.cells.items() if tuple(key) not in borrowed for cell in found]
+        if own:
+            archive.write(root, own)
 
     @property
     def levels(self) -> list[str]:

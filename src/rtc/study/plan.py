@@ -9,6 +9,7 @@ from typing import Any
 
 from rtc import methods
 from rtc.delay.profiles import DelayProfileConfig
+from rtc.study import archive as archives
 from rtc.study import cells as store
 from rtc.study import subject, tokens
 from rtc.study.arguments import StudyArguments
@@ -20,12 +21,21 @@ from rtc.study.subject import Subject
 
 @dataclass(frozen=True, eq=False)
 class PlannedCell:
-    """A cell, the configuration that fills it, and where it goes."""
+    """A cell, the configuration that fills it, and where it goes.
+
+    Attributes:
+        cell: what it is.
+        config: its configuration.
+        subject: its policy and level.
+        directory: its folder.
+        archive: folder of the study's archive, where it may be if its own folder is not there; None for no archive.
+    """
 
     cell: Cell
     config: EvalConfig
     subject: Subject
     directory: Path
+    archive: Path | None = None
 
     @functools.cached_property
     def inputs(self) -> dict[str, Any]:
@@ -34,7 +44,10 @@ class PlannedCell:
 
     def standing(self) -> store.Standing:
         """What is in its place."""
-        return store.standing(self.directory, self.cell, self.inputs)
+        found = store.standing(self.directory, self.cell, self.inputs)
+        if found.status == "missing" and self.archive is not None:
+            return archives.read(self.archive).standing(self.cell, self.inputs)
+        return found
 
     def read(self) -> CellData:
         """The finished cell, perhaps of an older version of the code.
@@ -42,6 +55,10 @@ class PlannedCell:
         Raises:
             CellError: it is not there, or was computed from another configuration.
         """
+        if self.archive is not None and not (self.directory / store.MARKER).exists():
+            found = archives.read(self.archive).standing(self.cell, self.inputs)
+            if found.status in ("complete", "older"):
+                return archives.read(self.archive).cells[self.cell]
         return store.read_cell(self.directory, self.cell, self.inputs, older=True)
 
 
@@ -76,8 +93,9 @@ def planned(study: Study, args: StudyArguments, one: Arm, level: str, seed: int)
         config = dataclasses.replace(config, delay_profile=pooled(source))
     policy.check(config)
     cell = Cell(*one.key, seed, policy.level.name)
-    root = Path(one.root or args.root) / study.layout.format(level=policy.level.name)
-    return PlannedCell(cell, config, policy, store.cell_dir(root, cell))
+    root = Path(one.root or args.root)
+    place = store.cell_dir(root / study.layout.format(level=policy.level.name), cell)
+    return PlannedCell(cell, config, policy, place, root)
 
 
 def pooled(cell: CellData) -> DelayProfileConfig:

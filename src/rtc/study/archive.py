@@ -1,0 +1,141 @@
+"""The finished cells of a study in one file, `<root>/episodes.parquet`, which is small enough to be shipped.
+
+A row is an episode: what cell it belongs to (level, profile, method, seed), its number, and the columns of episodes.csv
+but for two poor measures of smoothness. The file's metadata hold, under "cells", what else there is of every cell.
+Where a cell's own folder is missing, it is read from here: in a clone, reports are written and runs go on without
+computing it again.
+"""
+
+import base64
+import dataclasses
+import functools
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rtc.shared.files import PathLike, atomic_path
+from rtc.study import cells as store
+from rtc.study.cells import IDENTITY_COLUMNS, Cell, CellData, Standing
+
+NAME = "episodes.parquet"
+LEFT_OUT = ("max_delta_action", "max_ddelta_action")
+_KEY = b"cells"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Cells that were read from a file, by what they are."""
+
+    cells: Mapping[Cell, CellData]
+
+    def standing(self, cell: Cell, inputs: store.Inputs) -> Standing:
+        """What is kept of a cell, against what is wanted."""
+        if cell not in self.cells:
+            return Standing("missing", "not computed yet")
+        return store.compared(self.cells[cell].inputs, inputs)
+
+
+def path(root: PathLike) -> Path:
+    return Path(root) / NAME
+
+
+def write(root: PathLike, cells: Iterable[CellData]) -> None:
+    """Writes the cells to `<root>/episodes.parquet`, atomically; floats that fit are kept in single precision."""
+    cells = list(cells)
+    frames = [_frame(number, one.episodes) for number, one in enumerate(cells)]
+    table = pa.Table.from_pandas(_compact(pd.concat(frames, ignore_index=True)), preserve_index=False)
+    names = table.column("cell").to_numpy()
+    for place, name in enumerate(IDENTITY_COLUMNS):
+        values = np.array([getattr(one.cell, name) for one in cells])[names]
+        column = pa.array(values) if name == "seed" else pa.array(values).dictionary_encode()
+        table = table.add_column(place, name, column)
+    about = json.dumps([_about(one) for one in cells])
+    packed = base64.b85encode(zlib.compress(about.encode(), 9))
+    table = table.drop_columns(["cell"]).replace_schema_metadata({_KEY: packed})
+    with atomic_path(path(root)) as temporary:
+        pq.write_table(table, temporary, compression="zstd", compression_level=9)
+
+
+def _frame(number: int, episodes: pd.DataFrame) -> pd.DataFrame:
+    kept = episodes.drop(columns=list(LEFT_OUT), errors="ignore")
+    return kept.assign(cell=np.int32(number))
+
+
+def _compact(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same values in smaller types."""
+    found = {}
+    for name, column in frame.items():
+        values = column.to_numpy()
+        if values.dtype.kind in "iu":
+            found[name] = pd.to_numeric(column, downcast="integer")
+        else:
+            single = values.astype(np.float32)
+            exact = np.array_equal(single.astype(np.float64), values.astype(np.float64), equal_nan=True)
+            found[name] = single if exact else values
+    return pd.DataFrame(found)
+
+
+def _about(one: CellData) -> dict[str, Any]:
+    return {
+        "cell": dataclasses.asdict(one.cell),
+        "episodes": len(one.episodes),
+        "result": one.result,
+        "delay_counts": one.delay_counts,
+        "inputs": one.inputs,
+        "provenance": one.provenance,
+    }
+
+
+def read(root: PathLike) -> Archive:
+    """The cells of `<root>/episodes.parquet`; none where there is no such file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    file = path(root)
+    try:
+        stamp = file.stat()
+    except FileNotFoundError:
+        return Archive({})
+    return _read(file.resolve(), stamp.st_mtime_ns, stamp.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _read(file: Path, _changed: int, _size: int) -> Archive:
+    try:
+        table = pq.read_table(file)
+        about = json.loads(zlib.decompress(base64.b85decode(table.schema.metadata[_KEY])))
+        frame = table.drop_columns(list(IDENTITY_COLUMNS)).to_pandas()
+        if sum(one["episodes"] for one in about) != len(frame):
+            raise ValueError("its episodes are not those of its cells")
+        return Archive(MappingProxyType(_cells(file.parent, about, frame)))
+    except (OSError, ValueError, KeyError, TypeError, zlib.error, pa.ArrowException) as error:
+        raise ValueError(f"{file} is damaged ({error}): git checkout, or delete it and run again") from error
+
+
+def _cells(root: Path, about: list[dict[str, Any]], frame: pd.DataFrame) -> dict[Cell, CellData]:
+    # As read from a cell's own CSV files.
+    frame = frame.astype({name: np.float64 if frame[name].dtype.kind == "f" else np.int64 for name in frame})
+    found, first = {}, 0
+    for one in about:
+        cell, last = Cell(**one["cell"]), first + one["episodes"]
+        found[cell] = CellData(
+            cell=cell,
+            result=one["result"],
+            episodes=frame.iloc[first:last].reset_index(drop=True),
+            delay_counts={int(delay): count for delay, count in one["delay_counts"].items()},
+            inputs=one["inputs"],
+            provenance=one["provenance"],
+            directory=store.cell_dir(root, cell),
+        )
+        first = last
+    return found
