@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rtc import report
-from rtc.report import figures
+from rtc import methods, report
+from rtc.report import figures, insight, study_tables
 from rtc.report import losses as tables
 from rtc.study import losses
 from rtc.study.cells import Cell, CellData
@@ -92,3 +92,26 @@ def test_the_report_shows_parts_and_compute(tmp_path):
     assert [ax.get_title(loc="left") for ax in panels] == list(LEVELS)
     heights = [bars[0].get_height() for bars in panels[0].containers[:3]]
     assert heights == pytest.approx([0.0, 25.0, 5.0])
+
+
+def test_tables_say_what_methods_see(tmp_path):
+    seen = {
+        "naive": "",
+        "bid": "",
+        "realtime": "",
+        "trained_prefix": "trained with delays",
+        "a2c2": "newest observation, trained with delays",
+        "foresee_simulator": "simulator",
+        "foresee_simulator+a2c2": "newest observation, simulator, trained with delays",
+        "vlash_learned": "trained with delays",
+        "delay_expert": "trained with delays",
+    }
+    assert {name: insight.of(methods.make(name)) for name in seen} == seen
+    report.write(STUDY, OUTCOME, tmp_path)
+    text = (tmp_path / "summary.md").read_text()
+    assert "`a2c2`: newest observation, trained with delays; `foresee_simulator`: simulator." in text
+    assert "| foresee_simulator - naive (d1_s1) | simulator " in text
+    costs = study_tables.costs(OUTCOME, [("d1_s1", method) for method in METHODS], ("starved_fraction",))
+    assert list(costs["sees"]) == [seen[method] for method in METHODS]
+    plain = published_curve.study(("naive", "bid"), (), (0, 1), 4, EvalConfig(num_evals=EPISODES), LEVELS)
+    assert not insight.by_arm(plain, [one.key for one in plain.arms])

@@ -240,6 +240,11 @@ class Method(Protocol):
         return type(self).act is not Method.act
 
     @property
+    def sees_newest(self) -> bool:
+        """Whether its actions depend on the newest observation."""
+        return self.acts
+
+    @property
     def waits(self) -> bool:
         """Whether no chunk is executed from a launch to the new chunk's arrival, which starts only then."""
         return False

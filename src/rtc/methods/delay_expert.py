@@ -76,6 +76,10 @@ class DelayExpert(Method):
     def assets(self) -> Mapping[str, AssetSpec]:
         return {"actor": ACTOR}
 
+    @property
+    def sees_newest(self) -> bool:
+        return False
+
     def network_evaluations(self, steps: Steps) -> Steps:
         return 0 * steps
 

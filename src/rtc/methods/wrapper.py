@@ -71,6 +71,10 @@ class Wrapper(Method):
         return type(self).act is not Wrapper.act or self.inner.acts
 
     @property
+    def sees_newest(self) -> bool:
+        return type(self).act is not Wrapper.act or self.inner.sees_newest
+
+    @property
     def waits(self) -> bool:
         return self.inner.waits
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from rtc.report import catalogue
+from rtc.report import catalogue, insight
 from rtc.study import losses, statistics
 from rtc.study.outcome import Outcome
 from rtc.study.study import ArmKey
@@ -19,12 +19,12 @@ def there(outcome: Outcome) -> dict[ArmKey, losses.Reference]:
 def table(outcome: Outcome, keys: Sequence[ArmKey]) -> pd.DataFrame:
     """Per arm: its loss, the parts and the starved ticks; means over the levels."""
     metric, possible, rows = catalogue.metric(outcome.study.primary), there(outcome), []
-    starved = catalogue.metric("starved_fraction")
+    starved, seen = catalogue.metric("starved_fraction"), insight.by_arm(outcome.study, keys)
     for key in keys:
         if key not in possible:
             continue
         levels = [losses.of_level(outcome, key, possible[key], metric.column, level) for level in outcome.levels]
-        row = {"profile": key[0], "method": key[1]}
+        row = {"profile": key[0], "method": key[1]} | ({insight.COLUMN: seen.get(key, "")} if seen else {})
         for name in (losses.TOTAL, *losses.PARTS):
             interval = statistics.mean_over_levels([found[name] for found in levels])
             row[f"{name} (pp)" if metric.rate else name] = metric.interval(interval)

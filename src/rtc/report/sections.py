@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from rtc.report import catalogue, losses, settings, study_tables, words
+from rtc.report import catalogue, insight, losses, settings, study_tables, words
 from rtc.shared import provenance
 from rtc.study import verdicts
 from rtc.study.layout import Section
@@ -157,7 +157,10 @@ def _effects(context: Context) -> Parts:
 
 
 def _curve(context: Context) -> Parts:
-    return [study_tables.curve(context.outcome, context.keys, context.study.methods[0])]
+    table = study_tables.curve(context.outcome, context.keys, context.study.methods[0])
+    seen = {method: what for (_, method), what in insight.by_arm(context.study, context.keys).items() if what}
+    parts = [f"`{method}`: {what}" for method, what in seen.items()]
+    return [table, context.say("sees", methods="; ".join(parts))] if seen else [table]
 
 
 def _arms(context: Context) -> Parts:

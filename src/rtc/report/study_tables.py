@@ -1,12 +1,12 @@
 """The tables of a study, as they are printed. Names and formats come from the catalogue."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from rtc.delay.profiles import DelayProfileConfig
-from rtc.report import catalogue
+from rtc.report import catalogue, insight
 from rtc.report.catalogue import Metric
 from rtc.shared import tables
 from rtc.study import effects as factorial
@@ -38,12 +38,14 @@ COSTS = (
 def comparisons(outcome: Outcome, chosen: Iterable[Comparison]) -> pd.DataFrame:
     """Paired differences of the primary metric in the mean over the levels, p values before and after correction."""
     metric, chosen = catalogue.metric(outcome.study.primary), set(chosen)
+    seen = insight.by_arm(outcome.study, [comparison.candidate for comparison in chosen])
     rows = []
     for comparison, (test, corrected) in outcome.tests(metric.column).items():
         if comparison in chosen:
             rows.append(
                 {
                     "candidate - reference": str(comparison),
+                    **_seen(seen, comparison.candidate),
                     "difference" + (" (pp)" if metric.rate else ""): metric.interval(test.interval, signed=True),
                     "p": tables.p_value(test.p_value),
                     "p (Holm)": tables.p_value(corrected),
@@ -123,10 +125,10 @@ def _apart(values: np.ndarray) -> bool:
 
 def arms(outcome: Outcome, keys: Sequence[Key]) -> pd.DataFrame:
     """The primary metric in the mean over the levels: a row per method, a column per profile."""
-    metric = catalogue.metric(outcome.study.primary)
+    metric, seen = catalogue.metric(outcome.study.primary), insight.by_arm(outcome.study, keys)
     rows = []
     for method in dict.fromkeys(method for _, method in keys):
-        row = {"method": method}
+        row = {"method": method} | _seen(seen, *(key for key in keys if key[1] == method))
         for profile in dict.fromkeys(profile for profile, _ in keys):
             there = (profile, method) in keys and outcome.complete((profile, method))
             row[profile] = metric.interval(outcome.mean((profile, method), metric.column)) if there else ""
@@ -194,11 +196,12 @@ def _reading(summary: pd.DataFrame, columns: Sequence[str], text: Callable[[dict
 
 def costs(outcome: Outcome, keys: Sequence[Key], columns: Sequence[str] = COSTS) -> pd.DataFrame:
     """What the arms cost and what else they change: means over levels and seeds."""
-    there = [key for key in keys if outcome.complete(key)]
+    there, seen = [key for key in keys if outcome.complete(key)], insight.by_arm(outcome.study, keys)
     results = {key: outcome.group(key) for key in there}
     shown = [column for column in columns if any(column in cell.result for key in there for cell in results[key])]
     return pd.DataFrame(
         _named(key, keys)
+        | _seen(seen, key)
         | {catalogue.metric(c).heading: catalogue.metric(c).show(outcome.cell_mean(key, c)) for c in shown}
         for key in there
     )
@@ -252,6 +255,11 @@ def passes(outcome: Outcome, keys: Sequence[Key]) -> pd.DataFrame:
             row = _named(key, keys) | {"mean": tables.number(np.mean([one["mean_flow_steps"] for one in found]), 2)}
             rows.append(row | {f"{count} (%)": f"{100 * x:.1f}" if x else "" for count, x in shares.items()})
     return pd.DataFrame(rows)
+
+
+def _seen(seen: Mapping[Key, str], *keys: Key) -> dict[str, str]:
+    """The column of what a method sees, where any does more than naive execution."""
+    return {insight.COLUMN: " / ".join(dict.fromkeys(seen.get(key, "") for key in keys))} if seen else {}
 
 
 def _named(key: Key, keys: Sequence[Key]) -> dict[str, str]:

@@ -90,6 +90,10 @@ losses.csv has them level by level.""",
 （`foresee_simulator` 减去该方法，方法更好时为负）；d > H/2 时其中包含断供。
 `rest`：`foresee_simulator` 除视界之外的损失：块间跳变与噪声。各部分相加等于总损失；losses.csv 给出每个关卡的数值。""",
         ),
+        "sees": (
+            "What methods have that naive execution has not: {methods}.",
+            "各方法拥有而 naive 执行没有的：{methods}。",
+        ),
         "aliases": (
             " These combinations do not tell {pairs} apart.",
             "这些组合无法区分：{pairs}。",

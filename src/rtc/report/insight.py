@@ -1,0 +1,26 @@
+"""What methods see and were trained on, as a column of tables: a comparison is fair among those that have the same."""
+
+from collections.abc import Iterable, Mapping
+
+from rtc import methods
+from rtc.methods import Method
+from rtc.study.study import ArmKey, Study
+
+COLUMN = "sees"
+NEWEST, SIMULATOR, DELAYS = "newest observation", "simulator", "trained with delays"
+_WEAK = "weak"  # the weak policy of bidirectional decoding has seen no delay
+
+
+def of(method: Method) -> str:
+    """What a method has that naive execution has not; "" for nothing."""
+    own = set(method.assets()) - {_WEAK}
+    trained = method.needs_simulated_delay or method.needs_robot_ahead or bool(own)
+    found = {NEWEST: method.sees_newest, SIMULATOR: method.privileged}
+    return ", ".join([name for name, has in found.items() if has] + [DELAYS] * trained)
+
+
+def by_arm(study: Study, keys: Iterable[ArmKey]) -> Mapping[ArmKey, str]:
+    """What the arms' methods see, where any of them sees more than naive execution; else nothing."""
+    configs = {one.key: one.config for one in study.arms if one.decoding is None}
+    found = {key: of(methods.make(configs[key].method)) for key in keys if key in configs}
+    return found if any(found.values()) else {}
