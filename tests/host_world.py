@@ -16,18 +16,22 @@ BOTH = ("planned_delay", "leftover")
 
 
 class HashWorld:
-    """`stubs.HashEnv` without JAX."""
+    """`stubs.HashEnv` without JAX, which writes its observations into the same array, as many simulators do."""
 
     max_ticks = LIMIT
 
     def __init__(self, end_every):
         self.end_every = end_every
-        self.seeds = []
+        self.seeds, self.obs = [], np.zeros(2, np.float32)
 
     def reset(self, seed):
         self.seeds.append(seed)
         self.tick, self.code = 0, 1
-        return np.array([0, 1], np.float32)
+        return self.observed()
+
+    def observed(self):
+        self.obs[:] = self.tick, self.code
+        return self.obs
 
     def step(self, action):
         self.tick += 1
@@ -35,8 +39,7 @@ class HashWorld:
         self.code = (self.code * 31 + whole[0] * 7 + whole[1] * 3 + whole[4]) % HASH_MODULUS
         over = bool(self.end_every) and self.code % self.end_every == 0
         done = over or self.tick >= LIMIT
-        obs = np.array([self.tick, self.code], np.float32)
-        return Step(obs, self.code % 5, solved=done and self.code % 2 == 0, terminated=over)
+        return Step(self.observed(), self.code % 5, solved=done and self.code % 2 == 0, terminated=over)
 
 
 class EchoExternal:

@@ -72,7 +72,7 @@ def test_declared_packages_are_locked_within_their_bounds():
             name, version = line.split("==")
             locked.setdefault(name, []).append(version)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = (one for name in ("dev", "wandb", "slurm") for one in project["optional-dependencies"][name])
+    extras = (one for name in ("dev", "wandb", "slurm", "served") for one in project["optional-dependencies"][name])
     declared = [Requirement(text) for text in (*project["dependencies"], *extras)]
     assert {"gymnasium", "jax"} <= {one.name for one in declared}
     for one in declared:
@@ -173,7 +173,7 @@ def toys():
     sys.modules[name] = module
     worlds.register("toys", name)
     yield
-    del sys.modules[name]
+    del sys.modules[name], worlds.registry._MODULES["toys"]
 
 
 @pytest.mark.usefixtures("toys")

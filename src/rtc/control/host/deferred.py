@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from rtc.control import slots
@@ -151,11 +152,12 @@ def unasked(sizes: Sizes, ahead: int, batch: int) -> Heard:
 def no_replies(sizes: Sizes) -> Replies:
     """What stands in for replies that are not there yet."""
     size, dim = sizes.action_chunk_size, sizes.action_dim
-    number, action, no = jnp.zeros(1, jnp.int32), jnp.zeros((1, dim)), jnp.zeros(1, bool)
+    number, action, no = np.zeros(1, np.int32), np.zeros((1, dim), np.float32), np.zeros(1, bool)
+    real = np.zeros(1, np.float32)
     return Replies(
-        Answer(jnp.zeros((1, size, dim)), number, number, number),
+        Answer(np.zeros((1, size, dim), np.float32), number, number, number),
         Act(action, number, number),
-        Transition(jnp.zeros((1, 1)), jnp.zeros(1), no, no, ~no, jnp.zeros(1)),
+        Transition(np.zeros((1, 1), np.float32), real, no, no, ~no, real),
     )
 
 
@@ -208,4 +210,4 @@ def attempt(
 
 def is_over(carry: Carry) -> bool:
     """Whether the episode has ended."""
-    return int(carry.slots.row[0]) > 0
+    return np.asarray(carry.slots.row)[0] > 0

@@ -71,12 +71,12 @@ class Simulated:
     def reset(self, seed: int) -> Float[np.ndarray, " o"]:
         """See `ExternalEnvironment`."""
         self._state, obs = _reset(self._env, key_of(seed)[None])
-        return np.asarray(obs[0])
+        return np.array(obs)[0]
 
     def step(self, action: Float[np.ndarray, " a"]) -> Step:
         """See `ExternalEnvironment`."""
         self._state, outcome = _step(self._env, self._state, action[None])
-        obs, reward, done, solved, finite, _ = (np.asarray(one[0]) for one in outcome)
+        obs, reward, done, solved, finite, _ = (np.array(one)[0] for one in outcome)
         if not finite:  # not every environment shows its whole state
             obs = np.full_like(obs, np.nan)
         return Step(obs, float(reward), bool(solved), terminated=bool(done))

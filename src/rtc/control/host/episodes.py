@@ -117,6 +117,7 @@ class _Episode:
         self.environment, self.respondent, self.rules, self.key = environment, respondent, rules, key
         self.max_ticks = max_ticks
         self.tick = 0
+        self.unanswered = deferred.no_replies(respondent.sizes)
         self.seen: deque[Observation] = deque(maxlen=rules.observation_lag + rules.correction_delay + 1)
         self.latency_ms = np.full((1, max_ticks), np.nan)
 
@@ -136,9 +137,9 @@ class _Episode:
 
     def _after_tick(self, carry: deferred.Carry) -> deferred.Carry:
         """One control tick: what is asked is answered, then the environment is stepped."""
-        replies = deferred.no_replies(self.respondent.sizes)
+        replies = self.unanswered
         _, heard, action = self._attempt(carry, replies)
-        if heard.asked[0]:
+        if np.asarray(heard.asked)[0]:
             answer, latency_ms = self.respondent.answer(heard, self._observed(heard.query.obs), self.tick)
             self.latency_ms[0, self.tick] = latency_ms
             replies = replies._replace(answer=answer)
@@ -146,7 +147,7 @@ class _Episode:
         if self.rules.method.acts:
             replies = replies._replace(act=self.respondent.act(heard, self._observed(heard.now.obs)))
             _, _, action = self._attempt(carry, replies)
-        carry, _, _ = self._attempt(carry, replies._replace(transition=self._step(np.asarray(action[0]))))
+        carry, _, _ = self._attempt(carry, replies._replace(transition=self._step(np.array(action)[0])))
         return carry
 
     def _attempt(self, carry: deferred.Carry, replies: deferred.Replies) -> tuple:
@@ -158,7 +159,7 @@ class _Episode:
 
     def _observed(self, tick: Float[Array, "1 1"]) -> Observation:
         """The observation of a tick, which is one of the last few."""
-        return self.seen[int(tick[0, 0]) - self.tick - 1]
+        return self.seen[int(np.asarray(tick)[0, 0]) - self.tick - 1]
 
     def _step(self, action: Float[np.ndarray, " a"]) -> Transition:
         """What an action leads to. A simulator is spared one that is not finite, which ends the episode anyway."""

@@ -18,7 +18,7 @@ from rtc.control.host.drawn import Drawn, wanted
 from rtc.control.host.environments import Observation
 from rtc.control.host.measured import Measured
 from rtc.control.host.policies import ExternalPolicy, PolicySpec, Reply, Request, checked
-from rtc.control.host.seeds import seed_of
+from rtc.control.host.seeds import seed_of, seed_of_data
 from rtc.control.slots import BOOTSTRAP, POLICY
 from rtc.methods import Act, Answer, Method, Now, Policy, Query
 from rtc.shared import runtime
@@ -136,11 +136,15 @@ class External:
 
     def _ask(self, query: Query, obs: Observation, tick: int) -> tuple[list[Reply], float]:
         """The replies, and how long all of them took together in ms."""
-        key = jax.random.wrap_key_data(query.key)[0]
-        keys = [key] if self._samples == 1 else list(jax.random.split(key, self._samples))
-        asked = {"tick": tick, "execute_horizon": int(query.execute_horizon[0]), "num_steps": int(query.flow_steps[0])}
+        if self._samples == 1:
+            data = np.asarray(query.key)
+        else:
+            key = jax.random.wrap_key_data(query.key)[0]
+            data = np.asarray(jax.random.key_data(jax.random.split(key, self._samples)))
+        horizon, steps = (np.asarray(ticks)[0] for ticks in (query.execute_horizon, query.flow_steps))
+        asked = {"tick": tick, "execute_horizon": int(horizon), "num_steps": int(steps)}
         told = self._told(query)
-        replies = [self._infer(Request(obs, seed_of(one), **asked, **told)) for one in keys]
+        replies = [self._infer(Request(obs, seed_of_data(one), **asked, **told)) for one in data]
         return [reply for reply, _ in replies], sum(latency_ms for _, latency_ms in replies)
 
     def _infer(self, request: Request) -> tuple[Reply, float]:
@@ -156,10 +160,10 @@ class External:
         """What a conditioned policy is told."""
         if not self._joins:
             return {}
-        known = np.append(np.asarray(query.known[0]), False)
+        known = np.append(np.asarray(query.known)[0], False)
         told = {
-            "planned_delay": int(query.planned_delay[0]),
-            "leftover": np.asarray(query.upcoming[0])[: int(np.argmin(known))],
+            "planned_delay": int(np.asarray(query.planned_delay)[0]),
+            "leftover": np.array(query.upcoming)[0, : int(np.argmin(known))],
         }
         return {name: told[name] for name in self.spec.conditioning}
 

@@ -3,14 +3,19 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Key, UInt32
 
 WORD = 32
 
 
 def seed_of(key: Key[Array, ""]) -> int:
     """A key as an integer of 64 bits (more where JAX has been given a generator with longer keys)."""
-    return sum(int(word) << WORD * place for place, word in enumerate(np.asarray(jax.random.key_data(key))))
+    return seed_of_data(np.asarray(jax.random.key_data(key)))
+
+
+def seed_of_data(data: UInt32[np.ndarray, " d"]) -> int:
+    """The same from a key's raw data."""
+    return sum(int(word) << WORD * place for place, word in enumerate(data))
 
 
 def key_of(seed: int) -> Key[Array, ""]:
