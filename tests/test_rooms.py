@@ -26,7 +26,7 @@ BELOW = {
 }
 ROOMS = (*BELOW, "programs")
 # What rooms that run no policy may know of control: what an environment is.
-PROTOCOLS = ("rtc.control.environment",)
+PROTOCOLS = ("rtc.control.environment", "rtc.control.host.environments")
 FOLDERS = ("src", "exp", "tests")
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
