@@ -2,19 +2,24 @@
 
 python exp/measure_spread.py
 python exp/measure_spread.py --run-paths logs-bc/h8 logs-bc/recipe/r8 --levels cartpole_thrust
+python exp/measure_spread.py --study recipe --output-root exp_runs/spread_recipe
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
 from rtc.report import page
 from rtc.report.page import Page, Section
-from rtc.shared import commands, files, provenance, runtime
-from rtc.study import spread
+from rtc.shared import commands, files, provenance, runtime, tables
+from rtc.study import files as studies
+from rtc.study import predictors, spread
 from rtc.study import subject as subjects
+from rtc.study.arguments import StudyArguments
+from rtc.study.outcome import Outcome
 from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 INTRODUCTION = """\
@@ -27,6 +32,14 @@ are for, and stays with them from query to query. Root mean squares, in units of
 - `ahead_<l>`: what a draw has for the tick l ticks later, against its first action in that tick's own query;
 - `fresh_<l>`: the same against another draw's, as in use.
 """
+PREDICTION = """\
+Mean over the levels of Spearman's rank correlation, over policies, between a measure and what {method} gains over
+{reference} at that delay, with 95 % intervals that resample policies ({policies} trainings, with the moving average and
+the last of their weights). `loss`: what the delay costs {reference}. A correlation is no cause; intervals are not
+corrected for their number.
+"""
+RUNS = ("logs-bc/h8",)
+METHOD, REFERENCE = "realtime", "naive"
 
 
 @dataclass(frozen=True)
@@ -39,20 +52,65 @@ class Arguments:
         draws: chunks per observation.
         episodes: episodes per policy.
         seed: of all noise.
+        study: a study of the repository whose policies are measured on its levels, instead of run_paths and levels; the
+            page then says, from the study's finished cells, what predicts the gain of guidance.
         output_root: where the table goes.
     """
 
-    run_paths: tuple[str, ...] = ("logs-bc/h8",)
+    run_paths: tuple[str, ...] = RUNS
     levels: tuple[str, ...] = LEVEL_NAMES
+    study: str | None = None
     draws: int = 8
     episodes: int = 64
     seed: int = 0
     output_root: str = "exp_runs/spread"
 
 
+class Studied(NamedTuple):
+    """A study whose policies are measured.
+
+    Attributes:
+        outcome: its finished cells.
+        args: how it was run.
+    """
+
+    outcome: Outcome
+    args: StudyArguments
+
+
+def studied(args: Arguments) -> Studied | None:
+    """The study that was named. Raises ValueError where it has no cells, or policies are named beside it."""
+    if args.study is None:
+        return None
+    if (args.run_paths, args.levels) != (RUNS, LEVEL_NAMES):
+        raise ValueError(f"run_paths and levels have no effect with study={args.study!r}: leave them out")
+    study = studies.read(args.study)
+    how = StudyArguments().of(study)
+    outcome = Outcome.read(study, how)
+    if not outcome.cells:
+        raise ValueError(f"study={args.study!r} has no finished cells in {how.root}: run it first")
+    return Studied(outcome, how)
+
+
+def predicted(of: Studied, table: pd.DataFrame) -> Section:
+    """What predicts the gain of guidance: a row per measure, a column per delay."""
+    found = predictors.gains(of.outcome, of.args, METHOD, REFERENCE)
+    measures = [name for name in table if name not in ("level", "run")]
+    joined = found.merge(table, on=["level", "run"])
+    values = predictors.correlations(joined, [predictors.LOSS, *measures])
+    rows = {measure: {"measure": measure} for _, measure in values}
+    for (profile, measure), interval in values.items():
+        rows[measure][profile] = tables.interval(interval.value, interval.low, interval.high, 2, signed=True)
+    text = PREDICTION.format(method=METHOD, reference=REFERENCE, policies=joined["run"].nunique() // 2)
+    return Section(f"What predicts the gain of {METHOD}", [text, pd.DataFrame(rows.values())])
+
+
 def run(args: Arguments) -> None:
     started, root = time.time(), files.require_writable(args.output_root)
-    loaded = [(run_path, subjects.load(run_path, level)) for level in args.levels for run_path in args.run_paths]
+    of = studied(args)
+    levels = args.levels if of is None else of.outcome.levels
+    runs = args.run_paths if of is None else tuple(dict.fromkeys(one.run_path for one in of.outcome.study.arms))
+    loaded = [(run_path, subjects.load(run_path, level)) for level in levels for run_path in runs]
     rows = []
     for run_path, subject in loaded:
         runtime.make_room()
@@ -61,7 +119,8 @@ def run(args: Arguments) -> None:
         print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     files.atomic_write(root / "spread.csv", files.to_csv(table))
-    text = Page("Spread and revision of chunks", [Section("", [INTRODUCTION, table])], provenance.footer(started))
+    sections = [Section("", [INTRODUCTION, table]), *([] if of is None else [predicted(of, table)])]
+    text = Page("Spread and revision of chunks", sections, provenance.footer(started))
     commands.open_first(page.write(root, {"en": text}, {}))
 
 
