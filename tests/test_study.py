@@ -21,7 +21,7 @@ from rtc.report import preview
 from rtc.shared import files, launchers
 from rtc.shared.launchers import LauncherConfig, Task
 from rtc.study import cells as store
-from rtc.study import plan, runner, statistics
+from rtc.study import families, pairs, plan, runner, statistics
 from rtc.study.arguments import StudyArguments
 from rtc.study.outcome import Outcome
 from rtc.study.runner import ConflictError
@@ -110,10 +110,10 @@ def test_estimators_start_from_the_median_delay():
 
 def test_sign_test_is_exact():
     # 6 of 6: p = 2 * 2^-6 = 0.03; 5 of 5: 0.06.
-    assert statistics.sign_test(np.array([1.0] * 6 + [0.0] * 90)) == 1
-    assert statistics.sign_test(np.array([-1.0] * 6)) == -1
-    assert statistics.sign_test(np.array([1.0] * 5)) == 0
-    assert statistics.sign_test(np.zeros(4)) == 0
+    assert pairs.sign_test(np.array([1.0] * 6 + [0.0] * 90)) == 1
+    assert pairs.sign_test(np.array([-1.0] * 6)) == -1
+    assert pairs.sign_test(np.array([1.0] * 5)) == 0
+    assert pairs.sign_test(np.zeros(4)) == 0
 
 
 def fake_cell(level, key, solved, evals=1.0):
@@ -169,10 +169,10 @@ def test_arms_that_a_level_lacks_are_left_out(outcome):
 
 def test_holm_corrects_in_order():
     # Holm (1979): 0.01 * 4, 0.02 * 3, 0.03 * 2 (not below the one before), 0.04 * 1.
-    assert statistics.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert statistics.holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])
-    assert statistics.holm([]) == []
-    assert statistics.holm([0.01, 0.02], planned=4) == pytest.approx([0.04, 0.06])
+    assert families.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert families.holm([0.9, 0.6]) == pytest.approx([1.0, 1.0])
+    assert families.holm([]) == []
+    assert families.holm([0.01, 0.02], planned=4) == pytest.approx([0.04, 0.06])
 
 
 def test_p_values_are_uniform_where_there_is_no_difference():
@@ -182,7 +182,7 @@ def test_p_values_are_uniform_where_there_is_no_difference():
         luck = rng.normal(size=200)
         return [luck + rng.normal(size=200) for _ in range(4)]
 
-    p_values = [statistics.paired_test(levels_that_share_their_luck()).p_value for _ in range(1000)]
+    p_values = [pairs.paired_test(levels_that_share_their_luck()).p_value for _ in range(1000)]
     for level in (0.05, 0.5):
         assert abs(np.mean(np.array(p_values) < level) - level) < 5 * np.sqrt(level * (1 - level) / 1000)
 

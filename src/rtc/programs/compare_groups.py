@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rtc.report import catalogue
 from rtc.shared import commands
-from rtc.study import cells, statistics
+from rtc.study import cells, pairs, statistics
 from rtc.study.cells import CellData
 from rtc.study.statistics import Interval
 
@@ -66,7 +66,7 @@ def run(args: Arguments) -> None:
         rate = statistics.solve_rate(group)
         print(f"{name}: solved {rate.value:.1%} [{rate.low:.1%}, {rate.high:.1%}] of {getattr(args, name)}")
     for column in METRICS:
-        metric, found = catalogue.metric(column), statistics.group_difference(candidate, reference, column)
+        metric, found = catalogue.metric(column), pairs.group_difference(candidate, reference, column)
         interval = Interval(found["difference"], found["low"], found["high"])
         print(f"{metric.difference_heading}: {metric.interval(interval, signed=True)} over {found['pairs']} pairs")
 

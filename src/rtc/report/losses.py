@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from rtc.report import catalogue, insight
-from rtc.study import losses, statistics
+from rtc.study import losses, pairs
 from rtc.study.outcome import Outcome
 from rtc.study.study import ArmKey
 
@@ -26,7 +26,7 @@ def table(outcome: Outcome, keys: Sequence[ArmKey]) -> pd.DataFrame:
         levels = [losses.of_level(outcome, key, possible[key], metric.column, level) for level in outcome.levels]
         row = {"profile": key[0], "method": key[1]} | ({insight.COLUMN: seen.get(key, "")} if seen else {})
         for name in (losses.TOTAL, *losses.PARTS):
-            interval = statistics.mean_over_levels([found[name] for found in levels])
+            interval = pairs.table_test(metric.column, [found[name] for found in levels]).interval
             row[f"{name} (pp)" if metric.rate else name] = metric.interval(interval)
         rows.append(row | {starved.heading: starved.show(outcome.cell_mean(key, starved.column))})
     return pd.DataFrame(rows)
@@ -39,7 +39,7 @@ def rows(outcome: Outcome) -> pd.DataFrame:
         for level in outcome.levels:
             parts = losses.of_level(outcome, key, reference, metric, level)
             for name, values in parts.items():
-                interval = statistics.mean_over_levels([values])
+                interval = pairs.table_test(metric, [values]).interval
                 place = {"profile": key[0], "method": key[1], "level": level, "part": name}
                 found.append(place | {"loss": interval.value, "low": interval.low, "high": interval.high})
     return pd.DataFrame(found)

@@ -41,10 +41,54 @@ code, commit, command, packages and device.
 ## Intervals
 
 Solve rates of a cell or a group have Wilson intervals; differences between cells are paired by (seed, episode) and have
-bootstrap intervals. Means over levels have normal intervals, computed from each episode's average over the levels,
-because episode i meets the same random numbers on all of them: they say how far more episodes on these levels could
-move the mean, and nothing on other levels. Studies correct the p values of their comparisons by Holm's method. All
+score intervals (solve rates) or bootstrap intervals. Means over levels have normal intervals, computed from each
+episode's average over the levels, because episode i meets the same random numbers on all of them: they say how far more
+episodes on these levels could move the mean, and nothing on other levels. Studies correct the p values of their comparisons by Holm's method. All
 intervals are 95 %.
+
+## Statistics
+
+Functions are those of `src/rtc/study/`; [`exp_runs/check_statistics.md`](../exp_runs/check_statistics.md) measures how
+often they err, and is made by
+
+```bash
+python exp/check_statistics.py
+```
+
+- *A/A*: the comparison of an arm with itself, in which every difference found is a false positive.
+- *Wilson interval* (`statistics.wilson`): of one rate; Wilson 1927, J. Am. Stat. Assoc. 22:209.
+- *Percentile bootstrap* (`statistics.bootstrap_mean`): quantiles of means of resampled episodes. It takes pairs for
+  independent, which those of several levels are not, and where nearly all episodes are solved it misses small true
+  differences too often; Efron 1979, Ann. Stat. 7:1.
+- *Normal interval* (`statistics.mean_over_levels`, `pairs.paired_test`): estimate ± 1.96 standard errors, with the
+  episode as the unit of sampling, because it shares its randomness on all levels.
+- *Score interval* (`pairs.score_interval`): all differences of two paired rates that a score test does not reject. It
+  holds its level near 100 %, too; Tango 1998, Stat. Med. 17:891.
+- *Score test over levels* (`pairs.score_test`): the same at the effective number of pairs, with the episode as the unit
+  of sampling; Rao and Scott 1992, Biometrics 48:577; Durkalski et al. 2003, Stat. Med. 22:2417.
+- *Tables* (`pairs.table_test`, `pairs.table_interval`) give differences of solve rates by the score test, those of
+  other metrics by the normal interval over levels or the bootstrap over pooled pairs. Pages that an older commit wrote
+  have the latter two for solve rates, too.
+- *Sign test* (`pairs.sign_test`): exact, of the pairs that differ; McNemar 1947, Psychometrika 12:153.
+- *What pairing buys* (`pairs.pairing`): the correlation of pairs, and by what it divides the variance of a difference.
+- *Holm's method* (`families.holm`): p values corrected so that a family of comparisons makes any false claim with
+  probability 5 % at most; Holm 1979, Scand. J. Stat. 6:65.
+- *Spread* (`families.spread`): standard deviation over episodes of the paired differences' average over the levels.
+- *Smallest difference* (`families.smallest_difference`): what a member of a family finds with probability 0.8, from the
+  spread, the number of episodes and the size of the family; `families.largest_family` is the reverse.
+- *Equivalent within a margin* (`margins.judge_margin`): the 90 % interval lies within ± the margin, which is two
+  one-sided tests at 5 %; Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657. *Differs*: the 95 % interval excludes 0.
+  Where neither is so, arms are *not told apart*.
+- *Non-inferior* (`MarginFinding.non_inferior`): the 90 % interval excludes a loss of the margin or more.
+- *Run*: a training seed from end to end, with a policy of its own on every level.
+- *Interquartile mean*, *median*, *probability of improvement* (`aggregates`): mean of the middle half of all runs and
+  levels; median over levels of the mean over runs; probability that a run of one arm beats one of another on a random
+  level, ties half; Agarwal et al. 2021, arXiv 2108.13264.
+- *Stratified bootstrap* (`aggregates.interval` with `sampled="policies"`): for levels as given. Runs are resampled on
+  every level, and episodes; the same source.
+- *Hierarchical bootstrap* (`sampled="levels"`): for levels as a sample. Levels are resampled, runs on each, and
+  episodes; Saravanan et al. 2020, arXiv 2007.07797. Few levels expand its percentiles: Hesterberg 2015, Am. Stat.
+  69:371.
 
 ## Tables of a study
 

@@ -10,8 +10,9 @@ from rtc.report import catalogue, insight
 from rtc.report.catalogue import Metric
 from rtc.shared import tables
 from rtc.study import effects as factorial
-from rtc.study import statistics, verdicts
+from rtc.study import pairs, statistics, verdicts
 from rtc.study.outcome import Outcome
+from rtc.study.pairs import PairedTest
 from rtc.study.statistics import Interval
 from rtc.study.study import Comparison, Effects, Study
 
@@ -57,7 +58,7 @@ def comparisons(outcome: Outcome, chosen: Iterable[Comparison]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def finding(test: statistics.PairedTest, corrected: float) -> str:
+def finding(test: PairedTest, corrected: float) -> str:
     """What a corrected p value allows to say."""
     if corrected > ALPHA:
         return "not told apart"
@@ -68,7 +69,7 @@ def _better_worse(outcome: Outcome, comparison: Comparison) -> str:
     """On how many levels a sign test finds the candidate better and worse."""
     metric = catalogue.metric(outcome.study.primary)
     way = -1 if metric.better == catalogue.LOWER else 1
-    signs = [way * statistics.sign_test(outcome.pairs(comparison, metric.column, level)) for level in outcome.levels]
+    signs = [way * pairs.sign_test(outcome.pairs(comparison, metric.column, level)) for level in outcome.levels]
     return f"{sum(sign > 0 for sign in signs)} / {sum(sign < 0 for sign in signs)}"
 
 
@@ -85,17 +86,16 @@ def _cost(outcome: Outcome, comparison: Comparison, gain: Interval, metric: Metr
 
 
 def differences(outcome: Outcome, chosen: Iterable[Comparison], columns: Sequence[str] = DIFFERENCES) -> pd.DataFrame:
-    """Paired differences of several metrics with bootstrap intervals over all pairs; `*`: the interval excludes 0."""
+    """Paired differences of several metrics with intervals over all pairs; `*`: the interval excludes 0."""
     rows = []
     for comparison in chosen:
         if outcome.complete(*comparison.arms):
             row = {"difference": str(comparison)}
             for metric in map(catalogue.metric, columns):
-                pairs = np.concatenate([outcome.pairs(comparison, metric.column, level) for level in outcome.levels])
-                pairs = pairs[np.isfinite(pairs)]
+                levels = [outcome.pairs(comparison, metric.column, level) for level in outcome.levels]
                 text = "n/a"
-                if pairs.size:
-                    interval = statistics.bootstrap_mean(pairs)
+                if np.isfinite(np.concatenate(levels)).any():
+                    interval = pairs.table_interval(metric.column, levels, comparison.bound)
                     text = metric.interval(interval, signed=True) + (" *" if interval.excludes_zero else "")
                 row[metric.difference_heading] = text
             rows.append(row)

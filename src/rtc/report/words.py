@@ -73,9 +73,11 @@ more, the last column divides the difference by it.""",
         ),
         "no_baseline": (" **The zero-delay baseline is missing**: {why}.", "**缺少无延迟基线**：{why}。"),
         "differences": (
-            "Difference of means [95 % paired bootstrap interval] over pairs (seed, episode), which share their random "
-            "numbers; `*`: the interval excludes 0. No correction for multiple comparisons.",
-            "均值之差 [95 % 成对自助区间]，配对为（种子，回合），共享随机数；`*`：区间不含 0。未做多重比较校正。",
+            "Difference of means [95 % interval: score interval for solve rates, bootstrap else] over pairs (seed, "
+            "episode), which share their random numbers; `*`: the interval excludes 0. No correction for multiple "
+            "comparisons.",
+            "均值之差 [95 % 区间：成功率用得分区间，其余用自助法]，配对为（种子，回合），共享随机数；`*`：区间不含 0。"
+            "未做多重比较校正。",
         ),
         "losses": (
             """\

@@ -9,11 +9,12 @@ import pandas as pd
 from jaxtyping import Float
 
 from rtc.shared.files import PathLike
-from rtc.study import archive, statistics
+from rtc.study import archive, families, pairs, statistics
 from rtc.study import plan as planning
 from rtc.study.arguments import StudyArguments
 from rtc.study.cells import CODE, CellData, CellError
-from rtc.study.statistics import Interval, PairedTest
+from rtc.study.pairs import PairedTest
+from rtc.study.statistics import Interval
 from rtc.study.study import Arm, ArmKey, Comparison, Study
 
 Key = tuple[str, str, str]
@@ -104,7 +105,8 @@ class Outcome:
 
     def difference(self, comparison: Comparison, metric: str) -> PairedTest:
         """Paired difference, in the mean over the levels."""
-        return statistics.paired_test([self.pairs(comparison, metric, level) for level in self.levels])
+        levels = [self.pairs(comparison, metric, level) for level in self.levels]
+        return pairs.table_test(metric, levels, comparison.bound)
 
     def tests(self, metric: str) -> dict[Comparison, tuple[PairedTest, float]]:
         """The comparisons whose arms are complete, each with its p value corrected within its family (Holm)."""
@@ -113,7 +115,7 @@ class Outcome:
         for family in dict.fromkeys(c.family for c in found):
             members = [c for c in found if c.family == family]
             planned = sum(c.family == family for c in self.study.comparisons)
-            adjusted = statistics.holm([found[c].p_value for c in members], planned)
+            adjusted = families.holm([found[c].p_value for c in members], planned)
             corrected |= dict(zip(members, adjusted, strict=True))
         return {c: (test, corrected[c]) for c, test in found.items()}
 

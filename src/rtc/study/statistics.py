@@ -1,17 +1,13 @@
-"""Uncertainty of episode outcomes.
-
-Two runs that share a seed meet the same randomness in episode i (common random numbers), so differences are
-taken pair by pair, pair = (seed, episode), and the spread that both share cancels.
-"""
+"""Uncertainty of one group's episode outcomes: intervals of rates and means, per level and over levels."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.stats
 from jaxtyping import Float
+from scipy.special import ndtri
 
 from rtc.study.cells import CellData
 
@@ -57,7 +53,7 @@ def bootstrap_mean(values: Vector, confidence: float = CONFIDENCE, resamples: in
     Raises:
         ValueError: no values, or some that are not finite.
     """
-    values = _finite(values, "values")
+    values = finite(values, "values")
     mean = float(values.mean())
     if values.size == 1:
         return Interval(mean, math.nan, math.nan)
@@ -75,21 +71,6 @@ def bootstrap_mean(values: Vector, confidence: float = CONFIDENCE, resamples: in
     return Interval(mean, float(interval.low), float(interval.high))
 
 
-def paired_difference(candidate: Vector, reference: Vector, **options: Any) -> Interval:
-    """Paired bootstrap interval of mean(candidate) - mean(reference).
-
-    Resampling pairs and taking the difference of means is resampling the differences and taking their mean,
-    so this is `bootstrap_mean` of candidate - reference (with its `options`).
-
-    Raises:
-        ValueError: the two differ in length, are empty, or hold values that are not finite.
-    """
-    candidate, reference = _finite(candidate, "candidate"), _finite(reference, "reference")
-    if candidate.size != reference.size:
-        raise ValueError(f"candidate has {candidate.size} values, reference {reference.size}; pairs are needed")
-    return bootstrap_mean(candidate - reference, **options)
-
-
 def mean_over_levels(levels: Sequence[Vector], confidence: float = CONFIDENCE) -> Interval:
     """Mean over levels of the mean over their episodes, with a normal interval for levels that are given, not drawn.
 
@@ -103,76 +84,33 @@ def mean_over_levels(levels: Sequence[Vector], confidence: float = CONFIDENCE) -
     Raises:
         ValueError: no levels, fewer than two episodes, different numbers of them, or values that are not finite.
     """
-    episodes = _episode_averages(levels)
+    episodes = same_episodes(levels).mean(axis=0)
     mean, error = float(episodes.mean()), episodes.std(ddof=1) / math.sqrt(episodes.size)
-    reach = float(scipy.stats.norm.ppf((1 + confidence) / 2) * error)
+    reach = float(ndtri((1 + confidence) / 2) * error)
     return Interval(mean, mean - reach, mean + reach)
 
 
-def _episode_averages(levels: Sequence[Vector]) -> Vector:
-    levels = [_finite(values, "levels") for values in levels]
-    sizes = {values.size for values in levels}
-    if len(sizes) != 1 or min(sizes) < 2:
-        raise ValueError(f"levels have {sorted(sizes)} episodes: give every level the same ones, at least two")
-    return np.mean(levels, axis=0)
-
-
-@dataclass(frozen=True)
-class PairedTest:
-    """A mean difference with its interval and the two-sided p value of no difference."""
-
-    interval: Interval
-    p_value: float
-
-
-def paired_test(differences: Sequence[Vector], confidence: float = CONFIDENCE) -> PairedTest:
-    """Mean over levels of paired differences, tested against 0 with the normal distribution of `mean_over_levels`.
-
-    Differences that are all 0 give p = 1.
+def same_episodes(levels: Sequence[Vector]) -> Float[np.ndarray, "l n"]:
+    """Values of the same episodes on every level, as one array.
 
     Raises:
         ValueError: as `mean_over_levels`.
     """
-    interval = mean_over_levels(differences, confidence)
-    reach = interval.high - interval.value
-    if reach == 0:
-        return PairedTest(interval, float(interval.value == 0))
-    score = interval.value / reach * scipy.stats.norm.ppf((1 + confidence) / 2)
-    return PairedTest(interval, float(2 * scipy.stats.norm.sf(abs(score))))
-
-
-def sign_test(differences: Vector, alpha: float = 1 - CONFIDENCE) -> int:
-    """1 or -1 where positive or negative differences are too many for chance, else 0; exact (McNemar's for 0 and 1)."""
-    more, less = int((differences > 0).sum()), int((differences < 0).sum())
-    if more + less == 0 or scipy.stats.binomtest(more, more + less).pvalue > alpha:
-        return 0
-    return 1 if more > less else -1
-
-
-def holm(p_values: Sequence[float], planned: int | None = None) -> list[float]:
-    """p values corrected for their number so that the chance of any false claim is bounded (Holm 1979).
-
-    Args:
-        planned: number of tests that were planned, where some of them are not there yet.
-
-    Returns:
-        Adjusted values, in the given order; a claim holds at level α if its value is at most α.
-    """
-    order = np.argsort(p_values)
-    factors = (planned or len(order)) - np.arange(len(order))
-    adjusted = np.minimum(np.maximum.accumulate(np.asarray(p_values, float)[order] * factors), 1.0)
-    out = np.empty(len(order))
-    out[order] = adjusted
-    return out.tolist()
+    levels = [finite(values, "levels") for values in levels]
+    sizes = {values.size for values in levels}
+    if len(sizes) != 1 or min(sizes) < 2:
+        raise ValueError(f"levels have {sorted(sizes)} episodes: give every level the same ones, at least two")
+    return np.stack(levels)
 
 
 def seed_std(per_seed: Sequence[float] | Vector) -> float:
     """Standard deviation (ddof=1) of one mean per seed; NaN for fewer than two seeds."""
-    per_seed = _finite(per_seed, "per_seed")
+    per_seed = finite(per_seed, "per_seed")
     return float(per_seed.std(ddof=1)) if per_seed.size > 1 else math.nan
 
 
-def _finite(values: Sequence[float] | Vector, name: str) -> Vector:
+def finite(values: Sequence[float] | Vector, name: str) -> Vector:
+    """The values as a vector. Raises ValueError, naming them `name`, where there are none or some are not finite."""
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
         raise ValueError(f"{name} needs one dimension and at least one value, all finite; got {values!r}")
@@ -181,7 +119,7 @@ def _finite(values: Sequence[float] | Vector, name: str) -> Vector:
 
 def solve_rate(cells: Sequence[CellData]) -> Interval:
     """Solve rate over all episodes of the cells, with its Wilson interval."""
-    solved = _column(cells, SOLVED)
+    solved = episode_values(cells, SOLVED)
     return wilson(int(solved.sum()), solved.size)
 
 
@@ -201,7 +139,7 @@ def summarise_group(
     """
     row: dict[str, float] = {"seeds": len(cells), "episodes": sum(len(cell.episodes) for cell in cells)}
     for name in episode_columns:
-        per_seed = [_column([cell], name) for cell in cells if name in cell.episodes]
+        per_seed = [episode_values([cell], name) for cell in cells if name in cell.episodes]
         per_seed = [values[np.isfinite(values)] for values in per_seed]
         values = np.concatenate([*per_seed, []])
         if values.size:
@@ -216,23 +154,6 @@ def summarise_group(
     return row
 
 
-def group_difference(candidate: Sequence[CellData], reference: Sequence[CellData], column: str) -> dict[str, float]:
-    """`paired_difference` of a per-episode metric between two groups, over the pairs that are finite in both.
-
-    The groups must hold the same seeds and episodes in the same order.
-    """
-    after, before = _column(candidate, column), _column(reference, column)
-    both = np.isfinite(after) & np.isfinite(before)
-    if not both.any():
-        return {"difference": math.nan, "low": math.nan, "high": math.nan, "pairs": 0}
-    interval = paired_difference(after[both], before[both])
-    return {
-        "difference": interval.value,
-        "low": interval.low,
-        "high": interval.high,
-        "pairs": int(both.sum()),
-    }
-
-
-def _column(cells: Sequence[CellData], name: str) -> Vector:
+def episode_values(cells: Sequence[CellData], name: str) -> Vector:
+    """A per-episode metric of all cells, one after the other."""
     return np.concatenate([cell.episodes[name].to_numpy(dtype=float) for cell in cells])

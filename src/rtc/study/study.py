@@ -141,6 +141,11 @@ class Comparison:
         """All arms that it needs."""
         return self.candidate, self.reference, *(self.less.arms if self.less else ())
 
+    @property
+    def bound(self) -> int:
+        """How far from 0 the difference of an episode's shares can be: 1, and 1 more for every difference taken off."""
+        return 1 + (self.less.bound if self.less else 0)
+
     def __str__(self) -> str:
         if self.less:
             return f"[{dataclasses.replace(self, less=None)}] - [{self.less}]"
