@@ -43,8 +43,8 @@ code, commit, command, packages and device.
 Solve rates of a cell or a group have Wilson intervals; differences between cells are paired by (seed, episode) and have
 score intervals (solve rates) or bootstrap intervals. Means over levels have normal intervals, computed from each
 episode's average over the levels, because episode i meets the same random numbers on all of them: they say how far more
-episodes on these levels could move the mean, and nothing on other levels. Studies correct the p values of their comparisons by Holm's method. All
-intervals are 95 %.
+episodes on these levels could move the mean, and nothing on other levels. Studies correct the p values of their
+comparisons by Holm's method. All intervals are 95 %.
 
 ## Statistics
 
