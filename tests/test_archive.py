@@ -64,6 +64,16 @@ def test_a_kept_cell_is_checked_like_one_of_its_own(tmp_path):
     assert archive.read(tmp_path / "nowhere").standing(naive, INPUTS).status == "missing"
 
 
+def test_cells_of_other_levels_stay_and_arms_that_are_gone_go(tmp_path):
+    archive.write(tmp_path, [cell("naive"), cell("naive", 1), cell("bid")])
+    newer = cell("naive", inputs={**INPUTS, "code": "b" * 64})
+    archive.update(tmp_path, [newer, cell("realtime")], {("burst", "naive"), ("burst", "realtime")})
+    found = archive.read(tmp_path).cells
+    assert {(one.method, one.seed) for one in found} == {("naive", 0), ("naive", 1), ("realtime", 0)}
+    assert found[newer.cell].inputs == newer.inputs
+    assert not (tmp_path / ".lock").exists()
+
+
 def test_a_damaged_archive_is_named(tmp_path):
     archive.write(tmp_path, [cell("naive")])
     path = archive.path(tmp_path)

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rtc.shared.files import PathLike, atomic_path
+from rtc.shared.files import PathLike, atomic_path, lock
 from rtc.study import cells as store
 from rtc.study.cells import IDENTITY_COLUMNS, Cell, CellData, Standing
 
@@ -46,6 +46,23 @@ class Archive:
 
 def path(root: PathLike) -> Path:
     return Path(root) / NAME
+
+
+def update(root: PathLike, cells: Iterable[CellData], arms: Collection[tuple[str, str]]) -> None:
+    """Writes the cells to the archive in the place of those that are there; other cells of these arms stay.
+
+    Args:
+        root: folder of the study.
+        cells: what was computed or read.
+        arms: (profile, method) of the study's arms.
+
+    Raises:
+        ValueError: the archive that is there is damaged.
+    """
+    with lock(root, wait=True):
+        new = {one.cell: one for one in cells}
+        kept = {cell: one for cell, one in read(root).cells.items() if (cell.profile, cell.method) in arms}
+        write(root, (kept | new).values())
 
 
 def write(root: PathLike, cells: Iterable[CellData]) -> None:

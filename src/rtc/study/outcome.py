@@ -68,11 +68,14 @@ class Outcome:
         return cls(study, found, missing)
 
     def keep(self, root: PathLike) -> None:
-        """Writes the cells to the study's archive, but for those that belong to another study."""
-        borrowed = {one.key for one in self.study.arms if one.root is not None}
-        own = [cell for (_, *key), found in self.cells.items() if tuple(key) not in borrowed for cell in found]
-        if own:
-            archive.write(root, own)
+        """Writes the cells to the study's archive, but for those that belong to another study.
+
+        What is there of other levels and seeds stays; arms that the study no longer has go.
+        """
+        own = {one.key for one in self.study.arms if one.root is None}
+        cells = [cell for (_, *key), found in self.cells.items() if tuple(key) in own for cell in found]
+        if cells:
+            archive.update(root, cells, own)
 
     @property
     def levels(self) -> list[str]:
