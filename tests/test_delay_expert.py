@@ -76,12 +76,15 @@ def test_it_sees_what_was_observed_d_ticks_ago_and_commanded_since(delay):
     np.testing.assert_array_equal(records.evaluations[0], 1)
 
 
-def test_of_random_delays_that_of_the_newest_query_counts():
+def test_it_never_goes_back_to_an_older_observation():
     records = run(mode="mixture", base_delays=(0, 1, 2), base_probs=(0.4, 0.3, 0.3), p_spike=0.3, d_spike=5)
     for row in range(3):
-        launched = np.asarray(records.delay[row])
-        newest = launched[np.maximum.accumulate(np.where(launched >= 0, np.arange(16), 0))]
-        np.testing.assert_array_equal(records.actions[row, :, 2], np.minimum(newest, 3))
+        age, delay = 3, 0
+        for tick in range(16):
+            delay = records.delay[row, tick] if records.delay[row, tick] >= 0 else delay
+            age = min(delay, 3, age + 1)
+            assert records.actions[row, tick, 2] == age
+            assert records.actions[row, tick, 0] == max(tick - age, 0)
     assert records.delay.max() > 3
 
 

@@ -99,17 +99,17 @@ def test_tables_say_what_methods_see(tmp_path):
         "naive": "",
         "bid": "",
         "realtime": "",
-        "trained_prefix": "trained with delays",
-        "a2c2": "newest observation, trained with delays",
+        "trained_prefix": "training of its own",
+        "a2c2": "newest observation, training of its own",
         "foresee_simulator": "simulator",
-        "foresee_simulator+a2c2": "newest observation, simulator, trained with delays",
-        "vlash_learned": "trained with delays",
-        "delay_expert": "trained with delays",
+        "foresee_simulator+a2c2": "newest observation, simulator, training of its own",
+        "vlash_learned": "training of its own",
+        "delay_expert": "every delay, training of its own",
     }
     assert {name: insight.of(methods.make(name)) for name in seen} == seen
     report.write(STUDY, OUTCOME, tmp_path)
     text = (tmp_path / "summary.md").read_text()
-    assert "`a2c2`: newest observation, trained with delays; `foresee_simulator`: simulator." in text
+    assert "`a2c2`: newest observation, training of its own; `foresee_simulator`: simulator." in text
     assert "| foresee_simulator - naive (d1_s1) | simulator " in text
     costs = study_tables.costs(OUTCOME, [("d1_s1", method) for method in METHODS], ("starved_fraction",))
     assert list(costs["sees"]) == [seen[method] for method in METHODS]

@@ -327,3 +327,26 @@ def test_profiles_without_queries_have_no_distribution(small):
     empty = {key: (dataclasses.replace(v[0], delay_counts={}),) for key, v in small.cells.items()}
     assert delays.draw(small.study, Outcome(small.study, empty)) is None
     assert DelayProfileConfig() == small.study.arms[0].config.delay_profile
+
+
+def test_a_margin_is_judged_with_enough_episodes_only(tail):
+    few = text_of(tail, "margins")
+    assert "**Not judged:** 48 episodes" in few
+
+    def many(key, rate):
+        frame = pd.DataFrame({"episode": np.arange(1000), "returned_episode_solved": np.arange(1000) < 1000 * rate})
+        return (dataclasses.replace(tail.cells["grasp_easy", *key][0], episodes=frame),)
+
+    rates = {"long_tail": 0.9, "tail_controlled": 0.895, "no_delay": 0.95}
+    cells = {key: many(key[1:], rates[key[1]] - 0.1 * (key[2] == "realtime")) for key in tail.cells}
+    table = study_tables.margins(dataclasses.replace(tail, cells=cells), TAIL_STUDY.comparisons)
+    table = table.set_index("candidate - reference")
+    same = table.loc["tail_controlled - long_tail (naive)"]
+    assert (same["finding"], same["not worse"]) == ("differs by less than 2 pp", "yes")
+    worse = table.loc["realtime - naive (long_tail)"]
+    assert (worse["finding"], worse["not worse"]) == ("differs", "not shown")
+    # 100 pairs of 1000 differ, by 1: standard deviation 0.3, times (1.96 + 0.84) / sqrt(1000).
+    assert float(worse["finds (pp)"]) == pytest.approx(100 * 0.3 * 2.80 / 1000**0.5, abs=0.05)
+    assert "percentage points that was stated before the run" in text_of(
+        dataclasses.replace(tail, cells=cells), "margins"
+    )

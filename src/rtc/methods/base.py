@@ -245,6 +245,11 @@ class Method(Protocol):
         return self.acts
 
     @property
+    def knows_delays(self) -> bool:
+        """Whether it uses the delay of every query from its launch on, whatever the estimator says."""
+        return False
+
+    @property
     def waits(self) -> bool:
         """Whether no chunk is executed from a launch to the new chunk's arrival, which starts only then."""
         return False

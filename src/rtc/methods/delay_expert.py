@@ -20,11 +20,13 @@ class Memory(NamedTuple):
         observations: of the last ticks, oldest first.
         commands: of the last ticks, oldest first; zeros before the episode.
         delay: that of the newest query, in ticks.
+        age: of the observation that the last action was chosen on, in ticks.
     """
 
     observations: Float[Array, "b n o"]
     commands: Float[Array, "b m a"]
     delay: Int[Array, " b"]
+    age: Int[Array, " b"]
 
 
 @jax.tree_util.register_dataclass
@@ -35,7 +37,8 @@ class DelayExpert(Method):
     With a constant delay that pair is the state of a Markov decision process without delay (Katsikopoulos and
     Engelbrecht 2003, doi 10.1109/TAC.2003.809799), which the expert was trained in. d is the delay of the newest query,
     whose chunk is not executed: the expert is asked at every tick, each time with that delay, as if its answers were
-    pipelined. Delays above those of its training count as the largest of these.
+    pipelined. It is told every delay at the launch. Where delays grow, it keeps to the newest observation that it has
+    seen. Delays above those of its training count as the largest of these.
 
     Cost: one evaluation of the expert per tick.
 
@@ -61,9 +64,11 @@ class DelayExpert(Method):
         pushed = jnp.concatenate([state.observations[:, 1:], now.obs[:, None]], axis=1)
         observations = jnp.where(begins, now.obs[:, None], pushed)
         commands = jnp.concatenate([state.commands[:, 1:], now.last_action[:, None]], axis=1)
-        action = self.actor(observations, commands, state.delay)
-        age = jnp.minimum(state.delay, now.tick) + now.obs_age
-        return Act(action, age, 1), Memory(observations, commands, state.delay)
+        age = jnp.minimum(state.delay, state.age + 1)
+        action = self.actor(observations, commands, age)
+        # Before tick d there is nothing older than the first observation.
+        act = Act(action, jnp.minimum(age, now.tick) + now.obs_age, 1)
+        return act, Memory(observations, commands, state.delay, age)
 
     def init(self, policy: Any, batch: int) -> State:
         shape = self.actor.config
@@ -71,10 +76,15 @@ class DelayExpert(Method):
             jnp.zeros((batch, shape.reach + shape.history, len(self.actor.entries[...]))),
             jnp.zeros((batch, shape.reach, self.actor.action_dim)),
             jnp.zeros(batch, jnp.int32),
+            jnp.full(batch, shape.reach),
         )
 
     def assets(self) -> Mapping[str, AssetSpec]:
         return {"actor": ACTOR}
+
+    @property
+    def knows_delays(self) -> bool:
+        return True
 
     @property
     def sees_newest(self) -> bool:

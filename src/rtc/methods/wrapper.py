@@ -75,6 +75,10 @@ class Wrapper(Method):
         return type(self).act is not Wrapper.act or self.inner.sees_newest
 
     @property
+    def knows_delays(self) -> bool:
+        return self.inner.knows_delays
+
+    @property
     def waits(self) -> bool:
         return self.inner.waits
 

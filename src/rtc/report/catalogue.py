@@ -246,8 +246,8 @@ FINDINGS: Mapping[str, str] = MappingProxyType(
         "difference": "the candidate's primary metric minus the reference's, paired by episode; percentage points for "
         "shares",
         "sees": "what a method has that naive execution has not: the newest observation when an action is chosen, the "
-        "simulator (which makes it privileged), training with delays. Its gain over a method without that is not only "
-        "the method's",
+        "simulator (which makes it privileged), every query's delay, training of its own (a policy or a network for "
+        "it). Its gain over a method without that is not only the method's",
         "p": "two-sided p value of no difference, not corrected",
         "p (Holm)": "the same, corrected for the number of comparisons by Holm's method",
         "finding": "`higher` or `lower` where the corrected p value is at most 0.05, else `not told apart`",

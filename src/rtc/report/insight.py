@@ -7,16 +7,16 @@ from rtc.methods import Method
 from rtc.study.study import ArmKey, Study
 
 COLUMN = "sees"
-NEWEST, SIMULATOR, DELAYS = "newest observation", "simulator", "trained with delays"
-_WEAK = "weak"  # the weak policy of bidirectional decoding has seen no delay
+NEWEST, SIMULATOR, TOLD, OWN = "newest observation", "simulator", "every delay", "training of its own"
+_WEAK = "weak"  # the weak policy of bidirectional decoding is one of the run
 
 
 def of(method: Method) -> str:
     """What a method has that naive execution has not; "" for nothing."""
     own = set(method.assets()) - {_WEAK}
     trained = method.needs_simulated_delay or method.needs_robot_ahead or bool(own)
-    found = {NEWEST: method.sees_newest, SIMULATOR: method.privileged}
-    return ", ".join([name for name, has in found.items() if has] + [DELAYS] * trained)
+    found = {NEWEST: method.sees_newest, SIMULATOR: method.privileged, TOLD: method.knows_delays, OWN: trained}
+    return ", ".join(name for name, has in found.items() if has)
 
 
 def by_arm(study: Study, keys: Iterable[ArmKey]) -> Mapping[ArmKey, str]:

@@ -138,6 +138,14 @@ def _comparisons(context: Context) -> Parts:
     return [] if table.empty else [table]
 
 
+def _margins(context: Context) -> Parts:
+    least = study_tables.LEAST_JUDGED
+    if context.outcome.total_episodes < least:
+        return [context.say("unjudged", episodes=context.outcome.total_episodes, least=least)]
+    table = study_tables.margins(context.outcome, context.comparisons)
+    return [] if table.empty else [context.say("margins", margin=100 * verdicts.MARGIN), table]
+
+
 def _differences(context: Context) -> Parts:
     columns = context.section.metrics or study_tables.DIFFERENCES
     table = study_tables.differences(context.outcome, context.comparisons, columns)
@@ -259,6 +267,7 @@ WRITERS: Mapping[str, Callable[[Context], Parts]] = MappingProxyType(
         "level_rates": _level_rates,
         "levels": _levels,
         "losses": _losses,
+        "margins": _margins,
         "metrics": _metrics,
         "outcomes": _outcomes,
         "passes": _passes,

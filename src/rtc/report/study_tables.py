@@ -10,7 +10,8 @@ from rtc.report import catalogue, insight
 from rtc.report.catalogue import Metric
 from rtc.shared import tables
 from rtc.study import effects as factorial
-from rtc.study import pairs, statistics, verdicts
+from rtc.study import families, pairs, statistics, verdicts
+from rtc.study import margins as judged
 from rtc.study.outcome import Outcome
 from rtc.study.pairs import PairedTest
 from rtc.study.statistics import Interval
@@ -20,6 +21,8 @@ Key = tuple[str, str]
 ALPHA = 0.05
 # From so many more evaluations per chunk on, the table of comparisons divides the gain by them.
 LEAST_EXTRA = 0.5
+# Fewer episodes on a level say nothing on a margin.
+LEAST_JUDGED = 100
 OUTCOMES = tuple(one.column for one in catalogue.METRICS.values() if one.per == catalogue.EPISODE)
 DIFFERENCES = tuple(column for column in OUTCOMES if column != "max_delta_action")
 COSTS = (
@@ -55,6 +58,27 @@ def comparisons(outcome: Outcome, chosen: Iterable[Comparison]) -> pd.DataFrame:
                     **_cost(outcome, comparison, test.interval, metric),
                 }
             )
+    return pd.DataFrame(rows)
+
+
+def margins(outcome: Outcome, chosen: Iterable[Comparison]) -> pd.DataFrame:
+    """Paired differences of solve rates against the margin, and what their number of episodes can find."""
+    metric, rows = catalogue.PRIMARY, []
+    for comparison in chosen:
+        if not outcome.complete(*comparison.arms):
+            continue
+        levels = [outcome.pairs(comparison, metric.column, level) for level in outcome.levels]
+        found, spread = judged.judge_margin(levels, verdicts.MARGIN, comparison.bound), families.spread(levels)
+        least = families.smallest_difference(spread, levels[0].size) if spread > 0 else np.nan
+        rows.append(
+            {
+                "candidate - reference": str(comparison),
+                metric.difference_heading: metric.interval(found.interval, signed=True),
+                "finding": found.describe(metric.scale, "pp"),
+                "not worse": "yes" if found.non_inferior() else "not shown",
+                "finds (pp)": metric.show(least),
+            }
+        )
     return pd.DataFrame(rows)
 
 

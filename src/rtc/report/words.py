@@ -18,6 +18,7 @@ HEADINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "costs": ("Costs and side effects", "代价与副作用"),
         "outcomes": ("Outcomes", "结果"),
         "levels": ("Level by level", "逐关卡"),
+        "margins": ("Within a margin", "容差之内"),
         "losses": ("Where the loss comes from", "损失来自何处"),
         "level_rates": ("Level by level", "逐关卡"),
         "passes": ("Passes per query", "每次查询的前向次数"),
@@ -91,6 +92,23 @@ losses.csv has them level by level.""",
 `staleness`：按模拟器给出的交接时刻状态规划相对于该方法的收益
 （`foresee_simulator` 减去该方法，方法更好时为负）；d > H/2 时其中包含断供。
 `rest`：`foresee_simulator` 除视界之外的损失：块间跳变与噪声。各部分相加等于总损失；losses.csv 给出每个关卡的数值。""",
+        ),
+        "margins": (
+            """\
+Differences of solve rates against a margin of {margin:g} percentage points that was stated before the run. `finding`:
+`equivalent` where the 90 % interval lies within the margin (two one-sided tests at 5 %), `differs` where the 95 %
+interval excludes 0, else `not told apart`. `not worse`: a loss of the margin or more is excluded. `finds`: the
+difference that so many episodes find with probability 0.8, from the spread of the pairs. No correction for multiple
+comparisons.""",
+            """\
+成功率之差相对于运行前规定的 {margin:g} 个百分点容差。`finding`：90 % 区间落在容差内为 `equivalent`
+（两个 5 % 单侧检验），95 % 区间不含 0 为 `differs`，否则为 `not told apart`。
+`not worse`：排除了达到或超过容差的损失。`finds`：按配对的离散程度，这些回合以 0.8 的概率能发现的差值。
+未做多重比较校正。""",
+        ),
+        "unjudged": (
+            "**Not judged:** {episodes} episodes of an arm on a level; at least {least} are needed to say anything.",
+            "**不作判断：** 每个条件每个关卡 {episodes} 个回合；至少需要 {least} 个。",
         ),
         "sees": (
             "What methods have that naive execution has not: {methods}.",

@@ -18,6 +18,7 @@ SECTIONS = (
     "level_rates",
     "levels",
     "losses",
+    "margins",
     "metrics",
     "outcomes",
     "passes",

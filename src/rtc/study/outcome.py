@@ -82,6 +82,11 @@ class Outcome:
         """Levels with finished cells."""
         return list(dict.fromkeys(level for level, _, _ in self.cells))
 
+    @property
+    def total_episodes(self) -> int:
+        """Episodes of an arm on a level, over its seeds; the least of all arms."""
+        return min((sum(len(cell.episodes) for cell in found) for found in self.cells.values()), default=0)
+
     def complete(self, *keys: ArmKey) -> bool:
         """Whether all levels have these arms."""
         return bool(self.levels) and all((level, *key) in self.cells for level in self.levels for key in keys)
