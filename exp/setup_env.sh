@@ -16,7 +16,7 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     # In a shell where a virtual environment is active already, the Python behind it is meant, which has pip.
     python=$(python3 -c 'import sys; print(sys._base_executable)')
     "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' ||
-      { echo "error: Python 3.11 or 3.12 is needed, this is $("$python" --version)" >&2; exit 1; }
+      { echo "error: Python 3.11 or 3.12 is needed, this is $("$python" --version)" >&2; return 1 2>/dev/null || exit 1; }
     # Without pip inside, so that Debian's separate python3-venv package is not needed.
     [ -x "$venv/bin/python" ] || "$python" -m venv --without-pip "$venv"
     pip_here="$python -m pip --python $venv/bin/python --quiet --disable-pip-version-check install"

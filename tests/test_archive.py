@@ -11,8 +11,9 @@ from flax import nnx
 from model import FlowPolicy
 from rtc.policies import checkpoints
 from rtc.programs import delay_sweep
-from rtc.study import archive, runner
+from rtc.study import archive, plan, runner
 from rtc.study.cells import Cell, CellData
+from rtc.study.outcome import Outcome
 from stubs import TINY
 
 INPUTS = {"config": {"num_evals": 3, "seed": 0}, "code": "a" * 64}
@@ -64,14 +65,26 @@ def test_a_kept_cell_is_checked_like_one_of_its_own(tmp_path):
     assert archive.read(tmp_path / "nowhere").standing(naive, INPUTS).status == "missing"
 
 
-def test_cells_of_other_levels_stay_and_arms_that_are_gone_go(tmp_path):
-    archive.write(tmp_path, [cell("naive"), cell("naive", 1), cell("bid")])
+def test_new_cells_replace_old_ones_and_others_stay(tmp_path):
+    archive.write(tmp_path, [cell("naive"), cell("naive", 1)])
+    before = archive.path(tmp_path).stat().st_mtime_ns
+    archive.update(tmp_path, [cell("naive")])
+    assert archive.path(tmp_path).stat().st_mtime_ns == before  # the same
     newer = cell("naive", inputs={**INPUTS, "code": "b" * 64})
-    archive.update(tmp_path, [newer, cell("realtime")], {("burst", "naive"), ("burst", "realtime")})
+    archive.update(tmp_path, [newer, cell("realtime")])
     found = archive.read(tmp_path).cells
     assert {(one.method, one.seed) for one in found} == {("naive", 0), ("naive", 1), ("realtime", 0)}
     assert found[newer.cell].inputs == newer.inputs
     assert not (tmp_path / ".lock").exists()
+
+
+def test_cells_may_have_columns_of_their_own(tmp_path):
+    more = dataclasses.replace(cell("bid"), episodes=EPISODES.assign(word=["a", "b", "c"], late=[True, False, True]))
+    archive.write(tmp_path, [cell("naive"), more])
+    found = archive.read(tmp_path).cells
+    pd.testing.assert_frame_equal(found[more.cell].episodes, more.episodes.drop(columns="max_delta_action"))
+    assert "word" not in found[cell("naive").cell].episodes
+    assert found[cell("naive").cell].episodes["flow_evals"].dtype == np.int64
 
 
 def test_a_damaged_archive_is_named(tmp_path):
@@ -109,5 +122,15 @@ def test_a_study_goes_on_from_its_archive(tmp_path, monkeypatch, capsys):
     assert len(archive.read(root).cells) == 3
     with pytest.raises(ValueError, match="num_flow_steps = 5, not 2"):
         delay_sweep.run(dataclasses.replace(small, num_flow_steps=2))
+    shutil.rmtree(root / "cells")
+    again = Outcome.read(small.study(), small.of_study())
+    assert (len(again.cells), again.missing) == (2, {})
+    shutil.move(tmp_path / "run", tmp_path / "elsewhere")  # a clone without the policies
+    plan._flow.cache_clear()
+    there = Outcome.read(again.study, small.of_study())
+    assert there.cells.keys() == again.cells.keys()
+    with pytest.raises(FileNotFoundError):
+        Outcome.read(again.study, dataclasses.replace(small, num_evals=5).of_study())
+    shutil.move(tmp_path / "elsewhere", tmp_path / "run")
     delay_sweep.run(dataclasses.replace(small, overwrite=True))
     assert len(computed) == 3

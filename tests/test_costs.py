@@ -9,14 +9,16 @@ from flax import nnx
 from model import FlowPolicy
 from rtc import methods
 from rtc.bench import networks as bench
+from rtc.control.metrics import Summary
 from rtc.policies.forward import ForwardConfig, ForwardModel
 from rtc.policies.heads import CorrectionHead, HeadConfig
 from rtc.shared.jaxprs import multiplications, needed
 from rtc.study import costs
 from rtc.study.costs import Costs
-from stubs import TINY
+from stubs import TINY, SmoothEnv
 
-OBS, STEPS = 9, 3
+ENV, STEPS = SmoothEnv(), 3
+OBS = ENV.obs_dim
 
 
 def count(function, *args):
@@ -47,7 +49,7 @@ def policy():
 
 
 def of(policy, name, **networks):
-    return costs.of(policy, methods.make(name).bind(networks), OBS, STEPS)
+    return costs.of(policy, methods.make(name).bind(networks), ENV, STEPS)
 
 
 def test_a_query_counts_every_flow_step_and_guidance_the_way_back(policy):
@@ -75,6 +77,8 @@ def test_networks_of_a_method_count_where_they_are_asked(policy):
 
 def test_a_cell_has_the_mean_over_its_ticks():
     episodes = pd.DataFrame({"returned_episode_lengths": [10, 30], "num_queries": [5, 15]})
-    row = costs.row(Costs(first=100, query=50, ahead=10, tick=3), episodes, planned_delay=2.5, copies=2)
+    summary = Summary({"mean_planned_delay": 2.5}, episodes, {})
+    row = costs.row(Costs(first=100, query=50, ahead=10, tick=3), summary, copies=2)
     assert row["query_multiplications"] == pytest.approx(75e-6)
     assert row["multiplications_per_tick"] == pytest.approx((40 * 75 + 40 * 3 + 200) / 40 / 1e6)
+    assert costs.row(None, summary, copies=2) == {}

@@ -49,7 +49,8 @@ def test_gains_are_those_of_the_same_policies_at_a_delay():
     assert set(found["profile"]) == {"d2_s2"}
     row = found[(found.run == RUNS[3]) & (found.level == "mjc_walker")].iloc[0]
     assert row["gain"] == pytest.approx(3 / 50)
-    assert row["loss"] == pytest.approx((44 - 20) / 50)
+    with pytest.raises(ValueError, match="no finished comparison of bid with naive"):
+        predictors.gains(outcome(), StudyArguments(), "bid", "naive")
 
 
 def test_correlations_are_those_of_ranks_within_levels():
@@ -59,12 +60,11 @@ def test_correlations_are_those_of_ranks_within_levels():
     scale = np.where(found["level"] == "grasp_easy", 1.0, 1000.0)
     noise = np.random.default_rng(0).permutation(len(found))
     found = found.assign(up=scale * place**3, down=-scale * place, flat=1.0, chance=noise)
-    table = predictors.correlations(found, ["up", "down", "flat", "chance", "loss"])
+    table = predictors.correlations(found, ["up", "down", "flat", "chance"])
     assert table["d2_s2", "up"].value == pytest.approx(1.0)
     assert table["d2_s2", "down"].value == pytest.approx(-1.0)
     assert table["d2_s2", "up"].low == pytest.approx(1.0)
     assert np.isnan(table["d2_s2", "flat"].value)
-    assert np.isnan(table["d2_s2", "loss"].value)  # the same for all policies
     chance = table["d2_s2", "chance"]
     assert chance.low < chance.value < chance.high
     assert chance.high - chance.low > 0.2

@@ -55,6 +55,10 @@ class Arguments:
     def __post_init__(self):
         for name in ("ticks", "num_slots", "repeats"):
             require_int(name, getattr(self, name), low=1)
+        if not self.delays:
+            raise ValueError("delays=() is empty: give at least one")
+        for delay in self.delays:
+            require_int("delays entry", delay, low=0)
 
 
 def subject_of(args: Arguments, name: str) -> FlowSubject:
@@ -69,7 +73,7 @@ def chosen(args: Arguments) -> dict[str, FlowSubject]:
     """By method, its policy; without a choice, all that can be measured."""
     if args.methods:
         return {name: subject_of(args, name) for name in dict.fromkeys((bench.NAIVE, *args.methods))}
-    found = {}
+    found = {bench.NAIVE: subject_of(args, bench.NAIVE)}
     for name in methods.METHODS:
         try:
             found[name] = subject_of(args, name)

@@ -96,8 +96,9 @@ def run(args: Arguments) -> None:
     if not args.report_only:
         runner.run(study, how)
     outcome = Outcome.read(study, how)
+    page = report.write(study, outcome, Path(args.output_root))
     outcome.keep(how.root)
-    commands.open_first(report.write(study, outcome, Path(args.output_root)))
+    commands.open_first(page)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

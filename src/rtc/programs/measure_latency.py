@@ -77,8 +77,10 @@ def subject_of(args: Arguments, name: str) -> tuple[EvalConfig, FlowSubject]:
     run_path = methods.run_for(name, args.run_path, args.prefix_run_path)
     subject = subjects.load(run_path, args.level_path)
     config = EvalConfig(method=name, num_flow_steps=args.num_flow_steps, model=subject.policy.config)
-    if methods.make(name).privileged:
-        raise ValueError(f"methods={name!r} looks at the simulator: its time is not that of a query; leave it out")
+    method = methods.make(name)
+    if method.privileged or method.network_evaluations(1) == 0:
+        why = "looks at the simulator" if method.privileged else "asks no policy"
+        raise ValueError(f"methods={name!r} {why}: its time is not that of a query; leave it out")
     subject.check(config)
     return config, subject
 
@@ -99,7 +101,7 @@ def measured(args: Arguments) -> dict[str, tuple[EvalConfig, FlowSubject]]:
 def multiplications(config: EvalConfig, subject: FlowSubject) -> dict[str, float]:
     """The columns of what a method multiplies, in millions."""
     env, policy, controller = subject.prepare(config)
-    found = costs.of(policy, controller.method, env.obs_dim, config.num_flow_steps)
+    found = costs.of(policy, controller.method, env, config.num_flow_steps)
     values = {"query": found.query + found.ahead, "ahead": found.ahead, "act": found.tick}
     return {f"Mmul {name}": value / costs.MILLION for name, value in values.items()}
 

@@ -2,7 +2,7 @@
 
 python exp/measure_spread.py
 python exp/measure_spread.py --run-paths logs-bc/h8 logs-bc/recipe/r8 --levels cartpole_thrust
-python exp/measure_spread.py --study recipe --output-root exp_runs/spread_recipe
+python exp/measure_spread.py --study recipe
 """
 
 import time
@@ -16,7 +16,7 @@ from rtc.report import page
 from rtc.report.page import Page, Section
 from rtc.shared import commands, files, provenance, runtime, tables
 from rtc.study import files as studies
-from rtc.study import predictors, spread
+from rtc.study import plan, predictors, spread
 from rtc.study import subject as subjects
 from rtc.study.arguments import StudyArguments
 from rtc.study.outcome import Outcome
@@ -34,9 +34,9 @@ are for, and stays with them from query to query. Root mean squares, in units of
 """
 PREDICTION = """\
 Mean over the levels of Spearman's rank correlation, over policies, between a measure and what {method} gains over
-{reference} at that delay, with 95 % intervals that resample policies ({policies} trainings, with the moving average and
-the last of their weights). `loss`: what the delay costs {reference}. A correlation is no cause; intervals are not
-corrected for their number.
+{reference} at that delay, with 95 % intervals that resample policies ({policies} trainings, whose sets of weights stay
+together). A correlation is no cause. With so few trainings intervals are rough; they are not corrected for their
+number.
 """
 RUNS = ("logs-bc/h8",)
 METHOD, REFERENCE = "realtime", "naive"
@@ -54,7 +54,7 @@ class Arguments:
         seed: of all noise.
         study: a study of the repository whose policies are measured on its levels, instead of run_paths and levels; the
             page then says, from the study's finished cells, what predicts the gain of guidance.
-        output_root: where the table goes.
+        output_root: where the table goes; by default exp_runs/spread, or exp_runs/spread_<study>.
     """
 
     run_paths: tuple[str, ...] = RUNS
@@ -63,7 +63,12 @@ class Arguments:
     draws: int = 8
     episodes: int = 64
     seed: int = 0
-    output_root: str = "exp_runs/spread"
+    output_root: str | None = None
+
+    @property
+    def root(self) -> str:
+        """Where the table goes."""
+        return self.output_root or ("exp_runs/spread" if self.study is None else f"exp_runs/spread_{self.study}")
 
 
 class Studied(NamedTuple):
@@ -97,19 +102,23 @@ def predicted(of: Studied, table: pd.DataFrame) -> Section:
     found = predictors.gains(of.outcome, of.args, METHOD, REFERENCE)
     measures = [name for name in table if name not in ("level", "run")]
     joined = found.merge(table, on=["level", "run"])
-    values = predictors.correlations(joined, [predictors.LOSS, *measures])
+    values = predictors.correlations(joined, measures)
     rows = {measure: {"measure": measure} for _, measure in values}
     for (profile, measure), interval in values.items():
         rows[measure][profile] = tables.interval(interval.value, interval.low, interval.high, 2, signed=True)
-    text = PREDICTION.format(method=METHOD, reference=REFERENCE, policies=joined["run"].nunique() // 2)
+    text = PREDICTION.format(method=METHOD, reference=REFERENCE, policies=len(predictors.trainings(joined["run"])))
     return Section(f"What predicts the gain of {METHOD}", [text, pd.DataFrame(rows.values())])
 
 
 def run(args: Arguments) -> None:
-    started, root = time.time(), files.require_writable(args.output_root)
+    started, root = time.time(), files.require_writable(args.root)
     of = studied(args)
     levels = args.levels if of is None else of.outcome.levels
-    runs = args.run_paths if of is None else tuple(dict.fromkeys(one.run_path for one in of.outcome.study.arms))
+    runs = (
+        args.run_paths
+        if of is None
+        else tuple(dict.fromkeys(plan.run_of(one, of.args) for one in of.outcome.study.arms))
+    )
     loaded = [(run_path, subjects.load(run_path, level)) for level in levels for run_path in runs]
     rows = []
     for run_path, subject in loaded:

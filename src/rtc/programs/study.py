@@ -28,10 +28,10 @@ def run(study: Study, args: StudyArguments) -> None:
         except ChildProcessError as error:
             failure = error
     outcome = Outcome.read(study, args)
-    outcome.keep(args.root)
     if args.preview and outcome.cells:
         write_preview(study, outcome, args)
     page = report.write(study, outcome, args.root)
+    outcome.keep(args.root)
     if failure is not None:
         raise failure
     if args.wandb:

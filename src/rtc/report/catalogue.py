@@ -214,7 +214,8 @@ _ALL = (
     Metric(
         "multiplications_per_tick",
         "Mmul/tick",
-        "the same per tick, of all queries, hedged copies, bootstrap chunks and corrections of actions",
+        "the same per tick, of all queries (those that `anytime` cuts short count whole), hedged copies, bootstrap "
+        "chunks and corrections of actions",
         unit="million",
         better=LOWER,
         per=TICK,

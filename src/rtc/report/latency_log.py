@@ -166,7 +166,8 @@ def require_own(root: Path, log: DelayLog) -> None:
         known = None
     if known != log.sha256:
         raise ValueError(
-            f"{path} is of another log. Nothing was changed: give another --output-dir, or --overwrite to replace it"
+            f"{path} is of another log, or of this one before it changed. Nothing was changed: give another "
+            "--output-dir, or --overwrite to replace it"
         )
 
 

@@ -67,8 +67,8 @@ python exp/check_statistics.py
 - *Score test over levels* (`pairs.score_test`): the same at the effective number of pairs, with the episode as the unit
   of sampling; Rao and Scott 1992, Biometrics 48:577; Durkalski et al. 2003, Stat. Med. 22:2417.
 - *Tables* (`pairs.table_test`, `pairs.table_interval`) give differences of solve rates by the score test, those of
-  other metrics by the normal interval over levels or the bootstrap over pooled pairs. Pages that an older commit wrote
-  have the latter two for solve rates, too.
+  other metrics by the normal interval over levels or the bootstrap over pooled pairs, and effects of factors by the
+  normal interval. Pages that an older commit wrote have the latter two for solve rates, too.
 - *Sign test* (`pairs.sign_test`): exact, of the pairs that differ; McNemar 1947, Psychometrika 12:153.
 - *What pairing buys* (`pairs.pairing`): the correlation of pairs, and by what it divides the variance of a difference.
 - *Holm's method* (`families.holm`): p values corrected so that a family of comparisons makes any false claim with

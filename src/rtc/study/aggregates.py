@@ -98,10 +98,11 @@ def interval(
     - `levels`: also other levels: the hierarchical bootstrap. Levels are resampled, on each drawn level its runs, and
       the episodes (Saravanan et al. 2020).
 
-    Percentiles are taken further out than the nominal ones, as few levels or runs demand: at Student's t with
-    L (R - 1) degrees of freedom for policies, and as Hesterberg (2015) expands them, at sqrt(L / (L - 1)) t with L - 1,
-    for levels. What varies from episode to episode or from run to run also varies between the things above it and so
-    counts more than once: intervals are wide rather than narrow where policies and levels differ little.
+    Percentiles are taken further out than the nominal ones, as few levels or runs demand and as Hesterberg (2015)
+    expands them: at sqrt(R / (R - 1)) times Student's t with L (R - 1) degrees of freedom for policies, at
+    sqrt(L / (L - 1)) t with L - 1 for levels. What varies from episode to episode or from run to run also varies
+    between the things above it and so counts more than once: intervals are wide rather than narrow where policies and
+    levels differ little.
 
     Args:
         statistic: of one matrix of runs and levels per arm, with any leading axes.
@@ -138,9 +139,8 @@ def _tail(shape: tuple[int, int, int], sampled: Sampled, nominal: float) -> floa
     number = {"episodes": episodes, "policies": runs, "levels": levels}[sampled]
     if number < 2:
         raise ValueError(f"sampled={sampled!r} needs at least two {sampled.replace('policies', 'runs')}, got {number}")
-    if sampled == "policies":
-        return float(scipy.stats.norm.cdf(scipy.stats.t.ppf(nominal, levels * (runs - 1))))
-    reach = math.sqrt(number / (number - 1)) * scipy.stats.t.ppf(nominal, number - 1)
+    freedom = levels * (runs - 1) if sampled == "policies" else number - 1
+    reach = math.sqrt(number / (number - 1)) * scipy.stats.t.ppf(nominal, freedom)
     return float(scipy.stats.norm.cdf(reach))
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import json
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -48,21 +48,17 @@ def path(root: PathLike) -> Path:
     return Path(root) / NAME
 
 
-def update(root: PathLike, cells: Iterable[CellData], arms: Collection[tuple[str, str]]) -> None:
-    """Writes the cells to the archive in the place of those that are there; other cells of these arms stay.
-
-    Args:
-        root: folder of the study.
-        cells: what was computed or read.
-        arms: (profile, method) of the study's arms.
+def update(root: PathLike, cells: Iterable[CellData]) -> None:
+    """Writes the cells to the archive, in the place of those that are there; all others stay.
 
     Raises:
         ValueError: the archive that is there is damaged.
     """
     with lock(root, wait=True):
+        there = read(root).cells
         new = {one.cell: one for one in cells}
-        kept = {cell: one for cell, one in read(root).cells.items() if (cell.profile, cell.method) in arms}
-        write(root, (kept | new).values())
+        if any(cell not in there or _text(there[cell]) != _text(one) for cell, one in new.items()):
+            write(root, {**there, **new}.values())
 
 
 def write(root: PathLike, cells: Iterable[CellData]) -> None:
@@ -94,6 +90,8 @@ def _compact(frame: pd.DataFrame) -> pd.DataFrame:
         values = column.to_numpy()
         if values.dtype.kind in "iu":
             found[name] = pd.to_numeric(column, downcast="integer")
+        elif values.dtype.kind != "f":
+            found[name] = column
         else:
             single = values.astype(np.float32)
             exact = np.array_equal(single.astype(np.float64), values.astype(np.float64), equal_nan=True)
@@ -101,12 +99,18 @@ def _compact(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def _text(one: CellData) -> str:
+    """What there is of a cell besides its episodes, to compare: its provenance tells runs apart."""
+    return json.dumps(_about(one), sort_keys=True)
+
+
 def _about(one: CellData) -> dict[str, Any]:
     return {
         "cell": dataclasses.asdict(one.cell),
         "episodes": len(one.episodes),
+        "columns": {name: str(kind) for name, kind in one.episodes.dtypes.items() if name not in LEFT_OUT},
         "result": one.result,
-        "delay_counts": one.delay_counts,
+        "delay_counts": {str(delay): int(count) for delay, count in one.delay_counts.items()},
         "inputs": one.inputs,
         "provenance": one.provenance,
     }
@@ -140,15 +144,14 @@ def _read(file: Path, _changed: int, _size: int) -> Archive:
 
 
 def _cells(root: Path, about: list[dict[str, Any]], frame: pd.DataFrame) -> dict[Cell, CellData]:
-    # As read from a cell's own CSV files.
-    frame = frame.astype({name: np.float64 if frame[name].dtype.kind == "f" else np.int64 for name in frame})
     found, first = {}, 0
     for one in about:
         cell, last = Cell(**one["cell"]), first + one["episodes"]
         found[cell] = CellData(
             cell=cell,
             result=one["result"],
-            episodes=frame.iloc[first:last].reset_index(drop=True),
+            # As read from the cell's own CSV files: cells may have columns that others lack.
+            episodes=frame.iloc[first:last][list(one["columns"])].astype(one["columns"]).reset_index(drop=True),
             delay_counts={int(delay): count for delay, count in one["delay_counts"].items()},
             inputs=one["inputs"],
             provenance=one["provenance"],

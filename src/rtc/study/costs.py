@@ -4,15 +4,15 @@ Counted from its jaxpr at batch 1, activations and norms included. What a simula
 """
 
 import functools
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import pandas as pd
 from jaxtyping import Array, Float
 
-from rtc.methods import Method, Now, Query
+from rtc.control.environment import Environment, start_keys
+from rtc.control.metrics import Summary
+from rtc.methods import Method, Now, Query, World
 from rtc.shared import jaxprs
 
 MILLION = 1e6
@@ -58,50 +58,58 @@ def example_now(policy: Any, obs: Float[Array, "1 o"]) -> Now:
     return Now(jax.random.key(0)[None], obs, action, none, jnp.zeros(1, bool), none, none, action, none)
 
 
-def of(policy: Any, method: Method, obs_dim: int, num_steps: int) -> Costs:
-    """What a method multiplies with a policy.
+def of(policy: Any, method: Method, env: Environment, num_steps: int) -> Costs:
+    """What a method multiplies with a policy in an environment that observes what the policy reads.
 
     Args:
-        policy: the policy, observing what it reads.
+        policy: the policy.
         method: the method with its networks.
-        obs_dim: numbers that are observed.
+        env: the environment; what it simulates is not counted.
         num_steps: flow steps of a query.
     """
-    leaves, structure = jax.tree.flatten((policy, method))
-    return _of(structure, tuple(jax.typeof(leaf) for leaf in leaves), obs_dim, num_steps)
+    leaves, structure = jax.tree.flatten((policy, method, env))
+    return _of(structure, tuple(jax.typeof(leaf) for leaf in leaves), num_steps)
 
 
 @functools.lru_cache(maxsize=64)
-def _of(structure: Any, leaves: tuple[Any, ...], obs_dim: int, num_steps: int) -> Costs:
-    shapes = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves])
+def _of(structure: Any, leaves: tuple[Any, ...], num_steps: int) -> Costs:
+    shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves]
+    policy, method, env = jax.tree.unflatten(structure, shapes)
+    state, obs = jax.eval_shape(lambda env: env.reset(start_keys(1)), env)
 
-    def count(call: Any) -> jaxprs.Multiplications:
-        return jaxprs.multiplications(jaxprs.needed(call, *shapes, jax.ShapeDtypeStruct((1, obs_dim), jnp.float32)))
+    def look(policy: Any, method: Method, env: Environment, state: Any, obs: Array) -> Any:
+        return method.look(policy, example_query(policy, obs, num_steps), World(env, state))
 
-    def first(policy: Any, method: Method, obs: Array) -> Array:
+    def first(policy: Any, method: Method, obs: Array, looked: Any) -> Array:
         return method.first_chunk(policy, jax.random.key(0)[None], obs, num_steps)
 
-    def query(policy: Any, method: Method, obs: Array) -> Any:
-        asked = example_query(policy, obs, num_steps)._replace(looked=obs if method.privileged else None)
+    def query(policy: Any, method: Method, obs: Array, looked: Any) -> Any:
+        asked = example_query(policy, obs, num_steps)._replace(looked=looked)
         return method.answer(policy, asked, method.init(policy, 1), asked.planned_delay, num_steps)
 
-    def act(policy: Any, method: Method, obs: Array) -> Any:
+    def act(policy: Any, method: Method, obs: Array, looked: Any) -> Any:
         return method.act(policy, example_now(policy, obs), method.init(policy, 1))
 
-    tick = sum(count(act)) if shapes[1].acts else 0
-    return Costs(sum(count(first)), *count(query), tick)
+    looked = jax.eval_shape(look, policy, method, env, state, obs)
+
+    def count(call: Any) -> jaxprs.Multiplications:
+        return jaxprs.multiplications(jaxprs.needed(call, policy, method, obs, looked))
+
+    return Costs(sum(count(first)), *count(query), sum(count(act)) if method.acts else 0)
 
 
-def row(costs: Costs, episodes: pd.DataFrame, planned_delay: float, copies: int) -> Mapping[str, float]:
-    """The columns of a cell, in millions.
+def row(costs: Costs | None, summary: Summary, copies: int) -> dict[str, float]:
+    """The columns of a cell, in millions; none where nobody counted.
 
     Args:
         costs: the method's.
-        episodes: one row per episode.
-        planned_delay: mean delay that was planned for, in ticks.
+        summary: of the evaluation.
         copies: how often each query was sent.
     """
+    if costs is None:
+        return {}
+    episodes = summary.episodes
     ticks, queries = episodes["returned_episode_lengths"].sum(), copies * episodes["num_queries"].sum()
-    query = costs.query + costs.ahead * planned_delay
+    query = costs.query + costs.ahead * summary.row["mean_planned_delay"]
     total = queries * query + ticks * costs.tick + len(episodes) * costs.first
     return {"query_multiplications": query / MILLION, "multiplications_per_tick": float(total / ticks) / MILLION}

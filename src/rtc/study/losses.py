@@ -10,12 +10,14 @@ Of a method at a constant delay d and execute horizon s, less naive execution at
 A method that does better than foresight has a negative staleness.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from rtc.study.evaluation import EvalConfig
 from rtc.study.outcome import Outcome
 from rtc.study.study import Arm, ArmKey, Study
 
@@ -46,7 +48,10 @@ class Reference:
 
 def references(study: Study) -> dict[ArmKey, Reference]:
     """By arm at a constant delay, the arms that its loss is divided by, where the study has them."""
-    by_place = {(*_place(one), one.method): one.key for one in study.arms if _place(one) is not None}
+    at: dict[tuple[int, int, str], list[Arm]] = {}
+    for one in study.arms:
+        if (place := _place(one)) is not None and one.method == one.config.method:
+            at.setdefault((*place, one.method), []).append(one)
     found = {}
     for one in study.arms:
         place = _place(one)
@@ -54,8 +59,9 @@ def references(study: Study) -> dict[ArmKey, Reference]:
             continue
         delay, horizon = place
         wanted = (0, 1, NAIVE), (0, horizon, NAIVE), (delay, horizon, FORESIGHT)
-        if all(key in by_place for key in wanted):
-            found[one.key] = Reference(*(by_place[key] for key in wanted))
+        fitting = [[other.key for other in at.get(key, ()) if _conditions(other) == _conditions(one)] for key in wanted]
+        if all(len(keys) == 1 for keys in fitting):
+            found[one.key] = Reference(*(keys[0] for keys in fitting))
     return found
 
 
@@ -63,6 +69,14 @@ def _place(one: Arm) -> tuple[int, int] | None:
     """An arm's constant delay and its execute horizon."""
     profile = one.config.delay_profile
     return (profile.fixed_delay or 0, one.config.execution.execute_horizon) if profile.mode == "fixed" else None
+
+
+def _conditions(one: Arm) -> tuple[EvalConfig, str | None]:
+    """What an arm has besides method, delay, estimator and execute horizon, and the run that it names."""
+    plain = EvalConfig()
+    execution = dataclasses.replace(one.config.execution, execute_horizon=1)
+    same = {name: getattr(plain, name) for name in ("method", "method_options", "delay_profile", "estimator", "model")}
+    return dataclasses.replace(one.config, execution=execution, **same), one.run_path
 
 
 def of_level(outcome: Outcome, key: ArmKey, reference: Reference, metric: str, level: str) -> Mapping[str, Vector]:

@@ -52,14 +52,15 @@ class Outcome:
         versions: dict[str, set[str]] = {}
         for level in args.levels:
             for one in study.arms:
-                name = planning.load(one, args, level).level.name
+                name = planning.level_name(level)
                 try:
-                    planned = [planning.planned(study, args, one, level, seed) for seed in args.seeds]
-                    found[name, *one.key] = tuple(cell.read() for cell in planned)
-                    for cell, there in zip(planned, found[name, *one.key], strict=True):
-                        versions.setdefault(cell.inputs[CODE], set()).add(there.inputs[CODE])
+                    cells = [planning.finished(study, args, one, level, seed) for seed in args.seeds]
                 except CellError as error:
                     missing[name, *one.key] = str(error)
+                    continue
+                found[name, *one.key] = tuple(cell for cell, _ in cells)
+                for cell, version in cells:
+                    versions.setdefault(version, set()).add(cell.inputs[CODE])
         needed = [one.key for one in study.arms] if required is None else required
         _require_one_version(versions, args)
         lacking = [text for (_, *key), text in missing.items() if tuple(key) in needed]
@@ -68,14 +69,11 @@ class Outcome:
         return cls(study, found, missing)
 
     def keep(self, root: PathLike) -> None:
-        """Writes the cells to the study's archive, but for those that belong to another study.
-
-        What is there of other levels and seeds stays; arms that the study no longer has go.
-        """
+        """Writes the cells to the study's archive, but for those that belong to another study; what is there stays."""
         own = {one.key for one in self.study.arms if one.root is None}
         cells = [cell for (_, *key), found in self.cells.items() if tuple(key) in own for cell in found]
         if cells:
-            archive.update(root, cells, own)
+            archive.update(root, cells)
 
     @property
     def levels(self) -> list[str]:

@@ -84,7 +84,7 @@ def evaluate(
     """Runs a policy in an environment under inference delay, and sums it up as the benchmark does.
 
     Episode i meets the same delays and seeds with every policy, method and environment, so that results of one `seed`
-    can be compared episode by episode (`rtc.study.statistics.paired_difference`).
+    can be compared episode by episode (`rtc.study.pairs.table_interval`).
 
     Args:
         env: a `gymnasium.Env` with continuous actions; an `rtc.control.host.ExternalEnvironment`; a function without

@@ -11,12 +11,13 @@ from rtc import methods
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.study import archive as archives
 from rtc.study import cells as store
-from rtc.study import subject, tokens
+from rtc.study import identity, subject, tokens
 from rtc.study.arguments import StudyArguments
-from rtc.study.cells import Cell, CellData
+from rtc.study.cells import Cell, CellData, CellError
 from rtc.study.evaluation import EvalConfig
 from rtc.study.study import Arm, Study
 from rtc.study.subject import Subject
+from rtc.worlds.kinetix import levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +56,14 @@ class PlannedCell:
         Raises:
             CellError: it is not there, or was computed from another configuration.
         """
-        if self.archive is not None and not (self.directory / store.MARKER).exists():
-            found = archives.read(self.archive).standing(self.cell, self.inputs)
+        own = store.standing(self.directory, self.cell, self.inputs)
+        if own.status in ("missing", "damaged") and self.archive is not None:
+            kept = archives.read(self.archive)
+            found = kept.standing(self.cell, self.inputs)
             if found.status in ("complete", "older"):
-                return archives.read(self.archive).cells[self.cell]
+                return dataclasses.replace(kept.cells[self.cell], directory=self.directory)
+            if found.status == "other":
+                raise CellError(f"{archives.path(self.archive)}, {self.cell}: {found.reason}")
         return store.read_cell(self.directory, self.cell, self.inputs, older=True)
 
 
@@ -96,6 +101,36 @@ def planned(study: Study, args: StudyArguments, one: Arm, level: str, seed: int)
     root = Path(one.root or args.root)
     place = store.cell_dir(root / study.layout.format(level=policy.level.name), cell)
     return PlannedCell(cell, config, policy, place, root)
+
+
+def level_name(level: str) -> str:
+    """The name of a level that is given by its name or path."""
+    return levels.load(level).name
+
+
+def finished(study: Study, args: StudyArguments, one: Arm, level: str, seed: int) -> tuple[CellData, str]:
+    """A finished cell, and the version of the code that would compute it now.
+
+    Where the arm's policy or one of its networks is not there, as in a clone that ships neither, a cell of the archive
+    counts if its settings are the arm's.
+
+    Raises:
+        CellError: it is not there.
+        ValueError: the method does not fit the policy, or a trace cannot be read, and the archive lacks the cell.
+        FileNotFoundError: there is no policy, and the archive lacks the cell.
+    """
+    try:
+        cell = planned(study, args, one, level, seed)
+        return cell.read(), cell.inputs[store.CODE]
+    except (FileNotFoundError, ValueError) as error:
+        if isinstance(error, CellError) or one.decoding is not None:
+            raise
+        config = dataclasses.replace(one.config, num_evals=args.num_evals, num_slots=args.num_slots)
+        kept = archives.read(one.root or args.root).cells.get(Cell(*one.key, seed, level_name(level)))
+        wanted = store.plain({**identity.settings(config), "seed": seed})
+        if kept is None or kept.inputs["config"] != wanted:
+            raise
+        return kept, identity.code(config)
 
 
 def pooled(cell: CellData) -> DelayProfileConfig:

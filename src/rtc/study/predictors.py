@@ -1,11 +1,11 @@
 """What predicts how much a method gains: rank correlations over policies, level by level.
 
 A policy's gain is the paired difference of solve rates between a method and another one, both with that policy. What
-may predict it are measures of the policy on its level (`rtc.study.spread`) and what the delay costs the other method.
+may predict it are measures of the policy on its level (`rtc.study.spread`), which no solve rate is part of.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,45 +18,51 @@ from rtc.study.outcome import Outcome
 from rtc.study.statistics import CONFIDENCE, SOLVED, Interval
 from rtc.study.study import Arm
 
-GAIN, LOSS = "gain", "loss"
+GAIN = "gain"
 _LAST = "/last"
 RESAMPLES = 2000
 
 
 def gains(outcome: Outcome, args: StudyArguments, method: str, reference: str) -> pd.DataFrame:
-    """Per profile, level and run of policies: the gain of a method, and what the delay costs the reference.
+    """Per profile, level and run of policies: the gain of a method at a constant delay.
 
     Args:
         outcome: the study's.
         args: how it was run.
         method: execution method of the candidates.
         reference: that of the references.
+
+    Raises:
+        ValueError: the study compares these methods nowhere at a constant delay.
     """
     arms, rows = {one.key: one for one in outcome.study.arms}, []
-    at_once = {plan.run_of(one, args): one for one in arms.values() if _is(one, reference, delayed=False)}
     for comparison in outcome.study.comparisons:
         candidate, other = arms[comparison.candidate], arms[comparison.reference]
         run = plan.run_of(other, args)
-        fits = _is(candidate, method, delayed=True) and _is(other, reference, delayed=True)
-        if not fits or comparison.less or plan.run_of(candidate, args) != run or not outcome.complete(*comparison.arms):
+        fits = _delayed(candidate, method) and _delayed(other, reference) and plan.run_of(candidate, args) == run
+        if not fits or comparison.less or not outcome.complete(*comparison.arms):
             continue
         for level in outcome.levels:
-            row = {"profile": other.profile, "level": level, "run": run}
-            row[GAIN] = outcome.pairs(comparison, SOLVED, level).mean()
-            if run in at_once:
-                ends = (at_once[run].key, other.key)
-                before, after = (outcome.episodes(level, key, SOLVED).mean() for key in ends)
-                row[LOSS] = before - after
-            rows.append(row)
+            gain = outcome.pairs(comparison, SOLVED, level).mean()
+            rows.append({"profile": other.profile, "level": level, "run": run, GAIN: gain})
+    if not rows:
+        raise ValueError(
+            f"{outcome.study.name} has no finished comparison of {method} with {reference} at a constant delay: choose "
+            "another study, or finish this one"
+        )
     return pd.DataFrame(rows)
 
 
-def _is(one: Arm, method: str, delayed: bool) -> bool:
-    """Whether an arm executes a method as it is by default, at a constant delay above 0 or without delay."""
+def _delayed(one: Arm, method: str) -> bool:
+    """Whether an arm executes a method as it is by default, at a constant delay above 0."""
     profile, options = one.config.delay_profile, one.config.method_options.given()
     plain = not {name: value for name, value in options.items() if (name, value) != ("noise_scale", 1.0)}
-    fixed = profile.mode == "fixed" and bool(profile.fixed_delay) == delayed
-    return one.config.method == method and plain and fixed
+    return one.config.method == method and plain and profile.mode == "fixed" and bool(profile.fixed_delay)
+
+
+def trainings(runs: Iterable[str]) -> list[str]:
+    """The runs of policies without those that are the last weights of another's training."""
+    return list(dict.fromkeys(map(_training, runs)))
 
 
 def correlations(

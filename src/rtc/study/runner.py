@@ -14,6 +14,7 @@ from rtc.control.records import NEVER, Records
 from rtc.control.timeline import EpisodeTrace
 from rtc.shared import files, launchers, provenance
 from rtc.study import cells as store
+from rtc.study import costs
 from rtc.study import plan as planning
 from rtc.study.arguments import StudyArguments
 from rtc.study.cells import Cell
@@ -168,6 +169,8 @@ def report(line: str) -> None:
 def compute(planned: PlannedCell, started: float) -> Evaluation:
     """Evaluates a cell and writes it."""
     subject = planned.subject
+    # First: what it cannot count, it refuses before the work.
+    counted = subject.costs(planned.config)
     outcome = subject.evaluate(planned.config, planned.cell.seed)
     trace = episode_trace(outcome.records, interesting_episode(outcome), planned.cell, subject)
     timing = {"wall_s": outcome.wall_s, "slot_utilisation": outcome.utilisation}
@@ -175,7 +178,7 @@ def compute(planned: PlannedCell, started: float) -> Evaluation:
         planned.directory,
         planned.cell,
         planned.inputs,
-        outcome.summary.row | timing | dict(subject.costs(planned.config, outcome.summary)),
+        outcome.summary.row | timing | costs.row(counted, outcome.summary, planned.config.delay_profile.tail.hedge),
         outcome.summary.episodes,
         provenance.provenance(started) | subject.origin(),
         delay_counts=outcome.summary.delay_counts,

@@ -1,6 +1,5 @@
 """What is evaluated: a flow policy on a level, with everything that belongs to it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,12 +7,12 @@ from typing import Any, Protocol
 from rtc.control import executor
 from rtc.control.controller import Controller
 from rtc.control.environment import Environment
-from rtc.control.metrics import Summary
 from rtc.control.records import Records
 from rtc.methods import Place
 from rtc.policies import checkpoints
 from rtc.policies.flow import FlowPolicy
 from rtc.study import costs, evaluation, identity, preparation
+from rtc.study.costs import Costs
 from rtc.study.evaluation import EvalConfig, Evaluation, ModelSize
 from rtc.study.preparation import Assets, find_assets
 from rtc.worlds.kinetix import levels
@@ -47,8 +46,8 @@ class Subject(Protocol):
         """All episodes of a configuration, summarised."""
         ...
 
-    def costs(self, config: EvalConfig, summary: Summary) -> Mapping[str, float]:
-        """What an evaluation multiplied, as columns of its cell, where that is known."""
+    def costs(self, config: EvalConfig) -> Costs | None:
+        """What the method multiplies; None where nobody counts it."""
         ...
 
     def origin(self) -> dict[str, str]:
@@ -123,10 +122,9 @@ class FlowSubject:
     def evaluate(self, config: EvalConfig, seed: int) -> Evaluation:
         return evaluation.evaluate(config, self.level, self.policy, assets=self.assets(config), seed=seed)
 
-    def costs(self, config: EvalConfig, summary: Summary) -> Mapping[str, float]:
+    def costs(self, config: EvalConfig) -> Costs:
         env, policy, controller = self.prepare(config)
-        found = costs.of(policy, controller.method, env.obs_dim, config.num_flow_steps)
-        return costs.row(found, summary.episodes, summary.row["mean_planned_delay"], config.delay_profile.tail.hedge)
+        return costs.of(policy, controller.method, env, config.num_flow_steps)
 
     def origin(self) -> dict[str, str]:
         return {"checkpoint": identity.shown(self.checkpoint), "level_path": identity.shown(self.level.path)}

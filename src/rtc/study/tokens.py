@@ -12,7 +12,6 @@ import numpy as np
 from rtc.control import executor
 from rtc.control.controller import Controller, make_controller
 from rtc.control.environment import Environment
-from rtc.control.metrics import Summary
 from rtc.control.records import NEVER, Records
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.delay.sampling import make_process
@@ -212,8 +211,8 @@ class TokenSubject:
     def evaluate(self, config: EvalConfig, seed: int) -> Evaluation:
         return evaluate(self, config, seed)
 
-    def costs(self, config: EvalConfig, summary: Summary) -> Mapping[str, float]:
-        return {}
+    def costs(self, config: EvalConfig) -> None:
+        return None
 
     def origin(self) -> dict[str, str]:
         places = ", ".join(identity.shown(path) for path in self.checkpoints)
