@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The networks that methods need beside a run's policies, level by level: forward models, correction heads, heads that act
-# alone, latent predictors, experts of the delayed decision process, and correction heads for the policies of
-# training-time RTC. What is there already is kept; a killed run goes on where it was.
+# alone, latent predictors, correction heads for the policies of training-time RTC, and experts of the delayed decision
+# process. What is there already is kept; a killed run goes on where it was. A level that fails is reported at the end; the
+# others go on.
 #   bash exp/train_networks.sh                       all 12 levels of logs-bc/h8 and logs-bc/h8_prefix
 #   bash exp/train_networks.sh --run published_recipe catapult car_launch
 set -euo pipefail
@@ -13,10 +14,29 @@ if [ "${1:-}" = --run ]; then
   run=${2:?name a run in logs-bc}
   shift 2
 fi
-levels=("${@:-all}")
-python src/train_networks.py --run-path "logs-bc/$run" --level-paths "${levels[@]}" \
-  --kinds forward correction head_only latent
-python src/train_expert.py --run-path logs-expert/delay8 --level-paths "${levels[@]}" --config.delay 8
-python src/train_networks.py --run-path "logs-bc/$run" --level-paths "${levels[@]}" --kinds delay_expert \
-  --experts logs-expert/delay8
-python src/train_networks.py --run-path "logs-bc/${run}_prefix" --level-paths "${levels[@]}" --kinds correction
+levels=("$@")
+if [ $# -eq 0 ]; then
+  mapfile -t levels < <(python -c 'from rtc.worlds.kinetix.levels import LEVEL_NAMES; print(*LEVEL_NAMES, sep="\n")')
+fi
+
+networks() {
+  python src/train_networks.py --run-path "logs-bc/$1" --level-paths "$2" --kinds "${@:3}"
+}
+
+# Of an expert that never solved an episode there is no checkpoint, and delay_expert stays without that level.
+train() {
+  networks "$run" "$1" forward correction head_only latent &&
+    networks "${run}_prefix" "$1" correction &&
+    python src/train_expert.py --run-path logs-expert/delay12 --level-paths "$1" --config.delay 12 &&
+    networks "$run" "$1" delay_expert --experts logs-expert/delay12
+}
+
+failed=()
+for level in "${levels[@]}"; do
+  echo "== $level"
+  train "$level" || failed+=("$level")
+done
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "failed: ${failed[*]}" >&2
+  exit 1
+fi

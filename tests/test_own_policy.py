@@ -244,6 +244,7 @@ MOUNTAIN = gymnasium.spaces.Discrete(3)
         ({"method": "hard_masking"}, "works inside the policy"),
         ({"method": "foresee_learned"}, "plans for a state that is predicted"),
         ({"method": "foresee_simulator"}, "looks at the simulator"),
+        ({"method": "delay_expert"}, "has learned a level by itself"),
         ({"method": "bid"}, "compares 16 chunks per query, and this policy gives the same one.*rng"),
         ({"method": "naiv"}, "did you mean 'naive'"),
         ({"method": "conditioned"}, r"conditioning=\(\)"),

@@ -97,6 +97,7 @@ def train(args: Arguments) -> list[Path]:
         for kind in missing:
             if kind == EXPERT:
                 delayed.export(delayed.best(args.experts, paths[kind].name), paths[kind], wanted[kind])
+                print(f"{paths[kind]}: {wanted[kind]['solve_rate']:.1%} solved at the end of training, over all delays")
                 continue
             data = demonstrated.data if demonstrated and kind in HEADS else rollouts
             facts = _train(args, one, data, kind, wanted[kind], paths[kind])

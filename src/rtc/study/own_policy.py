@@ -236,6 +236,11 @@ def _networks(
         if other not in needed:
             names = ", ".join(needed) or "none"
             raise ValueError(f"networks has {other!r}, without effect with method={name!r}, which needs {names}")
+    if method.knows_delays:
+        raise ValueError(
+            f"method={name!r} has learned a level by itself and executes no policy's chunks: it is for this project's "
+            "own levels, choose another one"
+        )
     for one, spec in needed.items():
         if one not in given and hasattr(policy, "infer") and method.max_origin(policy.spec.chunk_size):
             raise ValueError(

@@ -23,10 +23,12 @@ from rtc.study.study import Study
 def draw(study: Study, outcome: Outcome) -> Figure | None:
     """The recorded episode of one cell: of realtime under the long tail if there is one, else of the most starved."""
     level = outcome.levels[0]
-    there = {one.key: outcome.cells[level, *one.key][0] for one in study.arms if (level, *one.key) in outcome.cells}
+    cells = {one.key: outcome.cells[level, *one.key][0] for one in study.arms if (level, *one.key) in outcome.cells}
+    there = {key: cell for key, cell in cells.items() if (cell.directory / TRACE).is_file()}
+    if not there:
+        return None
     shown = there.get((LONG_TAIL, REALTIME)) or max(there.values(), key=lambda cell: cell.result["starved_fraction"])
-    path = shown.directory / TRACE
-    return timeline(traces.load_trace(path)) if path.is_file() else None
+    return timeline(traces.load_trace(shown.directory / TRACE))
 
 
 @dataclasses.dataclass(frozen=True)
