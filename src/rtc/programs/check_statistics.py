@@ -196,8 +196,8 @@ def samples_of_levels(args: Arguments, rng: np.random.Generator) -> Iterator[dic
     """Error rates where levels and policies, or policies alone, are a sample of many."""
     for name, population in POPULATIONS.items():
         # A single policy per level tells nothing of others on the same levels.
-        for runs in (3,) if population.given else (1, 3):
-            for number in args.episodes[:2]:
+        for runs in (2, 3, 5) if population.given else (1, 3):
+            for number in args.episodes if population.given else args.episodes[:2]:
                 drawn = (population.draw(rng, runs, args.levels, number, LUCK) for _ in range(args.bootstraps))
                 errors = shares(population.misses(scores, args.resamples) for scores in drawn)
                 yield {
