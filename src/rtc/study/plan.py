@@ -115,21 +115,23 @@ def finished(study: Study, args: StudyArguments, one: Arm, level: str, seed: int
     counts if its settings are the arm's.
 
     Raises:
-        CellError: it is not there.
-        ValueError: the method does not fit the policy, or a trace cannot be read, and the archive lacks the cell.
-        FileNotFoundError: there is no policy, and the archive lacks the cell.
+        CellError: it is not there; or the policy is not, does not fit the method, or a trace cannot be read, and the
+            archive lacks the cell.
+        ValueError: the archive is damaged.
     """
     try:
         cell = planned(study, args, one, level, seed)
         return cell.read(), cell.inputs[store.CODE]
     except (FileNotFoundError, ValueError) as error:
-        if isinstance(error, CellError) or one.decoding is not None:
+        if isinstance(error, CellError):
             raise
+        if one.decoding is not None:
+            raise CellError(str(error)) from error
         config = dataclasses.replace(one.config, num_evals=args.num_evals, num_slots=args.num_slots)
         kept = archives.read(one.root or args.root).cells.get(Cell(*one.key, seed, level_name(level)))
         wanted = store.plain({**identity.settings(config), "seed": seed})
         if kept is None or kept.inputs["config"] != wanted:
-            raise
+            raise CellError(str(error)) from error
         return kept, identity.code(config)
 
 
