@@ -188,4 +188,8 @@ def test_the_extra_and_the_packages_are_declared():
     extras = project["project"]["optional-dependencies"]
     assert [requirement.split(">")[0] for requirement in extras["libero"]] == ["hf-libero", "robosuite", "mujoco"]
     assert len(extras["libero-assets"]) == 5
+    assert not any("torch" in requirement for requirement in extras["libero-state"])
+    command = setup_check.INSTALL_STATE.removeprefix("from a clone of exp-delta: ")
+    for page in ("docs/libero.md", "docs/libero.zh-CN.md"):
+        assert command.replace("pip install -e", "pip install -c requirements.lock -e") in (ROOT / page).read_text()
     assert "src/rtc" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]

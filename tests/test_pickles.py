@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from model import ModelConfig
-from rtc.policies import pickles
 from rtc.policies.checkpoints import load_policy
+from rtc.shared import pickles
 from small_checkpoint import DIMS, UPSTREAM, make_policy, weights
 
 # Values in the published file, as an ordinary unpickler reads them.

@@ -14,6 +14,7 @@ import train_expert
 import train_flow
 import train_networks
 from rtc.programs import (
+    bench_libero,
     bench_networks,
     bench_physics,
     bench_rsd,
@@ -22,6 +23,7 @@ from rtc.programs import (
     check_statistics,
     compare_groups,
     delay_sweep,
+    libero_demonstrations,
     measure_spread,
     read_log,
     report_training,
@@ -52,12 +54,14 @@ ARGUMENTS = {
     "exp/run_stepA_baseline.py": tail_baseline.Arguments,
     "exp/run_stepD_tail_v1.py": tail_matrix.Arguments,
     "exp/summarize_tail_v1.py": tail_summary.Arguments,
+    "exp/bench_libero.py": bench_libero.Arguments,
     "exp/bench_networks.py": bench_networks.Arguments,
     "exp/bench_physics.py": bench_physics.Arguments,
     "exp/bench_tail_v1.py": bench_tail_v1.Arguments,
     "exp/check_physics.py": check_physics.Arguments,
     "exp/check_statistics.py": check_statistics.Arguments,
     "exp/compare_groups.py": compare_groups.Arguments,
+    "exp/libero_demonstrations.py": libero_demonstrations.Arguments,
     "exp/measure_spread.py": measure_spread.Arguments,
     "exp/read_log.py": read_log.Arguments,
     "exp/report_training.py": report_training.Arguments,

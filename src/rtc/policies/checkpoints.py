@@ -4,7 +4,7 @@ The files are those of `rtc.policies.weights`; the header has the model's config
 caller's metadata.
 
 The published benchmark's checkpoints are pickles (`<name>.pkl`). A pickle can run any code when it is loaded,
-so they go through `rtc.policies.pickles`, which can build arrays and dictionaries and nothing else.
+so they go through `rtc.shared.pickles`, which can build arrays and dictionaries and nothing else.
 """
 
 import contextlib
@@ -18,9 +18,10 @@ from typing import Any
 import jax
 from flax import nnx
 
-from rtc.policies import pickles, weights
+from rtc.policies import weights
 from rtc.policies.flow import FlowPolicy
 from rtc.policies.mixer import TRAINING_FIELDS, ModelConfig
+from rtc.shared import pickles
 from rtc.shared.paths import level_name, shipped
 
 PICKLE = ".pkl"

@@ -23,7 +23,13 @@ PACKAGES = {
     "bddl": "the language of the task files",
     "torch": "reads the initial states",
 }
+# What only images and the benchmark module need: not state observations.
+FOR_IMAGES = ("torch",)
 INSTALL = "from a clone of exp-delta: pip install -e '.[libero]'"
+INSTALL_STATE = (
+    "from a clone of exp-delta: pip install -e '.[libero-state,libero-assets]' && "
+    "pip install --no-deps hf-libero==0.1.4 robosuite==1.4.0"
+)
 # LIBERO imports robosuite.environments.manipulation.single_arm_env, which 1.5 no longer has.
 ROBOSUITE = "1.4."
 ASSET_FOLDERS = (
@@ -128,28 +134,41 @@ def choose_renderer() -> str:
     return os.environ["MUJOCO_GL"]
 
 
-def missing_parts() -> list[Missing]:
-    """Everything that is missing, in the order in which it should be fixed."""
-    absent = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+def missing_parts(images: bool = True) -> list[Missing]:
+    """Everything that is missing, in the order in which it should be fixed.
+
+    Args:
+        images: whether images are rendered, which state observations do without.
+    """
+    install = INSTALL if images else INSTALL_STATE
+    needed = [name for name in PACKAGES if images or name not in FOR_IMAGES]
+    absent = [name for name in needed if importlib.util.find_spec(name) is None]
     listed = ", ".join(f"{name} ({PACKAGES[name]})" for name in absent)
-    found = [Missing(f"Python packages: {listed}", INSTALL)] if absent else []
+    found = [Missing(f"Python packages: {listed}", install)] if absent else []
     if "robosuite" not in absent:
         version = _version("robosuite")
         if not version.startswith(ROBOSUITE):
-            found.append(Missing(f"robosuite 1.4: {version} is installed, which LIBERO cannot import", INSTALL))
-    renderer = choose_renderer()
-    if renderer in RENDERERS:
-        library, packages = RENDERERS[renderer]
-        if ctypes.util.find_library(library) is None:
-            fix = f"on Debian: apt-get install {packages}; or set MUJOCO_GL to one of: {', '.join(RENDERERS)}"
-            found.append(Missing(f"system library {library}, for MUJOCO_GL={renderer}: renders the images", fix))
+            found.append(Missing(f"robosuite 1.4: {version} is installed, which LIBERO cannot import", install))
+    if images:
+        found += _missing_renderer()
     root = package_root()
     if root is None:
         if "libero" not in absent:
-            found.append(Missing("Python package libero has no libero/libero: it is another package", INSTALL))
+            found.append(Missing("Python package libero has no libero/libero: it is another package", install))
         place = "libero/libero/assets of the installed package"
         return [*found, Missing("LIBERO's assets: meshes and textures", GET_ASSETS.format(place=place))]
-    return found + _missing_files(root)
+    return found + _missing_files(root, install)
+
+
+def _missing_renderer() -> list[Missing]:
+    renderer = choose_renderer()
+    if renderer not in RENDERERS:
+        return []
+    library, packages = RENDERERS[renderer]
+    if ctypes.util.find_library(library) is not None:
+        return []
+    fix = f"on Debian: apt-get install {packages}; or set MUJOCO_GL to one of: {', '.join(RENDERERS)}"
+    return [Missing(f"system library {library}, for MUJOCO_GL={renderer}: renders the images", fix)]
 
 
 def _version(package: str) -> str:
@@ -159,26 +178,29 @@ def _version(package: str) -> str:
         return "one of unknown version"
 
 
-def _missing_files(root: Path) -> list[Missing]:
+def _missing_files(root: Path, install: str) -> list[Missing]:
     config = read_config()
     found = []
     for name, folder in (("bddl_files", "bddl_files"), ("init_states", "init_files")):
         place = config.get(name, root / folder)
         if not place.is_dir():
-            fix = f"correct {config_file()}, or delete it to have it made anew" if name in config else INSTALL
+            fix = f"correct {config_file()}, or delete it to have it made anew" if name in config else install
             found.append(Missing(f"folder {place}: {name} of the tasks", fix))
     if find_assets(root, config) is None:
         found.append(Missing("LIBERO's assets: meshes and textures", GET_ASSETS.format(place=root / "assets")))
     return found
 
 
-def require() -> Path:
+def require(images: bool = True) -> Path:
     """The folder of LIBERO's assets, once everything is there.
+
+    Args:
+        images: as of `missing_parts`.
 
     Raises:
         ValueError: something is missing; the message lists everything, and how to get it.
     """
-    missing = missing_parts()
+    missing = missing_parts(images)
     if missing:
         listed = "\n".join(f"  {number}. {part}" for number, part in enumerate(missing, 1))
         raise ValueError(f"LIBERO cannot run here; {len(missing)} missing:\n{listed}")

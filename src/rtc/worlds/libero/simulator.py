@@ -47,7 +47,7 @@ class LiberoTasks:
             ValueError: something is missing, or the installed LIBERO has another number of tasks.
         """
         assets = setup_check.require()
-        libero = _import_libero(assets)
+        libero = import_libero(assets)
         self._benchmark = importlib.import_module("libero.libero.benchmark").get_benchmark(suite.name)()
         self._bddl_files = Path(libero.get_libero_path("bddl_files"))
         if self._benchmark.get_num_tasks() != suite.num_tasks:
@@ -85,7 +85,7 @@ class LiberoTasks:
         return found
 
 
-def _import_libero(assets: Path) -> Any:
+def import_libero(assets: Path) -> Any:
     """LIBERO's package, configured without its question, and with its assets where they are."""
     if setup_check.write_default_config(setup_check.package_root()):
         print(f"wrote LIBERO's default paths to {setup_check.config_file()}")

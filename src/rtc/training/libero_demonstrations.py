@@ -1,0 +1,205 @@
+"""Demonstrations of LIBERO's tasks on state observations: the scripted expert under noise, one file per task.
+
+A file (`.npz`, no pickles) holds one episode after another, each in the order of time:
+
+    obs       [n, 30]  what `rtc.worlds.libero.scene.ENTRIES` lists, float32; the task's one-hot vector is left out
+    action    [n, 7]   what the expert commanded in that state, without noise, float16: the label
+    executed  [n, 7]   what was executed, float16
+    done      [n]      last tick of an episode
+    solved    [n]      that tick reached the goal
+    episode   [n]      number of the episode, from 0
+    seed      [e]      the seed that its start was drawn from, per episode
+    task      []       number of the task in its suite
+    facts     JSON     the configuration, versions and numbers
+
+Labels are the expert's without noise in the states that noise leads to (DART, arXiv 1703.09327).
+"""
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from rtc.control.host.environments import Step
+from rtc.shared import provenance
+from rtc.shared.files import atomic_path
+from rtc.shared.validation import require_float, require_int
+from rtc.worlds.libero.constants import ACTION_DIM, find_suite
+from rtc.worlds.libero.scene import STATE_DIM, Scene
+
+GRIPPER = ACTION_DIM - 1
+# Largest deltas of a push; one that turns more can leave a joint at its limit, with no way back.
+PUSHED = np.array([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordingConfig:
+    """How much to record and how.
+
+    Attributes:
+        suite: name of the suite; the scripted expert moves bowls, as libero_spatial wants.
+        episodes: episodes per task.
+        seed: seed of starts and noise.
+        noise: largest standard deviation of the noise on an episode's six deltas, in units of an action; every episode
+            draws its own, uniformly from 0 on.
+        push_ticks: ticks at most for which an episode's first actions are one random push, so that hands start
+            elsewhere; every episode draws its own number, uniformly from 0 on.
+    """
+
+    suite: str = "libero_spatial"
+    episodes: int = 50
+    seed: int = 0
+    noise: float = 0.1
+    push_ticks: int = 10
+
+    def __post_init__(self):
+        find_suite(self.suite)
+        require_int("episodes", self.episodes, low=1)
+        require_int("seed", self.seed, low=0)
+        require_float("noise", self.noise, low=0.0, high=1.0)
+        require_int("push_ticks", self.push_ticks, low=0)
+
+
+class StateDemonstrations(NamedTuple):
+    """A file in memory; the fields are explained at the top of this module."""
+
+    obs: Float[np.ndarray, "n 30"]
+    action: Float[np.ndarray, "n 7"]
+    executed: Float[np.ndarray, "n 7"]
+    done: Bool[np.ndarray, " n"]
+    solved: Bool[np.ndarray, " n"]
+    episode: Int[np.ndarray, " n"]
+    seed: Int[np.ndarray, " e"]
+    task: int
+    facts: dict[str, Any]
+
+    @property
+    def num_solved(self) -> int:
+        return int(self.solved.sum())
+
+    @property
+    def mean_ticks(self) -> float:
+        """Mean length of an episode in control ticks."""
+        return len(self.done) / len(self.seed)
+
+
+class Tabletop(Protocol):
+    """What a recording needs of an environment; see `rtc.worlds.libero.state.StateEnvironment`."""
+
+    def reset(self, seed: int) -> np.ndarray: ...
+
+    def step(self, action: np.ndarray) -> Step: ...
+
+    def scene(self) -> Scene: ...
+
+
+class Expert(Protocol):
+    """What acts; see `rtc.worlds.libero.expert.BowlExpert`."""
+
+    def reset(self) -> None: ...
+
+    def act(self, scene: Scene) -> np.ndarray: ...
+
+
+def episode_seed(config: RecordingConfig, task: int, episode: int) -> int:
+    """The seed of an episode's start: 32 bits."""
+    return int(np.random.SeedSequence([config.seed, task, episode]).generate_state(1)[0])
+
+
+def record(environment: Tabletop, expert: Expert, task: int, config: RecordingConfig) -> StateDemonstrations:
+    """Runs the expert for all episodes of a task, failures included."""
+    seeds = [episode_seed(config, task, episode) for episode in range(config.episodes)]
+    episodes = [
+        _episode(environment, expert, seed, np.random.default_rng([config.seed, task, number, 1]), config)
+        for number, seed in enumerate(seeds)
+    ]
+    obs, action, executed, solved = (np.concatenate([episode[i] for episode in episodes]) for i in range(4))
+    lengths = np.array([len(episode[0]) for episode in episodes])
+    done = np.zeros(len(obs), bool)
+    done[np.cumsum(lengths) - 1] = True
+    facts = {"config": dataclasses.asdict(config), "origin": provenance.origin()}
+    number = np.repeat(np.arange(config.episodes), lengths)
+    return StateDemonstrations(obs, action, executed, done, solved, number, np.array(seeds), task, facts)
+
+
+def _episode(
+    environment: Tabletop, expert: Expert, seed: int, rng: np.random.Generator, config: RecordingConfig
+) -> tuple[np.ndarray, ...]:
+    """Observations, labels, executed actions and outcomes of one episode."""
+    scale, pushed = rng.uniform(0, config.noise), int(rng.integers(0, config.push_ticks + 1))
+    push = rng.uniform(-1, 1, GRIPPER) * PUSHED
+    environment.reset(seed)
+    expert.reset()
+    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray, bool]] = []
+    while True:
+        scene = environment.scene()
+        label = expert.act(scene)
+        executed = label.copy()
+        if len(rows) < pushed:
+            executed[:GRIPPER] = push
+        executed[:GRIPPER] = np.clip(executed[:GRIPPER] + scale * rng.standard_normal(GRIPPER), -1, 1)
+        executed = executed.astype(np.float16)
+        step = environment.step(executed.astype(float))
+        rows.append((scene.vector().astype(np.float32), label.astype(np.float16), executed, step.solved))
+        if step.terminated or step.truncated:
+            return tuple(np.array(column) for column in zip(*rows, strict=True))
+
+
+def path_of(folder: Path, task: int) -> Path:
+    """Where a task's demonstrations are."""
+    return folder / f"task_{task:02d}.npz"
+
+
+def save(path: Path, data: StateDemonstrations) -> None:
+    """Writes a file, atomically."""
+    arrays = data._asdict() | {"facts": np.asarray(json.dumps(data.facts, default=str))}
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def load(path: Path) -> StateDemonstrations:
+    """Reads a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged or something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            fields = {name: arrays[name] for name in StateDemonstrations._fields}
+    except FileNotFoundError:
+        raise
+    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no file of demonstrations ({error}); delete it and record again") from error
+    if fields["obs"].ndim != 2 or fields["obs"].shape[1] != STATE_DIM:
+        shape = fields["obs"].shape
+        raise ValueError(f"{path} has observations of shape {shape}, not (n, {STATE_DIM}): delete it and record again")
+    return StateDemonstrations(**fields | {"task": int(fields["task"]), "facts": json.loads(str(fields["facts"]))})
+
+
+def recorded(path: Path, config: RecordingConfig) -> StateDemonstrations | None:
+    """What an earlier run recorded with this configuration; None where there is nothing.
+
+    Raises:
+        ValueError: the file was recorded otherwise, or is damaged.
+    """
+    if not path.exists():
+        return None
+    found = load(path)
+    _require_same(path, found.facts["config"], dataclasses.asdict(config))
+    return found
+
+
+def _require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    changed = [
+        f"{name} = {found.get(name)!r}, not {wanted[name]!r}" for name in wanted if found.get(name) != wanted[name]
+    ]
+    if changed:
+        raise ValueError(
+            f"{path} was recorded otherwise ({', '.join(changed)}): choose another --folder, or --no-resume"
+        )
