@@ -138,6 +138,7 @@ def test_columns_are_those_of_the_benchmark():
     cell = ROOT / "exp_runs/tail_v1/long_tail/naive/seed_0"
     assert list(result.episodes.columns) == list(files.read_csv(cell / "episodes.csv").columns)
     of_programs = {"profile", "method", "seed", "level", "wall_s", "slot_utilisation"}
+    of_programs |= {"query_multiplications", "multiplications_per_tick"}
     assert set(result.metrics) == set(files.read_csv(cell / "results.csv").columns) - of_programs
     assert result.policy == "echo"
     # Every query, and the chunk before the first.
