@@ -14,6 +14,7 @@ import pandas as pd
 
 from rtc import methods
 from rtc.bench import methods as bench
+from rtc.programs.available import available
 from rtc.report.page import Page, Section
 from rtc.shared import commands, files, provenance
 from rtc.shared.validation import require_int
@@ -73,13 +74,7 @@ def chosen(args: Arguments) -> dict[str, FlowSubject]:
     """By method, its policy; without a choice, all that can be measured."""
     if args.methods:
         return {name: subject_of(args, name) for name in dict.fromkeys((bench.NAIVE, *args.methods))}
-    found = {bench.NAIVE: subject_of(args, bench.NAIVE)}
-    for name in methods.METHODS:
-        try:
-            found[name] = subject_of(args, name)
-        except (ValueError, FileNotFoundError) as error:
-            print(f"{name} is left out: {error}")
-    return found
+    return {bench.NAIVE: subject_of(args, bench.NAIVE)} | available(lambda name: subject_of(args, name))
 
 
 def run(args: Arguments) -> None:

@@ -17,6 +17,7 @@ import pandas as pd
 from rtc import methods
 from rtc.bench import latency
 from rtc.programs import plugins
+from rtc.programs.available import available
 from rtc.report import page
 from rtc.report.page import Page, Section
 from rtc.shared import commands, files, provenance
@@ -89,13 +90,7 @@ def measured(args: Arguments) -> dict[str, tuple[EvalConfig, FlowSubject]]:
     """By method, what is measured; without a choice, what can be."""
     if args.methods:
         return {name: subject_of(args, name) for name in args.methods}
-    found = {}
-    for name in methods.METHODS:
-        try:
-            found[name] = subject_of(args, name)
-        except (ValueError, FileNotFoundError) as error:
-            print(f"{name} is left out: {error}")
-    return found
+    return available(lambda name: subject_of(args, name))
 
 
 def multiplications(config: EvalConfig, subject: FlowSubject) -> dict[str, float]:
