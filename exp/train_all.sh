@@ -10,6 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . exp/setup_env.sh
+. exp/levels.sh
 
 preset=h8
 if [ "${1:-}" = --preset ]; then
@@ -37,7 +38,7 @@ case $preset in
 esac
 levels=("$@")
 if [ $# -eq 0 ]; then
-  mapfile -t levels < <(python -c 'from rtc.worlds.kinetix.levels import LEVEL_NAMES; print(*LEVEL_NAMES, sep="\n")')
+  mapfile -t levels < <(benchmark_levels)
 fi
 
 train() {
@@ -52,13 +53,6 @@ train() {
       "${chunk[@]}" --config.model.simulated-delay 5 "${of_prefix[@]}"
 }
 
-failed=()
-for i in "${!levels[@]}"; do
-  echo "== ${levels[$i]} (level $((i + 1)) of ${#levels[@]})"
-  train "${levels[$i]}" || failed+=("${levels[$i]}")
-done
+train_each "${levels[@]}"
 python exp/report_training.py
-if [ ${#failed[@]} -gt 0 ]; then
-  echo "failed: ${failed[*]}" >&2
-  exit 1
-fi
+report_failed

@@ -8,6 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . exp/setup_env.sh
+. exp/levels.sh
 
 run=h8
 if [ "${1:-}" = --run ]; then
@@ -16,7 +17,7 @@ if [ "${1:-}" = --run ]; then
 fi
 levels=("$@")
 if [ $# -eq 0 ]; then
-  mapfile -t levels < <(python -c 'from rtc.worlds.kinetix.levels import LEVEL_NAMES; print(*LEVEL_NAMES, sep="\n")')
+  mapfile -t levels < <(benchmark_levels)
 fi
 
 networks() {
@@ -31,12 +32,5 @@ train() {
     networks "$run" "$1" delay_expert --experts logs-expert/delay12
 }
 
-failed=()
-for level in "${levels[@]}"; do
-  echo "== $level"
-  train "$level" || failed+=("$level")
-done
-if [ ${#failed[@]} -gt 0 ]; then
-  echo "failed: ${failed[*]}" >&2
-  exit 1
-fi
+train_each "${levels[@]}"
+report_failed

@@ -8,6 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . exp/setup_env.sh
+. exp/levels.sh
 
 study=exp/studies/recipe.toml
 levels=("$@")
@@ -65,12 +66,5 @@ train() {
       round(4 / r['data'])) for r in study['axes']['recipe']]" | parallel
 }
 
-failed=()
-for level in "${levels[@]}"; do
-  echo "== $level"
-  train "$level" || failed+=("$level")
-done
-if [ ${#failed[@]} -gt 0 ]; then
-  echo "failed: ${failed[*]}" >&2
-  exit 1
-fi
+train_each "${levels[@]}"
+report_failed
