@@ -15,7 +15,7 @@ from rtc.delay.profiles import DelayProfileConfig
 from rtc.shared.validation import require_int
 from rtc.study.evaluation import EvalConfig, require_finite
 from rtc.study.subject import FlowSubject
-from rtc.training import trajectories
+from rtc.training import npz, trajectories
 from rtc.training.trajectories import Trajectories
 
 
@@ -84,7 +84,7 @@ def record(subject: FlowSubject, config: RecordingConfig, path: Path, *, resume:
     }
     if resume and path.exists():
         found = trajectories.load(path)
-        trajectories.require_same(path, found.facts, facts)
+        npz.require_same(path, found.facts, facts)
         return found
     recorded = [_rollouts(subject, config, kind) for kind in kinds(subject.chunk_size)]
     env = subject.prepare(EvalConfig())[0]

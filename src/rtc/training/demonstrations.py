@@ -18,7 +18,6 @@ A demonstration file (`.npz`, no pickles) holds one episode after another, each 
 import dataclasses
 import json
 import shutil
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -38,7 +37,7 @@ from rtc.shared import devices, runtime
 from rtc.shared.devices import AXIS, DIVIDED, EVERYWHERE
 from rtc.shared.files import atomic_path
 from rtc.shared.validation import require_float, require_int
-from rtc.training import runs, shaping
+from rtc.training import npz, runs, shaping
 from rtc.training.expert import RELIABLE_SOLVE_RATE, Expert, load_expert, newest_experts
 
 FIELDS = ("obs", "action", "other", "done", "solved", "finite", "expert")
@@ -382,9 +381,4 @@ def load(path: Path) -> Demonstrations:
         ValueError: if it is damaged or not a demonstration file.
     """
     require([path])
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            fields = {name: arrays[name] for name in Demonstrations._fields}
-    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a demonstration file ({error}); delete it and record again") from error
-    return Demonstrations(**{**fields, "facts": json.loads(str(fields["facts"]))})
+    return Demonstrations(**npz.load(path, Demonstrations, "not a demonstration file"))

@@ -16,9 +16,6 @@ Labels are the expert's without noise in the states that noise leads to (DART, a
 """
 
 import dataclasses
-import json
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -27,8 +24,8 @@ from jaxtyping import Bool, Float, Int
 
 from rtc.control.host.environments import Step
 from rtc.shared import provenance
-from rtc.shared.files import atomic_path
 from rtc.shared.validation import require_float, require_int
+from rtc.training import npz
 from rtc.worlds.libero.constants import ACTION_DIM, find_suite
 from rtc.worlds.libero.scene import STATE_DIM, Scene
 
@@ -157,9 +154,7 @@ def path_of(folder: Path, task: int) -> Path:
 
 def save(path: Path, data: StateDemonstrations) -> None:
     """Writes a file, atomically."""
-    arrays = data._asdict() | {"facts": np.asarray(json.dumps(data.facts, default=str))}
-    with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+    npz.save(path, data, compressed=True)
 
 
 def load(path: Path) -> StateDemonstrations:
@@ -169,17 +164,13 @@ def load(path: Path) -> StateDemonstrations:
         FileNotFoundError: there is none.
         ValueError: it is damaged or something else.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            fields = {name: arrays[name] for name in StateDemonstrations._fields}
-    except FileNotFoundError:
-        raise
-    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no file of demonstrations ({error}); delete it and record again") from error
+    if not path.exists():
+        raise FileNotFoundError(f"no demonstrations at {path}; record them with exp/libero_demonstrations.py first")
+    fields = npz.load(path, StateDemonstrations, "no file of demonstrations")
     if fields["obs"].ndim != 2 or fields["obs"].shape[1] != STATE_DIM:
         shape = fields["obs"].shape
         raise ValueError(f"{path} has observations of shape {shape}, not (n, {STATE_DIM}): delete it and record again")
-    return StateDemonstrations(**fields | {"task": int(fields["task"]), "facts": json.loads(str(fields["facts"]))})
+    return StateDemonstrations(**fields | {"task": int(fields["task"])})
 
 
 def recorded(path: Path, config: RecordingConfig) -> StateDemonstrations | None:
@@ -191,15 +182,5 @@ def recorded(path: Path, config: RecordingConfig) -> StateDemonstrations | None:
     if not path.exists():
         return None
     found = load(path)
-    _require_same(path, found.facts["config"], dataclasses.asdict(config))
+    npz.require_same(path, found.facts["config"], dataclasses.asdict(config))
     return found
-
-
-def _require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    changed = [
-        f"{name} = {found.get(name)!r}, not {wanted[name]!r}" for name in wanted if found.get(name) != wanted[name]
-    ]
-    if changed:
-        raise ValueError(
-            f"{path} was recorded otherwise ({', '.join(changed)}): choose another --folder, or --no-resume"
-        )

@@ -1,15 +1,12 @@
 """Episodes as they went, for what is learned from a policy's own rollouts: observations and executed actions."""
 
-import json
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from rtc.shared.files import atomic_path
+from rtc.training import npz
 from rtc.training.cloning import episode_ends
 from rtc.training.networks import cut
 
@@ -49,9 +46,7 @@ class Trajectories(NamedTuple):
 
 def save(path: Path, data: Trajectories) -> None:
     """Writes a file of trajectories, atomically."""
-    arrays = data._asdict() | {"facts": np.asarray(json.dumps(data.facts, default=str))}
-    with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)
+    npz.save(path, data)
 
 
 def load(path: Path) -> Trajectories:
@@ -60,12 +55,7 @@ def load(path: Path) -> Trajectories:
     Raises:
         ValueError: it is damaged or something else.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            fields = {name: arrays[name] for name in Trajectories._fields}
-    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no file of trajectories ({error}); delete it and record again") from error
-    return Trajectories(**{**fields, "facts": json.loads(str(fields["facts"]))})
+    return Trajectories(**npz.load(path, Trajectories, "no file of trajectories"))
 
 
 def joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], **others: Any) -> Trajectories:
@@ -83,10 +73,3 @@ def joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], **others: Any
     done = np.zeros(len(obs), bool)
     done[np.cumsum([len(episode[1]) for episode in episodes]) - 1] = True
     return Trajectories(obs, action, done, **others)
-
-
-def require_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raises ValueError where a file of trajectories was recorded otherwise than wanted."""
-    changed = [name for name in wanted if found.get(name) != wanted[name]]
-    if changed:
-        raise ValueError(f"{path} was recorded otherwise ({', '.join(changed)}); use another folder or --no-resume")
