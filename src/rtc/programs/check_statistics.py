@@ -20,6 +20,7 @@ import pandas as pd
 from rtc.bench import calibration
 from rtc.bench.calibration import Luck, Population
 from rtc.programs.compare_groups import read_group, require_pairs
+from rtc.report.page import Page, Section
 from rtc.shared import commands, files, provenance, tables
 from rtc.shared.validation import require_float, require_int
 from rtc.study import families, pairs
@@ -321,13 +322,13 @@ def sections(args: Arguments) -> Iterator[tuple[str, str, Iterable[dict]]]:
 
 def run(args: Arguments) -> None:
     started = time.time()
-    parts = [f"# {__doc__.splitlines()[0]}\n", "\n".join(__doc__.splitlines()[2:]).strip() + "\n"]
+    title, about = __doc__.split("\n\n", 1)
+    parts = [Section("", [about])]
     for heading, text, rows in sections(args):
-        table = tables.format_table(pd.DataFrame(rows))
-        print(f"{heading}\n{table}", flush=True)
-        parts.append(f"## {heading}\n\n{text}\n\n{table}\n")
-    parts.append(provenance.footer(started))
-    files.atomic_write(args.output, "\n".join(parts))
+        table = pd.DataFrame(rows)
+        print(f"{heading}\n{tables.format_table(table)}", flush=True)
+        parts.append(Section(heading, [text, table]))
+    files.atomic_write(args.output, Page(title, parts, provenance.footer(started)).markdown())
     commands.open_first(args.output)
 
 

@@ -51,7 +51,7 @@ def write_preview(study: Study, outcome: Outcome, args: StudyArguments) -> None:
 
 def _recorded(outcome: Outcome, key: tuple[str, str, str]) -> bool:
     """Whether an episode of this cell was recorded tick by tick; archives hold none."""
-    return key in outcome.cells and (outcome.cells[key][0].directory / store.TRACE).is_file()
+    return key in outcome.cells and outcome.cells[key][0].trace is not None
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -24,3 +24,8 @@ def by_arm(study: Study, keys: Iterable[ArmKey]) -> Mapping[ArmKey, str]:
     configs = {one.key: one.config for one in study.arms if one.decoding is None}
     found = {key: of(methods.make(configs[key].method)) for key in keys if key in configs}
     return found if any(found.values()) else {}
+
+
+def column(seen: Mapping[ArmKey, str], *keys: ArmKey) -> dict[str, str]:
+    """The column of a table's row for some arms; none where `by_arm` found that all see the same."""
+    return {COLUMN: " / ".join(dict.fromkeys(seen.get(key, "") for key in keys))} if seen else {}

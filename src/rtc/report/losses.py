@@ -24,7 +24,7 @@ def table(outcome: Outcome, keys: Sequence[ArmKey]) -> pd.DataFrame:
         if key not in possible:
             continue
         levels = [losses.of_level(outcome, key, possible[key], metric.column, level) for level in outcome.levels]
-        row = {"profile": key[0], "method": key[1]} | ({insight.COLUMN: seen.get(key, "")} if seen else {})
+        row = {"profile": key[0], "method": key[1]} | insight.column(seen, key)
         for name in (losses.TOTAL, *losses.PARTS):
             interval = pairs.table_test(metric.column, [found[name] for found in levels]).interval
             row[f"{name} (pp)" if metric.rate else name] = metric.interval(interval)

@@ -7,7 +7,7 @@ from typing import Any
 from rtc.control import timeline as traces
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
-from rtc.study.cells import TRACE, CellData, flatten
+from rtc.study.cells import CellData, flatten
 from rtc.study.outcome import Outcome
 from rtc.study.study import Arm, Study
 
@@ -40,8 +40,7 @@ def expand(value: Any) -> Any:
 
 def chunk_size(cell: CellData) -> int | None:
     """H, as the cell's recorded episode has it; None without one."""
-    path = cell.directory / TRACE
-    return traces.load_trace(path).horizon if path.is_file() else None
+    return None if cell.trace is None else traces.load_trace(cell.trace).horizon
 
 
 def longest_delay(one: Arm, cell: CellData) -> int | None:

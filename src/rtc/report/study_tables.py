@@ -1,6 +1,6 @@
 """The tables of a study, as they are printed. Names and formats come from the catalogue."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,7 @@ def comparisons(outcome: Outcome, chosen: Iterable[Comparison]) -> pd.DataFrame:
             rows.append(
                 {
                     "candidate - reference": str(comparison),
-                    **_seen(seen, comparison.candidate),
+                    **insight.column(seen, comparison.candidate),
                     "difference" + (" (pp)" if metric.rate else ""): metric.interval(test.interval, signed=True),
                     "p": tables.p_value(test.p_value),
                     "p (Holm)": tables.p_value(corrected),
@@ -152,7 +152,7 @@ def arms(outcome: Outcome, keys: Sequence[Key]) -> pd.DataFrame:
     metric, seen = catalogue.metric(outcome.study.primary), insight.by_arm(outcome.study, keys)
     rows = []
     for method in dict.fromkeys(method for _, method in keys):
-        row = {"method": method} | _seen(seen, *(key for key in keys if key[1] == method))
+        row = {"method": method} | insight.column(seen, *(key for key in keys if key[1] == method))
         for profile in dict.fromkeys(profile for profile, _ in keys):
             there = (profile, method) in keys and outcome.complete((profile, method))
             row[profile] = metric.interval(outcome.mean((profile, method), metric.column)) if there else ""
@@ -225,7 +225,7 @@ def costs(outcome: Outcome, keys: Sequence[Key], columns: Sequence[str] = COSTS)
     shown = [column for column in columns if any(column in cell.result for key in there for cell in results[key])]
     return pd.DataFrame(
         _named(key, keys)
-        | _seen(seen, key)
+        | insight.column(seen, key)
         | {catalogue.metric(c).heading: catalogue.metric(c).show(outcome.cell_mean(key, c)) for c in shown}
         for key in there
     )
@@ -279,11 +279,6 @@ def passes(outcome: Outcome, keys: Sequence[Key]) -> pd.DataFrame:
             row = _named(key, keys) | {"mean": tables.number(np.mean([one["mean_flow_steps"] for one in found]), 2)}
             rows.append(row | {f"{count} (%)": f"{100 * x:.1f}" if x else "" for count, x in shares.items()})
     return pd.DataFrame(rows)
-
-
-def _seen(seen: Mapping[Key, str], *keys: Key) -> dict[str, str]:
-    """The column of what a method sees, where any does more than naive execution."""
-    return {insight.COLUMN: " / ".join(dict.fromkeys(seen.get(key, "") for key in keys))} if seen else {}
 
 
 def _named(key: Key, keys: Sequence[Key]) -> dict[str, str]:

@@ -66,9 +66,9 @@ def write(root: PathLike, cells: Iterable[CellData]) -> None:
     cells = list(cells)
     frames = [_frame(number, one.episodes) for number, one in enumerate(cells)]
     table = pa.Table.from_pandas(_compact(pd.concat(frames, ignore_index=True)), preserve_index=False)
-    names = table.column("cell").to_numpy()
+    numbers = table.column("cell").to_numpy()
     for place, name in enumerate(IDENTITY_COLUMNS):
-        values = np.array([getattr(one.cell, name) for one in cells])[names]
+        values = np.array([getattr(one.cell, name) for one in cells])[numbers]
         column = pa.array(values) if name == "seed" else pa.array(values).dictionary_encode()
         table = table.add_column(place, name, column)
     about = json.dumps([_about(one) for one in cells])
@@ -138,12 +138,12 @@ def _read(file: Path, _changed: int, _size: int) -> Archive:
         frame = table.drop_columns(list(IDENTITY_COLUMNS)).to_pandas()
         if sum(one["episodes"] for one in about) != len(frame):
             raise ValueError("its episodes are not those of its cells")
-        return Archive(MappingProxyType(_cells(file.parent, about, frame)))
+        return Archive(MappingProxyType(_cells(about, frame)))
     except (OSError, ValueError, KeyError, TypeError, zlib.error, pa.ArrowException) as error:
         raise ValueError(f"{file} is damaged ({error}): git checkout, or delete it and run again") from error
 
 
-def _cells(root: Path, about: list[dict[str, Any]], frame: pd.DataFrame) -> dict[Cell, CellData]:
+def _cells(about: list[dict[str, Any]], frame: pd.DataFrame) -> dict[Cell, CellData]:
     found, first = {}, 0
     for one in about:
         cell, last = Cell(**one["cell"]), first + one["episodes"]
@@ -155,7 +155,6 @@ def _cells(root: Path, about: list[dict[str, Any]], frame: pd.DataFrame) -> dict
             delay_counts={int(delay): count for delay, count in one["delay_counts"].items()},
             inputs=one["inputs"],
             provenance=one["provenance"],
-            directory=store.cell_dir(root, cell),
         )
         first = last
     return found

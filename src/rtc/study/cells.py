@@ -89,7 +89,13 @@ class CellData:
     delay_counts: dict[int, int]
     inputs: dict[str, Any]
     provenance: dict[str, Any]
-    directory: Path = Path()
+    directory: Path | None = None
+
+    @property
+    def trace(self) -> Path | None:
+        """The file of its episode that was recorded tick by tick, if there is one."""
+        path = None if self.directory is None else self.directory / TRACE
+        return path if path is not None and path.is_file() else None
 
 
 class CellError(ValueError):
@@ -274,8 +280,16 @@ def read_cell(
     Raises:
         CellError: it is missing, damaged or another one; see `standing`.
     """
+    return read_found(directory, standing(directory, cell, inputs), older=older)
+
+
+def read_found(directory: PathLike, found: Standing, *, older: bool = False) -> CellData:
+    """`read_cell` where the directory's `standing` is known already.
+
+    Raises:
+        CellError: it is not complete.
+    """
     directory = Path(directory)
-    found = standing(directory, cell, inputs)
     if found.status != "complete" and not (older and found.status == "older"):
         raise CellError(f"{directory}: {found.reason}")
     marker = json.loads((directory / MARKER).read_bytes())

@@ -13,6 +13,7 @@ A method that does better than foresight has a negative staleness.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -48,10 +49,11 @@ class Reference:
 
 def references(study: Study) -> dict[ArmKey, Reference]:
     """By arm at a constant delay, the arms that its loss is divided by, where the study has them."""
-    at: dict[tuple[int, int, str], list[Arm]] = {}
+    # By delay, execute horizon, method and all else.
+    at: dict[tuple[int, int, str, Any], list[ArmKey]] = {}
     for one in study.arms:
         if (place := _place(one)) is not None and one.method == one.config.method:
-            at.setdefault((*place, one.method), []).append(one)
+            at.setdefault((*place, one.method, _conditions(one)), []).append(one.key)
     found = {}
     for one in study.arms:
         place = _place(one)
@@ -59,7 +61,7 @@ def references(study: Study) -> dict[ArmKey, Reference]:
             continue
         delay, horizon = place
         wanted = (0, 1, NAIVE), (0, horizon, NAIVE), (delay, horizon, FORESIGHT)
-        fitting = [[other.key for other in at.get(key, ()) if _conditions(other) == _conditions(one)] for key in wanted]
+        fitting = [at.get((*key, _conditions(one)), ()) for key in wanted]
         if all(len(keys) == 1 for keys in fitting):
             found[one.key] = Reference(*(keys[0] for keys in fitting))
     return found

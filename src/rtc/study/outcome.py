@@ -51,8 +51,8 @@ class Outcome:
         missing: dict[Key, str] = {}
         versions: dict[str, set[str]] = {}
         for level in args.levels:
+            name = planning.level_name(level)
             for one in study.arms:
-                name = planning.level_name(level)
                 try:
                     cells = [planning.finished(study, args, one, level, seed) for seed in args.seeds]
                 except CellError as error:

@@ -64,7 +64,7 @@ class PlannedCell:
                 return dataclasses.replace(kept.cells[self.cell], directory=self.directory)
             if found.status == "other":
                 raise CellError(f"{archives.path(self.archive)}, {self.cell}: {found.reason}")
-        return store.read_cell(self.directory, self.cell, self.inputs, older=True)
+        return store.read_found(self.directory, own, older=True)
 
 
 def run_of(one: Arm, args: StudyArguments) -> str:
@@ -92,7 +92,7 @@ def planned(study: Study, args: StudyArguments, one: Arm, level: str, seed: int)
         ValueError: the method does not fit the policy, or a trace cannot be read.
     """
     policy = load(one, args, level)
-    config = dataclasses.replace(one.config, num_evals=args.num_evals, num_slots=args.num_slots)
+    config = _sized(one, args)
     if one.delays_of is not None:
         source = planned(study, args, study.arm(one.delays_of), level, seed).read()
         config = dataclasses.replace(config, delay_profile=pooled(source))
@@ -101,6 +101,11 @@ def planned(study: Study, args: StudyArguments, one: Arm, level: str, seed: int)
     root = Path(one.root or args.root)
     place = store.cell_dir(root / study.layout.format(level=policy.level.name), cell)
     return PlannedCell(cell, config, policy, place, root)
+
+
+def _sized(one: Arm, args: StudyArguments) -> EvalConfig:
+    """An arm's configuration with the command line's number of episodes."""
+    return dataclasses.replace(one.config, num_evals=args.num_evals, num_slots=args.num_slots)
 
 
 def level_name(level: str) -> str:
@@ -122,12 +127,12 @@ def finished(study: Study, args: StudyArguments, one: Arm, level: str, seed: int
     try:
         cell = planned(study, args, one, level, seed)
         return cell.read(), cell.inputs[store.CODE]
+    except CellError:
+        raise
     except (FileNotFoundError, ValueError) as error:
-        if isinstance(error, CellError):
-            raise
         if one.decoding is not None:
             raise CellError(str(error)) from error
-        config = dataclasses.replace(one.config, num_evals=args.num_evals, num_slots=args.num_slots)
+        config = _sized(one, args)
         kept = archives.read(one.root or args.root).cells.get(Cell(*one.key, seed, level_name(level)))
         wanted = store.plain({**identity.settings(config), "seed": seed})
         if kept is None or kept.inputs["config"] != wanted:

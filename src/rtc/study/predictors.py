@@ -84,9 +84,7 @@ def correlations(
     rng, result = np.random.default_rng(0), {}
     for profile, rows in found.groupby("profile", sort=False):
         runs = sorted(rows["run"].unique())
-        places = [
-            [i for i, run in enumerate(runs) if _training(run) == name] for name in dict.fromkeys(map(_training, runs))
-        ]
+        places = [[i for i, run in enumerate(runs) if _training(run) == name] for name in trainings(runs)]
         if len(set(map(len, places))) > 1:
             raise ValueError(f"runs={runs}: give every training as many sets of weights")
         # The first row is what was measured.

@@ -21,11 +21,9 @@ def draw(study: Study, outcome: Outcome) -> Figure | None:
     metric, cost = catalogue.metric(study.primary), catalogue.metric(COST)
     with matplotlib.rc_context(style.STYLE):
         columns = min(3, len(profiles))
-        size = (3.8 * columns, 0.5 + 3.2 * -(-len(profiles) // columns))
-        figure, axes = style.subplots(-(-len(profiles) // columns), columns, size, sharex=True, sharey=True)
-        for ax in axes.flat[len(profiles) :]:
-            ax.set_visible(False)
-        for ax, profile in zip(axes.flat, profiles, strict=False):
+        rows = -(-len(profiles) // columns)
+        figure, axes = style.subplots(rows, columns, (3.8 * columns, 0.5 + 3.2 * rows), sharex=True, sharey=True)
+        for ax, profile in style.panels(axes, profiles):
             ax.set_title(profile.replace("_", " "), fontweight="bold")
             ax.set_xscale("log")
             for key in keys:

@@ -87,14 +87,18 @@ def solve_rate_panels(figure: Figure | SubFigure, levels: Sequence[str], **optio
 
 
 def level_panels(figure: Figure | SubFigure, levels: Sequence[str], **options) -> Iterator[tuple[Axes, str]]:
-    """One panel per level, in rows of four."""
+    """One panel per level, in rows of four, with its name."""
     rows, columns = -(-len(levels) // LEVELS_PER_ROW), min(LEVELS_PER_ROW, len(levels))
-    panels = figure.subplots(rows, columns, squeeze=False, sharey=True, **options).flat
-    for ax in panels[len(levels) :]:
-        ax.set_visible(False)
-    for ax, level in zip(panels, levels, strict=False):
+    for ax, level in panels(figure.subplots(rows, columns, squeeze=False, sharey=True, **options), levels):
         ax.set_title(level, fontsize=8)
         yield ax, level
+
+
+def panels(axes: np.ndarray, names: Sequence[str]) -> Iterator[tuple[Axes, str]]:
+    """The panels of a grid, one per name in rows; those that are left stay empty."""
+    for ax in axes.flat[len(names) :]:
+        ax.set_visible(False)
+    yield from zip(axes.flat, names, strict=False)
 
 
 def method_color(method: str, methods: Sequence[str]) -> str:

@@ -14,7 +14,6 @@ from rtc.control import timeline as traces
 from rtc.control.timeline import EpisodeTrace
 from rtc.report.figures import style
 from rtc.report.figures.style import BLACK, BLUE, GREEN, LIGHT, ORANGE, PURPLE, SKY, VERMILLION
-from rtc.study.cells import TRACE
 from rtc.study.outcome import Outcome
 from rtc.study.protocols.tail_v1 import LONG_TAIL, REALTIME
 from rtc.study.study import Study
@@ -24,11 +23,11 @@ def draw(study: Study, outcome: Outcome) -> Figure | None:
     """The recorded episode of one cell: of realtime under the long tail if there is one, else of the most starved."""
     level = outcome.levels[0]
     cells = {one.key: outcome.cells[level, *one.key][0] for one in study.arms if (level, *one.key) in outcome.cells}
-    there = {key: cell for key, cell in cells.items() if (cell.directory / TRACE).is_file()}
+    there = {key: cell for key, cell in cells.items() if cell.trace is not None}
     if not there:
         return None
     shown = there.get((LONG_TAIL, REALTIME)) or max(there.values(), key=lambda cell: cell.result["starved_fraction"])
-    return timeline(traces.load_trace(shown.directory / TRACE))
+    return timeline(traces.load_trace(shown.trace))
 
 
 @dataclasses.dataclass(frozen=True)
