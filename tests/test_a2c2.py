@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 from flax import nnx
 
 from rtc import methods
@@ -13,7 +14,7 @@ from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.delay.sampling import make_process
 from rtc.methods import Now
-from rtc.policies import networks
+from rtc.policies import networks, weights
 from rtc.policies.heads import CorrectionHead, HeadConfig
 from rtc.study import preparation
 from stubs import EchoPolicy, SmoothEnv
@@ -102,8 +103,17 @@ def test_heads_and_their_files(tmp_path):
     found = networks.find(tmp_path, head.kind, "worlds/l/some.json")
     loaded, facts = networks.load(found, CorrectionHead)
     inputs = jnp.array([[0.1, 0.2]]), jnp.array([[0.3, 0.4]]), jnp.array([0.25])
-    np.testing.assert_allclose(loaded(*inputs), head(*inputs))
-    assert facts == {"level": "some"}
+    np.testing.assert_allclose(loaded(*inputs), head(*inputs), rtol=1e-2, atol=1e-3)
+    assert facts == {"level": "some", "stored": "float16"}
+    # All but the trained part is as it was, and files of before, in float32, are read as well.
+    stored = safetensors.numpy.load(found.read_bytes())
+    assert {name: one.dtype for name, one in stored.items()} == {
+        name: np.dtype(np.float16 if name.startswith("net/") else np.int32) for name in stored
+    }
+    weights.write(path, head, {"kind": head.kind, "sizes": head.sizes(), "facts": {}})
+    np.testing.assert_array_equal(networks.load(found, CorrectionHead)[0](*inputs), head(*inputs))
+    head.net = networks.rounded(head.net)
+    np.testing.assert_array_equal(loaded(*inputs), head(*inputs))
     assert loaded.config == config
     assert networks.find(tmp_path, head.kind, "other") is None
     assert loaded.observing((1, 3), np.zeros(9)) is loaded

@@ -1,7 +1,8 @@
 """Networks that go with a policy, one per level: what they share, and their files.
 
-A run keeps them beside its policies, in `<run>/networks/<kind>/<level>.safetensors` (+ `.json`, see `weights`). They
-read the observation entries that can change in their level, and no others.
+A run keeps them beside its policies, in `<run>/networks/<kind>/<level>.safetensors` (+ `.json`, see `weights`): what is
+trained as float16, to be small, and all else as it is. They read the observation entries that can change in their
+level, and no others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -18,6 +20,7 @@ from rtc.policies import checkpoints, weights
 from rtc.policies.checkpoints import level_slug
 
 T = TypeVar("T", bound="Network")
+N = TypeVar("N", bound=nnx.Module)
 
 
 class Network(nnx.Module):
@@ -68,13 +71,29 @@ def find(run_path: str | Path, kind: str, level_path: str | Path) -> Path | None
     return path if path.is_file() else None
 
 
-def save(path: Path, network: Network, facts: Mapping[str, Any]) -> None:
-    """Writes `<path>.safetensors` and `<path>.json`, each atomically; `facts` are anything that JSON can hold."""
-    weights.write(path, network, {"kind": network.kind, "sizes": network.sizes(), "facts": dict(facts)})
+def save(path: Path, network: T, facts: Mapping[str, Any]) -> None:
+    """Writes `<path>.safetensors` and `<path>.json`, each atomically; `facts` are anything that JSON can hold.
+
+    The trained part is rounded to float16, and the facts say so.
+    """
+    stored = nnx.clone(network)
+    stored.net = _as_type(network.net, jnp.float16)
+    facts = {**facts, "stored": "float16"}
+    weights.write(path, stored, {"kind": network.kind, "sizes": network.sizes(), "facts": facts})
+
+
+def rounded(net: N) -> N:
+    """What `load` will return of a network's trained part after `save`."""
+    return _as_type(_as_type(net, jnp.float16), jnp.float32)
+
+
+def _as_type(net: N, dtype: Any) -> N:
+    graph, state = nnx.split(net)
+    return nnx.merge(graph, jax.tree.map(lambda leaf: leaf.astype(dtype), state))
 
 
 def load(path: Path, cls: type[T]) -> tuple[T, dict[str, Any]]:
-    """Reads a network and its facts.
+    """Reads a network, in float32 however it is stored, and its facts.
 
     Raises:
         FileNotFoundError: no such file.
@@ -83,7 +102,8 @@ def load(path: Path, cls: type[T]) -> tuple[T, dict[str, Any]]:
     name, header = _header(path)
     if header["kind"] != cls.kind:
         raise ValueError(f"{path} is a {header['kind']} and no {cls.kind}: choose another file")
-    arrays = weights.read_arrays(name, header)
+    read = weights.read_arrays(name, header)
+    arrays = {key: one.astype(np.float32) if one.dtype == np.float16 else one for key, one in read.items()}
     entries = np.zeros(len(arrays.get("entries", ())), np.int32)
     abstract = weights.sizes(name, lambda: nnx.eval_shape(lambda: cls.of_sizes(header["sizes"], entries)))
     return weights.filled(name, arrays, abstract), header["facts"]

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from rtc.policies import networks as files
 from rtc.policies.networks import Network
 from rtc.training import trainer
 from rtc.training.trainer import FitConfig, Objective, Schedule
@@ -46,9 +47,12 @@ def fit(
     job: Job,
     schedule: Schedule = trainer.constant,
 ) -> dict[str, float]:
-    """Trains a network's `net` on the first `count` examples; returns the statistics of the last epoch."""
+    """Trains a network's `net` on the first `count` examples; returns the statistics of the last epoch.
+
+    The network is as its file will hold it, so that errors measured on it are the file's.
+    """
     order = trainer.Shuffled(count, config.batch_size, jax.random.key(config.seed))
-    network.net, stats = trainer.fit(
+    net, stats = trainer.fit(
         network.net,
         objective,
         data,
@@ -60,6 +64,7 @@ def fit(
         resume=job.resume,
         label=f"{network.kind} network of {job.level}",
     )
+    network.net = files.rounded(net)
     return stats
 
 
