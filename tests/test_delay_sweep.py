@@ -43,7 +43,8 @@ def test_published_values_are_found_by_delay_and_horizon():
     assert rates["realtime"]["d2_s6"] == pytest.approx(0.748)
     assert rates["a2c2"]["d4_s4"] == pytest.approx(0.865)
     grid = {point.profile for point in published_curve.grid(range(5), 8)}
-    assert all(set(of_method) == grid for of_method in rates.values())
+    assert rates["vlash"] == rates["vlash_simulator"] == {"d4_s4": pytest.approx(0.817)}
+    assert all(set(of_method) == grid for method, of_method in rates.items() if not method.startswith("vlash"))
 
 
 def test_arms_have_a_constant_delay_that_the_controller_knows():

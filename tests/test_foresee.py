@@ -16,6 +16,7 @@ from rtc.delay.profiles import DelayProfileConfig
 from rtc.delay.sampling import make_process
 from rtc.methods import FlowMethod
 from rtc.methods.foresee import Foresee
+from rtc.policies import networks
 from rtc.policies.mixer import ModelConfig
 from stubs import EchoPolicy, SmoothEnv, Telling, make_policy
 
@@ -190,11 +191,25 @@ def test_lags_are_not_for_those_who_look_at_the_simulator():
             make_controller(methods.make("foresee_simulator+a2c2"), *settings, config)
 
 
+def test_vlash_takes_the_forward_model_of_its_own_run_or_else_the_ordinary_one(tmp_path):
+    find = methods.make("vlash").assets()["model"].find
+    where = methods.Place(tmp_path / "some_vlash", "level", tmp_path / "policy")
+    assert find(where) is None
+    for run in ("some", "some_vlash"):
+        path = networks.place(tmp_path / run, "forward", "level").with_suffix(".safetensors")
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert find(where) == path
+    assert methods.make("vlash_simulator").privileged
+    assert not methods.make("vlash_simulator").assets()
+    assert not methods.make("vlash").privileged
+
+
 def test_what_foresight_needs(policy):
     inner = methods.make("foresee_simulator")
     assert "--config.model.robot-ahead" in methods.make("vlash").problem(policy)
     for run in ("logs-bc/h8", "logs-bc/h8/", "logs-bc/h8_vlash"):
-        assert methods.run_for("vlash_learned", run, "logs-bc/h8_prefix") == "logs-bc/h8_vlash"
+        assert methods.run_for("vlash", run, "logs-bc/h8_prefix") == "logs-bc/h8_vlash"
     assert "plans ahead already" in Foresee(inner, learned=False).problem(policy)
     assert methods.make("foresee_simulator").privileged
     assert not methods.make("foresee_learned").privileged

@@ -103,7 +103,8 @@ def test_tables_say_what_methods_see(tmp_path):
         "a2c2": "newest observation, training of its own",
         "foresee_simulator": "simulator",
         "foresee_simulator+a2c2": "newest observation, simulator, training of its own",
-        "vlash_learned": "training of its own",
+        "vlash": "training of its own",
+        "vlash_simulator": "simulator, training of its own",
         "delay_expert": "every delay, training of its own",
     }
     assert {name: insight.of(methods.make(name)) for name in seen} == seen

@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import train_networks
-from rtc.policies import networks
+from model import FlowPolicy, ModelConfig
+from rtc import methods
+from rtc.policies import checkpoints, networks
 from rtc.policies.forward import ForwardConfig, ForwardModel
 from rtc.policies.heads import CorrectionHead, HeadConfig, HeadOnly
 from rtc.policies.latents import LatentConfig, LatentModel
@@ -19,12 +22,13 @@ from rtc.programs import presets
 from rtc.programs import train_networks as program
 from rtc.study import preparation, recordings
 from rtc.study.recordings import RecordingConfig
-from rtc.training import forward, heads, latents, trajectories
+from rtc.training import cloning, forward, heads, latents, trajectories, vlash
 from rtc.training.demonstrations import Demonstrations
 from rtc.training.forward import ForwardTraining
 from rtc.training.heads import HeadTraining
 from rtc.training.latents import LatentTraining
 from rtc.training.networks import Job
+from rtc.training.vlash import VlashTraining
 from stubs import EchoPolicy, NoisePolicy, SmoothEnv
 
 ENV = SmoothEnv((2, 3, 4), 24)
@@ -77,6 +81,71 @@ def test_rollouts_are_what_happened(recorded):
     path.with_suffix(".txt").write_text("no")
     with pytest.raises(ValueError, match="is no file of trajectories"):
         trajectories.load(path.with_suffix(".txt"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Pushing(NoisePolicy):
+    """Pushes towards the goal in most of its chunks, more than the actions' range allows."""
+
+    def action(self, rng, obs, num_steps, *, noise=None, flow_steps=None):
+        push = 2.0 * jnp.array([1, 1, 1, -1, -1, -1])
+        return jnp.where(noise[:, :1, :1] > 0.0, push, 0.0) * jnp.ones((1, 4, 1))
+
+
+jax.tree_util.register_static(Pushing)
+
+
+def pushing(env=ENV):
+    return SimpleNamespace(
+        **{**vars(SUBJECT), "prepare": lambda config: (env, Pushing(), preparation.controller_for(config))}
+    )
+
+
+def test_own_demonstrations_are_solved_episodes_and_what_was_commanded_in_them(tmp_path):
+    path, template = tmp_path / "own.npz", np.array([1.5, -0.7, 0.3, -0.2, 0.1, 3.0, 0.4], np.float32)
+    data = recordings.demonstrate(pushing(), FEW, path)
+    solved = data.facts["solved"]
+    assert 0 < solved < 1
+    assert data.done.sum() == round(solved * FEW.episodes)
+    # Commands within their range; what was executed, noise included, is not what is learned.
+    assert {tuple(one) for one in data.action.tolist()} == {(1.0,) * 3 + (-1.0,) * 3, (0.0,) * 6}
+    again = recordings.demonstrate(pushing(), FEW, path)
+    np.testing.assert_array_equal(again.obs, data.obs)
+    shown = trajectories.as_demonstrations(data, template)
+    assert (shown.facts["episodes"], shown.facts["solve_rate"]) == (data.done.sum(), 1.0)
+    dataset = cloning.make_dataset(shown, data.robot, 4)
+    starts = np.flatnonzero(np.append(True, data.done[:-1]))
+    np.testing.assert_allclose(cloning.chunks(dataset, jnp.asarray(starts), 4)[0], np.tile(template, (len(starts), 1)))
+    with pytest.raises(ValueError, match="was recorded otherwise"):
+        recordings.demonstrate(pushing(), dataclasses.replace(FEW, seed=5), path)
+    with pytest.raises(ValueError, match="solved none of 16 episodes"):
+        recordings.demonstrate(SUBJECT, FEW, tmp_path / "none.npz")
+
+
+def test_a_policy_tuned_for_vlash_goes_by_the_robot(tmp_path):
+    """What is right is the robot's own entry. In the demonstrations the other one is a copy of it, which is late."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-0.8, 0.8, (6000, 1)).astype(np.float32)
+    done = np.arange(6000) % 50 == 49
+    data = trajectories.as_demonstrations(
+        trajectories.Trajectories(np.tile(x, 2), x, done, np.array([True, False]), np.array([2, 0]), {}), np.zeros(3)
+    )
+    sizes = ModelConfig(channel_dim=16, channel_hidden_dim=32, token_hidden_dim=8, num_layers=1, action_chunk_size=2)
+    policy = FlowPolicy(obs_dim=3, action_dim=1, config=sizes, rngs=nnx.Rngs(0))
+    config = VlashTraining(**{**SHORT, "batch_size": 128, "num_epochs": 12}, parts=1, ema_decay=0.9)
+    facts = vlash.train(policy, data, np.array([True, False]), config, job(tmp_path))
+    assert facts["held_out_loss"] < 0.9 * facts["untuned_loss"]
+    assert (facts["data_transitions"], facts["data_episodes"], facts["data_solve_rate"]) == (6000, 120, 1.0)
+    tuned, read = checkpoints.load_policy(tmp_path / "some", obs_dim=3, action_dim=1)
+    assert (tuned.config.robot_ahead, policy.config.robot_ahead) == (4, None)
+    assert read["held_out_loss"] == facts["held_out_loss"]
+    robot, other = jnp.repeat(jnp.array([-0.6, 0.6]), 128), jnp.tile(jnp.array([0.6, -0.6]), 128)
+    obs = jnp.stack([other, 0 * robot, robot], axis=1)
+    acted = tuned.action(jax.random.key(0), obs, 5)[:, 0, 0]
+    slope = float((acted * robot).mean() / (robot * robot).mean())
+    late = float((acted * other).mean() / (other * other).mean())
+    assert slope > 0.7
+    assert abs(late) < 0.3 * slope
 
 
 def test_a_forward_model_learns_the_dynamics(recorded, tmp_path):
@@ -197,6 +266,10 @@ def test_labels_of_demonstrations_and_ends_of_episodes():
         (["--kinds", "forward", "--head.draws", "3"], "head has no effect"),
         (["--kinds", "head_only", "--forward.ticks", "3"], "forward has no effect"),
         (["--kinds", "correction", "--demonstrations", "some", "--recording.seed", "3"], "recording has no effect"),
+        (["--kinds", "forward", "--own-recording.seed", "3"], "own_recording has no effect"),
+        (["--kinds", "vlash", "--recording.seed", "3"], "recording has no effect"),
+        (["--kinds", "vlash", "--demonstrations", "some", "--own-recording.seed", "3"], "own_recording has no effect"),
+        (["--kinds", "forward", "--vlash.robot-ahead", "3"], "vlash has no effect"),
         (["--head.model.no-reads-base"], "kinds=head_only is for"),
     ],
 )
@@ -238,6 +311,42 @@ def test_the_program_trains_what_is_missing_and_keeps_what_is_there(tmp_path, mo
     train_networks.train(longer)
     assert networks.facts(path)["epoch"] == 1
     assert path.with_suffix(".safetensors").read_bytes() != before
+
+
+def test_the_program_tunes_policies_for_vlash_in_a_run_beside(tmp_path, monkeypatch):
+    sizes = ModelConfig(channel_dim=4, channel_hidden_dim=4, token_hidden_dim=4, num_layers=1, action_chunk_size=4)
+    subject = pushing()
+    subject.policy = FlowPolicy(obs_dim=7, action_dim=6, config=sizes, rngs=nnx.Rngs(0))
+    monkeypatch.setattr(program.subject, "load", lambda run_path, level_path: subject)
+    monkeypatch.setattr(program.preparation, "template", lambda level: np.zeros(7, np.float32))
+    monkeypatch.setattr(program.vlash, "robot_entries", lambda level, entries: entries == 2)
+    monkeypatch.setattr(program.recordings, "record", None)  # rollouts under delay are not needed
+    args = train_networks.Arguments(
+        tmp_path / "run",
+        ("some",),
+        ("vlash",),
+        tmp_path / "work",
+        own_recording=FEW,
+        vlash=VlashTraining(**{**SHORT, "num_epochs": 1}, parts=1),
+    )
+    (path,) = train_networks.train(args)
+    assert path == tmp_path / "run_vlash/1/policies/worlds_l_some"
+    facts = checkpoints.facts(path)
+    assert facts["demonstrations"] == vlash.OWN
+    assert (facts["policy_sha256"], facts["training"]["robot_ahead"]) == ("b" * 64, 4)
+    assert methods.make("vlash").problem(checkpoints.load_policy(path, obs_dim=7)[0]) is None
+    before = path.with_suffix(".safetensors").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(program.recordings, "demonstrate", None)
+        assert train_networks.train(args) == [path]
+    longer = dataclasses.replace(args, vlash=dataclasses.replace(args.vlash, num_epochs=2))
+    with pytest.raises(ValueError, match=r"trained otherwise \(training\): --no-resume replaces it"):
+        train_networks.train(longer)
+    assert path.with_suffix(".safetensors").read_bytes() == before
+    assert train_networks.train(dataclasses.replace(longer, resume=False)) == [
+        tmp_path / "run_vlash/2/policies/worlds_l_some"
+    ]
+    assert not path.with_suffix(".json").exists()
 
 
 def test_the_program_reads_demonstrations_once_and_knows_them_by_their_content(recorded, tmp_path, monkeypatch):

@@ -1,7 +1,8 @@
 """Foresight: the policy is asked for a chunk from where the robot will be when the chunk arrives."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from rtc.methods.assets import network_spec
-from rtc.methods.base import Answer, AssetSpec, Query, State, World
+from rtc.methods.base import Answer, AssetSpec, Place, Query, State, World
 from rtc.methods.naive import naive
 from rtc.methods.realtime import realtime
 from rtc.methods.wrapper import Wrapper
@@ -106,14 +107,22 @@ class Foresee(Wrapper):
 class Vlash(Foresee):
     """VLASH (arXiv 2512.01031): foresight of the robot alone, for a policy that has learned from such observations.
 
-    The published method lets the simulator predict the robot, as if it touched the rest as it will, and is privileged.
+    Its policies are a run of their own (`ordinary_run`). A forward model is that run's, or else the ordinary run's, as
+    it belongs to the level. The published method lets the simulator predict the robot, as if it touched the rest as it
+    will, and is privileged.
     """
+
+    def own_assets(self) -> Mapping[str, AssetSpec]:
+        return {"model": FORWARD_MODEL_OF_EITHER} if self.learned else {}
 
     def problem(self, policy: Any) -> str | None:
         if (problem := super().problem(policy)) is not None:
             return problem
         if policy.config.robot_ahead is None:
-            return "needs a policy trained with --config.model.robot-ahead; choose another method or another checkpoint"
+            return (
+                "needs a policy trained with the robot ahead (src/train_networks.py --kinds vlash, or train_flow.py "
+                "--config.model.robot-ahead); choose another method or another checkpoint"
+            )
         return None
 
     @property
@@ -135,6 +144,19 @@ def _simulated(world: World, query: Query, ticks: Int[Array, " b"]) -> Float[Arr
 
 
 FORWARD_MODEL = network_spec(ForwardModel, "a forward model of the level", of_policy=False)
+
+
+def ordinary_run(run_path: str | Path) -> str:
+    """The run of ordinary policies that goes with a run of VLASH's, whose name has `_vlash` behind; else itself."""
+    return str(run_path).rstrip("/").removesuffix("_vlash")
+
+
+def _of_either_run(where: Place) -> Path | None:
+    ordinary = where._replace(run_path=Path(ordinary_run(where.run_path)))
+    return FORWARD_MODEL.find(where) or FORWARD_MODEL.find(ordinary)
+
+
+FORWARD_MODEL_OF_EITHER = replace(FORWARD_MODEL, find=_of_either_run)
 
 
 def foresee_simulator(noise_scale: float = 1.0) -> Foresee:
@@ -160,10 +182,11 @@ def robot_only_learned(noise_scale: float = 1.0) -> Foresee:
     return Foresee(naive(noise_scale), robot_only=True)
 
 
-def vlash(noise_scale: float = 1.0) -> Vlash:
-    """As published. Privileged."""
+def vlash_simulator(noise_scale: float = 1.0) -> Vlash:
+    """As published: the robot's own entries by the simulator. Privileged."""
     return Vlash(naive(noise_scale), learned=False, robot_only=True)
 
 
-def vlash_learned(noise_scale: float = 1.0) -> Vlash:
+def vlash(noise_scale: float = 1.0) -> Vlash:
+    """With a learned forward model in the simulator's place."""
     return Vlash(naive(noise_scale), robot_only=True)

@@ -23,10 +23,11 @@ from rtc.methods.foresee import (
     foresee_learned,
     foresee_learned_realtime,
     foresee_simulator,
+    ordinary_run,
     robot_only_learned,
     robot_only_simulator,
     vlash,
-    vlash_learned,
+    vlash_simulator,
 )
 from rtc.methods.futurertc import futurertc
 from rtc.methods.naive import naive, synchronous
@@ -79,8 +80,8 @@ _ENTRIES: dict[str, Entry] = {
         "foresee_learned+realtime": foresee_learned_realtime,
         "robot_only_simulator": robot_only_simulator,
         "robot_only_learned": robot_only_learned,
+        "vlash_simulator": vlash_simulator,
         "vlash": vlash,
-        "vlash_learned": vlash_learned,
         "futurertc": futurertc,
         "a2c2": a2c2,
         "head_only": head_only,
@@ -245,7 +246,7 @@ def run_for(name: str, run_path: str, prefix_run_path: str) -> str:
     """
     method = make(name)
     if method.needs_robot_ahead:
-        return f"{run_path.rstrip('/').removesuffix('_vlash')}_vlash"
+        return f"{ordinary_run(run_path)}_vlash"
     return prefix_run_path if method.needs_simulated_delay else run_path
 
 

@@ -88,6 +88,16 @@ def load_policy(
     return policy, checkpoint.metadata
 
 
+def facts(path: Path) -> dict[str, Any]:
+    """The metadata beside a policy's weights, which are not read; `path` is the checkpoint without suffix.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is damaged.
+    """
+    return weights.read_header(path, {"metadata": dict})["metadata"]
+
+
 def sha256(path: str | Path) -> str:
     """Hash of a file's content, in hexadecimal; `path` may also name a checkpoint without its suffix.
 

@@ -5,17 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from jaxtyping import Bool
-
 from rtc.programs import presets
 from rtc.shared import commands
 from rtc.shared.paths import WorldRules
-from rtc.training import cloning, demonstrations, runs
+from rtc.training import cloning, demonstrations, runs, vlash
 from rtc.training.cloning import CloningConfig
-from rtc.training.demonstrations import Demonstrations
-from rtc.worlds.kinetix import levels
-from rtc.worlds.kinetix.levels import Level
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,17 +53,12 @@ def train(args: Arguments) -> list[Path]:
             print(f"{data_paths[slug]}: {data.summary()}")
             facts = cloning.data_facts(data_paths[slug], data, level.name, level.sha256)
             places = {"level": slug, "output_path": args.output_path}
-            robot = None if config.model.robot_ahead is None else _robot(level, data)
+            robot = None if config.model.robot_ahead is None else vlash.robot_entries(level, data.entries)
             policy = cloning.train(data, config, **places, facts=facts, resume=args.resume, robot=robot)
             policies.append(policy)
             print(f"{policy}.safetensors: {slug}, chunks of {config.model.action_chunk_size}")
     commands.open_first(args.output_path / "stats" / f"{policies[0].name}.csv")
     return policies
-
-
-def _robot(level: Level, data: Demonstrations) -> Bool[np.ndarray, " k"]:
-    """Which of the observed entries are those of the robot's own bodies."""
-    return np.asarray(levels.make_env(level, "fast").observing(tuple(data.entries.tolist())).robot)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from rtc.policies import networks, weights
+from rtc import methods
+from rtc.policies import checkpoints, networks, weights
 from rtc.policies.checkpoints import level_slug
 from rtc.programs import presets
 from rtc.shared import provenance
@@ -13,7 +14,7 @@ from rtc.shared.validation import require_choice
 from rtc.study import preparation, recordings, subject
 from rtc.study.recordings import RecordingConfig
 from rtc.study.subject import FlowSubject
-from rtc.training import cloning, delayed, demonstrations, forward, heads, latents, runs, trainer
+from rtc.training import cloning, delayed, demonstrations, forward, heads, latents, runs, trainer, trajectories, vlash
 from rtc.training.demonstrations import Demonstrations
 from rtc.training.forward import ForwardTraining
 from rtc.training.heads import HeadTraining
@@ -21,10 +22,17 @@ from rtc.training.latents import LatentTraining
 from rtc.training.networks import Job
 from rtc.training.trainer import FitConfig
 from rtc.training.trajectories import Trajectories
+from rtc.training.vlash import VlashTraining
 
-Kind = Literal["forward", "correction", "head_only", "latent", "delay_expert"]
+Kind = Literal["forward", "correction", "head_only", "latent", "vlash", "delay_expert"]
 HEADS = ("correction", "head_only")
-EXPERT = "delay_expert"
+VLASH, EXPERT = "vlash", "delay_expert"
+# What may learn from demonstrations.
+SHOWN = (*HEADS, VLASH)
+
+
+def _many_episodes() -> RecordingConfig:
+    return RecordingConfig(episodes=2048)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +40,8 @@ class Arguments:
     """Trains networks that go with a run's policies, level by level, on rollouts of these policies.
 
     Rollouts, statistics and the state to resume from go to <work-path>/<name of the run>/, the networks to
-    <run-path>/networks/<kind>/. What is there already is kept; a killed run goes on where it was.
+    <run-path>/networks/<kind>/, policies for vlash to <run-path>_vlash/. What is there already is kept; a killed run
+    goes on where it was.
     """
 
     run_path: Path = Path("logs-bc/h8")
@@ -41,18 +50,23 @@ class Arguments:
     """Levels, one after the other: paths, names, or "all" for the benchmark's 12."""
     kinds: tuple[Kind, ...] = ("forward", "correction")
     """forward: models of the level; correction: heads of A2C2; head_only: heads that act by themselves; latent:
-    predictors of FutureRTC; delay_expert: what acts of the experts in `experts`."""
+    predictors of FutureRTC; vlash: the run's policies, fine-tuned on observations whose robot is ahead; delay_expert:
+    what acts of the experts in `experts`."""
     work_path: Path = Path("logs-rollouts")
     """Folder of rollouts and training states."""
     demonstrations: Path | None = None
-    """Folder of demonstrations, as in logs-expert/<run>/data, for heads to learn from as published. None: heads learn
-    from the rollouts, what the policy itself would do without delay."""
+    """Folder of demonstrations, as in logs-expert/<run>/data, for heads and vlash to learn from as published. None:
+    heads learn from the rollouts, what the policy itself would do without delay; vlash from the policy's own solved
+    episodes without delay."""
     experts: Path | None = None
     """Run of src/train_expert.py with --config.delay, for delay_expert."""
     recording: RecordingConfig = dataclasses.field(default_factory=RecordingConfig)
+    own_recording: RecordingConfig = dataclasses.field(default_factory=_many_episodes)
+    """The policy's own episodes, the solved ones of which vlash learns from."""
     forward: ForwardTraining = dataclasses.field(default_factory=ForwardTraining)
     head: HeadTraining = dataclasses.field(default_factory=HeadTraining)
     latent: LatentTraining = dataclasses.field(default_factory=LatentTraining)
+    vlash: VlashTraining = dataclasses.field(default_factory=VlashTraining)
     resume: bool = True
     """Keep what is there; --no-resume starts afresh."""
 
@@ -60,7 +74,7 @@ class Arguments:
         for kind in self.kinds:
             require_choice("kinds", kind, get_args(Kind))
         chosen = set(self.kinds)
-        if self.demonstrations is not None and not chosen & set(HEADS):
+        if self.demonstrations is not None and not chosen & set(SHOWN):
             raise ValueError(f"demonstrations has no effect with kinds={self.kinds}: leave it out, or train heads")
         if (self.experts is None) == (EXPERT in chosen):
             fix = "leave it out" if self.experts else f"{EXPERT} needs the run of its experts"
@@ -68,19 +82,20 @@ class Arguments:
         if not self.head.model.reads_base:
             raise ValueError("head.model.reads_base=False is what kinds=head_only is for: leave it out")
         used = {
-            "recording": self.needs_rollouts,
+            "recording": self.needs_rollouts(self.kinds),
+            "own_recording": VLASH in chosen and self.demonstrations is None,
             "forward": "forward" in chosen,
             "head": bool(chosen & set(HEADS)),
             "latent": "latent" in chosen,
+            "vlash": VLASH in chosen,
         }
         for field in dataclasses.fields(self):
             if not used.get(field.name, True) and getattr(self, field.name) != field.default_factory():
                 raise ValueError(f"{field.name} has no effect with kinds={self.kinds}: leave its settings out")
 
-    @property
-    def needs_rollouts(self) -> bool:
-        """Whether anything is learned from rollouts."""
-        return bool(set(self.kinds) - {EXPERT} - set(HEADS if self.demonstrations else ()))
+    def needs_rollouts(self, kinds: Sequence[Kind]) -> bool:
+        """Whether any of these kinds learns from rollouts."""
+        return bool(set(kinds) - {EXPERT, VLASH} - set(HEADS if self.demonstrations else ()))
 
 
 def train(args: Arguments) -> list[Path]:
@@ -90,27 +105,44 @@ def train(args: Arguments) -> list[Path]:
         one = subject.load(args.run_path, level_path)
         demonstrated = _demonstrated(args, one)
         wanted = {kind: _wanted(args, one, kind, demonstrated) for kind in args.kinds}
-        paths = {kind: networks.place(args.run_path, kind, level_path) for kind in args.kinds}
-        missing = [kind for kind in args.kinds if not (args.resume and _is_there(paths[kind], wanted[kind]))]
-        if set(missing) - {EXPERT}:
-            rollouts = _rollouts(args, one, paths[missing[0]].name)
+        paths = {kind: _place(args, kind, level_path) for kind in args.kinds}
+        missing = [kind for kind in args.kinds if not (args.resume and _is_there(paths[kind], kind, wanted[kind]))]
+        rollouts = _rollouts(args, one) if args.needs_rollouts(missing) else None
         for kind in missing:
             if kind == EXPERT:
                 delayed.export(delayed.best(args.experts, paths[kind].name), paths[kind], wanted[kind])
                 print(f"{paths[kind]}: {wanted[kind]['solve_rate']:.1%} solved at the end of training, over all delays")
                 continue
-            data = demonstrated.data if demonstrated and kind in HEADS else rollouts
+            data = demonstrated.data if demonstrated and kind in SHOWN else rollouts
             facts = _train(args, one, data, kind, wanted[kind], paths[kind])
             print(f"{paths[kind]}: loss {facts['loss']:.4f}")
         written += paths.values()
     return written
 
 
-def _rollouts(args: Arguments, one: FlowSubject, slug: str) -> Trajectories | None:
-    if not args.needs_rollouts:
-        return None
-    path = args.work_path / args.run_path.name / "rollouts" / f"{slug}.npz"
-    return recordings.record(one, args.recording, path, resume=args.resume)
+def _place(args: Arguments, kind: Kind, level_path: str) -> Path:
+    """Where a network goes, without suffix: a policy for vlash where the run has one of the level, at any epoch."""
+    if kind != VLASH:
+        return networks.place(args.run_path, kind, level_path)
+    run, slug = Path(methods.run_for(VLASH, str(args.run_path), "")), level_slug(level_path)
+    found = run.glob(f"[0-9]*/policies/{slug}{weights.HEADER}")
+    if args.resume and (newest := max(found, key=lambda file: int(file.parts[-3]), default=None)):
+        return newest.with_name(slug)
+    return cloning.policy_path(run, args.vlash.num_epochs, slug)
+
+
+def _rollouts(args: Arguments, one: FlowSubject) -> Trajectories:
+    return recordings.record(one, args.recording, _recorded(args, one, "rollouts"), resume=args.resume)
+
+
+def _own_episodes(args: Arguments, one: FlowSubject) -> Demonstrations:
+    path = _recorded(args, one, "own_episodes")
+    found = recordings.demonstrate(one, args.own_recording, path, resume=args.resume)
+    return trajectories.as_demonstrations(found, preparation.template(one.level))
+
+
+def _recorded(args: Arguments, one: FlowSubject, what: str) -> Path:
+    return args.work_path / args.run_path.name / what / f"{level_slug(one.level_path)}.npz"
 
 
 class Demonstrated(NamedTuple):
@@ -138,13 +170,15 @@ def _wanted(args: Arguments, one: FlowSubject, kind: Kind, demonstrated: Demonst
         "policy_sha256": one.checkpoint_sha256,
         "training": runs.as_dict(_config(args, kind)),
     }
-    if kind in HEADS and demonstrated is not None:
+    if kind in SHOWN and demonstrated is not None:
         return found | demonstrated.facts
+    if kind == VLASH:
+        return found | {"demonstrations": vlash.OWN, "data_experts": {}, "recording": runs.as_dict(args.own_recording)}
     kinds = [dataclasses.asdict(one) for one in recordings.kinds(one.chunk_size)]
     return found | {"recording": runs.as_dict(args.recording), "rollouts": kinds}
 
 
-def _is_there(path: Path, wanted: Mapping[str, Any]) -> bool:
+def _is_there(path: Path, kind: Kind, wanted: Mapping[str, Any]) -> bool:
     """Whether the network is there.
 
     Raises:
@@ -152,7 +186,7 @@ def _is_there(path: Path, wanted: Mapping[str, Any]) -> bool:
     """
     if not weights.with_suffix(path, weights.HEADER).exists():
         return False
-    found = networks.facts(path)
+    found = checkpoints.facts(path) if kind == VLASH else networks.facts(path)
     if changed := [name for name, value in wanted.items() if name != "data_path" and found.get(name) != value]:
         raise ValueError(f"{path} was trained otherwise ({', '.join(changed)}): --no-resume replaces it")
     print(f"{path}: there already")
@@ -162,7 +196,7 @@ def _is_there(path: Path, wanted: Mapping[str, Any]) -> bool:
 def _train(
     args: Arguments,
     one: FlowSubject,
-    data: Trajectories | Demonstrations,
+    data: Trajectories | Demonstrations | None,
     kind: Kind,
     wanted: Mapping[str, Any],
     path: Path,
@@ -173,9 +207,14 @@ def _train(
     if not args.resume:
         # Before the configuration beside it is replaced: a run killed in between must not go on from this state.
         trainer.forget(folder, path.name)
+        if kind == VLASH:
+            runs.discard(path.parents[2], path.name)
     with runs.claim(folder / path.name, wanted, args.resume):
         if kind == "forward":
             return forward.train(data, config, job)
+        if kind == VLASH:
+            data = data or _own_episodes(args, one)
+            return vlash.train(one.policy, data, vlash.robot_entries(one.level, data.entries), config, job)
         policy = preparation.observed(one.level, one.policy, "fast")[1]
         if kind == "latent":
             return latents.train(policy, data, config, job)
@@ -187,7 +226,7 @@ def _config(args: Arguments, kind: Kind) -> FitConfig:
     if kind in HEADS:
         model = dataclasses.replace(args.head.model, reads_base=kind == "correction")
         return dataclasses.replace(args.head, model=model)
-    return {"forward": args.forward, "latent": args.latent}[kind]
+    return {"forward": args.forward, "latent": args.latent, VLASH: args.vlash}[kind]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

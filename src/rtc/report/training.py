@@ -28,6 +28,8 @@ Each run `logs-bc/<run>/<epoch>/policies/` holds one policy per level (`.safeten
 
 - `h8`: flow policies with chunks of 8 actions; the early epoch is the weak policy for bidirectional decoding.
 - `h8_prefix`: the same, fine-tuned with simulated delay, for training-time RTC (`trained_prefix`).
+- Runs whose name ends in `_vlash`: those of the run of that name, fine-tuned on observations whose robot is ahead of
+  the rest (`vlash`); without `data_experts` they have learned from their own solved episodes.
 - `h4`, `h4_prefix`: the same with chunks of 4 (study L).
 - `h8_seed1`, `h8_seed2`: cloned from the same demonstrations as `h8`, with other seeds (study M).
 - Of `h17_unicycle_low_gravity` and `catcher_v3_open_arm`, which are not among the benchmark's levels, the policies that

@@ -136,6 +136,11 @@ def observed(
     return _varying(level, physics, start_noise)[0], _folded(level, policy, physics, start_noise)
 
 
+def template(level: Level) -> Float[np.ndarray, " o"]:
+    """The whole first observation of a level: what never changes in it has its value there."""
+    return _varying(level, "fast", 0.0)[2]
+
+
 def _folded(level: Level, network: Any, physics: str, start_noise: float) -> Any:
     """A network for the observation entries that can change, if it reads observations."""
     _, entries, start = _varying(level, physics, start_noise)

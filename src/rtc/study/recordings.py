@@ -1,4 +1,4 @@
-"""Recordings of a policy's own rollouts under delay, for the networks that are learned from them."""
+"""Recordings of a policy's own rollouts, for what is learned from them: under delay, and those without that succeed."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import numpy as np
 from rtc.control import executor
 from rtc.control.controller import ExecutionConfig
 from rtc.control.recorder import Recorder
+from rtc.control.records import Records
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.shared.validation import require_int
@@ -41,6 +42,7 @@ KINDS = (
     RolloutKind(4),
     RolloutKind(4, 0.3),
 )
+AT_ONCE = RolloutKind(0)
 
 
 def kinds(chunk_size: int) -> list[RolloutKind]:
@@ -75,31 +77,65 @@ def record(subject: FlowSubject, config: RecordingConfig, path: Path, *, resume:
         ValueError: what is there was recorded otherwise.
         NonFiniteError: policy or simulator broke down.
     """
-    facts = {
+    wanted = kinds(subject.chunk_size)
+    facts = _facts(subject, config) | {"kinds": [dataclasses.asdict(kind) for kind in wanted]}
+    if (found := _kept(path, facts, resume)) is not None:
+        return found
+    recorded = [_rollouts(subject, config, kind) for kind in wanted]
+    parts = [(one.poses.obs, one.poses.action, one.length) for one in recorded]
+    return _keep(path, subject, parts, facts | {"solved": [float(one.solved.mean()) for one in recorded]})
+
+
+def demonstrate(subject: FlowSubject, config: RecordingConfig, path: Path, *, resume: bool = True) -> Trajectories:
+    """The policy's own solved episodes without delay, asked for a new chunk at every tick: demonstrations by itself.
+
+    The actions are what was commanded, before the action noise, within the actions' range. From `path` or made and
+    written there.
+
+    Raises:
+        ValueError: what is there was recorded otherwise, or no episode was solved.
+        NonFiniteError: policy or simulator broke down.
+    """
+    facts = _facts(subject, config) | {"kind": dataclasses.asdict(AT_ONCE)}
+    if (found := _kept(path, facts, resume)) is not None:
+        return found
+    recorded = _rollouts(subject, config, AT_ONCE)
+    if not recorded.solved.any():
+        raise ValueError(
+            f"the policy solved none of {config.episodes} episodes of level {subject.level.name}, from which it was to "
+            "learn: record more, or give demonstrations"
+        )
+    solved = recorded.solved
+    parts = [(recorded.poses.obs[solved], np.clip(recorded.actions[solved], -1, 1), recorded.length[solved])]
+    return _keep(path, subject, parts, facts | {"solved": float(solved.mean())})
+
+
+def _facts(subject: FlowSubject, config: RecordingConfig) -> dict[str, Any]:
+    return {
         "level": subject.level.name,
         "level_sha256": subject.level.sha256,
         "policy_sha256": subject.checkpoint_sha256,
-        "kinds": [dataclasses.asdict(kind) for kind in kinds(subject.chunk_size)],
         **dataclasses.asdict(config),
     }
-    if resume and path.exists():
-        found = trajectories.load(path)
-        npz.require_same(path, found.facts, facts)
-        return found
-    recorded = [_rollouts(subject, config, kind) for kind in kinds(subject.chunk_size)]
+
+
+def _kept(path: Path, facts: dict[str, Any], resume: bool) -> Trajectories | None:
+    if not (resume and path.exists()):
+        return None
+    found = trajectories.load(path)
+    npz.require_same(path, found.facts, facts)
+    return found
+
+
+def _keep(path: Path, subject: FlowSubject, parts: list[Any], facts: dict[str, Any]) -> Trajectories:
     env = subject.prepare(EvalConfig())[0]
-    robot, solved = np.asarray(env.robot), [float(rate) for *_, rate in recorded]
-    data = trajectories.joined(
-        [part[:3] for part in recorded],
-        robot=robot,
-        entries=np.asarray(env.entries, np.int32),
-        facts=facts | {"solved": solved},
-    )
+    robot, entries = np.asarray(env.robot), np.asarray(env.entries, np.int32)
+    data = trajectories.joined(parts, robot=robot, entries=entries, facts=facts)
     trajectories.save(path, data)
     return data
 
 
-def _rollouts(subject: FlowSubject, config: RecordingConfig, kind: RolloutKind) -> tuple[Any, Any, Any, float]:
+def _rollouts(subject: FlowSubject, config: RecordingConfig, kind: RolloutKind) -> Records:
     horizon = max(kind.delay, 1)
     settings = EvalConfig(
         num_flow_steps=config.num_flow_steps,
@@ -118,4 +154,4 @@ def _rollouts(subject: FlowSubject, config: RecordingConfig, kind: RolloutKind) 
         record_poses=True,
     )
     require_finite(records, f"recording of level {subject.level.name}, delay {kind.delay}")
-    return records.poses.obs, records.poses.action, records.length, records.solved.mean()
+    return records

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from rtc.training import npz
+from rtc.training import demonstrations, npz
 from rtc.training.cloning import episode_ends
+from rtc.training.demonstrations import Demonstrations
 from rtc.training.networks import cut
 
 
@@ -16,7 +17,7 @@ class Trajectories(NamedTuple):
 
     Attributes:
         obs: what was observed, of the entries that can change.
-        action: what was executed then, action noise included.
+        action: what was executed then, action noise included; in a policy's own demonstrations what was commanded.
         done: last tick of an episode.
         robot: which of the observed entries are those of the robot's own bodies.
         entries: where the observed entries belong in the full observation.
@@ -73,3 +74,24 @@ def joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], **others: Any
     done = np.zeros(len(obs), bool)
     done[np.cumsum([len(episode[1]) for episode in episodes]) - 1] = True
     return Trajectories(obs, action, done, **others)
+
+
+def as_demonstrations(data: Trajectories, template: Float[np.ndarray, " f"]) -> Demonstrations:
+    """Trajectories that all end in the goal, as demonstrations by one expert who did what was commanded.
+
+    Args:
+        data: the trajectories.
+        template: a full observation of their level.
+    """
+    true = np.ones(len(data.done), bool)
+    fields = {
+        "obs": data.obs,
+        "action": data.action,
+        "other": data.action,
+        "done": data.done,
+        "solved": data.done,
+        "finite": true,
+        "expert": np.zeros(len(data.done), np.int32),
+    }
+    facts = data.facts | demonstrations.counts(fields)
+    return Demonstrations(**fields, template=template, entries=data.entries, facts=facts)
