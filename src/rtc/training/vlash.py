@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Bool, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from rtc.policies import checkpoints
 from rtc.policies.flow import FlowPolicy
@@ -73,10 +73,8 @@ def train(
     """
     shown = networks.cut(data.done, SHARE)
     inputs = cloning.make_dataset(data, robot, config.robot_ahead)
-    tuned = nnx.clone(policy)
-    tuned.config = dataclasses.replace(policy.config, robot_ahead=config.robot_ahead)
     tuned, stats = trainer.fit(
-        tuned,
+        _copy(policy, config.robot_ahead),
         cloning.robot_ahead_objective,
         inputs,
         trainer.Shuffled(shown, config.batch_size, jax.random.key(config.seed)),
@@ -94,6 +92,14 @@ def train(
     return facts
 
 
+def _copy(policy: FlowPolicy, robot_ahead: int) -> FlowPolicy:
+    """A policy with arrays of its own, as training consumes those that it is given."""
+    graph, state = nnx.split(policy)
+    copy = nnx.merge(graph, jax.tree.map(jnp.copy, state))
+    copy.config = dataclasses.replace(policy.config, robot_ahead=robot_ahead)
+    return copy
+
+
 def _loss(policy: FlowPolicy, data: cloning.Dataset, first: int) -> float:
     """Mean loss of the examples from the `first` on, in whole blocks."""
     count = len(data.last) - first
@@ -104,5 +110,7 @@ def _loss(policy: FlowPolicy, data: cloning.Dataset, first: int) -> float:
 
 
 @runtime.jit
-def _block_loss(policy: FlowPolicy, data: cloning.Dataset, batch: Int[np.ndarray, " b"], key: Any) -> Any:
+def _block_loss(
+    policy: FlowPolicy, data: cloning.Dataset, batch: Int[Array, " b"], key: PRNGKeyArray
+) -> Float[Array, ""]:
     return cloning.robot_ahead_objective(policy, data, batch, key)[0]
