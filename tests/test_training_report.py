@@ -54,6 +54,17 @@ def test_a_row_names_used_and_masked_experts(root):
     assert (row["expert steps (M)"], row["expert time (s)"], row["commit"]) == ("1.5, 1.5", 80, "0123456789")
 
 
+def test_a_policy_without_experts_and_learning_curves_is_reported_too(root):
+    policy = FlowPolicy(obs_dim=679, action_dim=6, config=TINY, rngs=nnx.Rngs(0))
+    own = {name: value for name, value in FACTS.items() if name != "data_masked_experts"} | {"data_experts": {}}
+    checkpoints.save_policy(root / f"logs-bc/tiny_vlash/8/policies/{SLUG}", policy, own)
+    rates = {one: wilson(9, 10) for one in training_report.shipped(root / "logs-bc", ["grasp_easy"])}
+    row = training_report.row(Shipped(root / "logs-bc/tiny_vlash", 8, "grasp_easy"), wilson(9, 10))
+    assert [row[name] for name in ("experts solved (%)", "masked (%)", "expert steps (M)")] == ["-"] * 3
+    training_report.write(rates, root / "logs-bc", root / "experts", ["grasp_easy"], 10, 0.0)
+    assert "tiny_vlash, epoch 8" in (root / "logs-bc/README.md").read_text()
+
+
 def test_the_report_from_start_to_end(root, capsys):
     args = report_training.Arguments(
         levels=("grasp_easy",),

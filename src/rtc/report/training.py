@@ -87,9 +87,9 @@ def row(policy: Shipped, rate: Interval) -> dict[str, Any]:
     return {
         "level": policy.level,
         "solved (%)": catalogue.rate(rate),
-        "experts solved (%)": _rates(experts),
+        "experts solved (%)": _rates(experts) or "-",
         "masked (%)": _rates(masked) or "-",
-        "expert steps (M)": ", ".join(f"{e['env_steps'] / 1e6:.1f}" for e in experts.values()),
+        "expert steps (M)": ", ".join(f"{e['env_steps'] / 1e6:.1f}" for e in experts.values()) or "-",
         "expert time (s)": round(sum(e["seconds"] for e in experts.values())),
         "data (transitions)": facts["data_transitions"],
         "data solved (%)": f"{100 * facts['data_solve_rate']:.1f}",
@@ -129,7 +129,9 @@ def write(
     groups: dict[tuple[Path, int], dict[Shipped, Interval]] = {}
     for policy, rate in rates.items():
         groups.setdefault((policy.run, policy.epoch), {})[policy] = rate
-    drawn = {"cloning_curves": figures.cloning_curves(list(dict.fromkeys(run for run, _ in groups)), levels)}
+    # Runs of vlash keep theirs beside their rollouts.
+    cloned = [run for run in dict.fromkeys(run for run, _ in groups) if (run / "stats").is_dir()]
+    drawn = {"cloning_curves": figures.cloning_curves(cloned, levels)}
     if (expert_run / "stats").is_dir():
         drawn["expert_curves"] = figures.expert_curves(expert_run, levels)
     kept = [] if "expert_curves" in drawn or not (root / "figures/expert_curves.png").is_file() else ["expert_curves"]

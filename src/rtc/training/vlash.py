@@ -87,7 +87,8 @@ def train(
     )
     held_out = {"held_out_loss": _loss(tuned, inputs, shown), "untuned_loss": _loss(policy, inputs, shown)}
     counts = {f"data_{name}": data.facts[name] for name in ("transitions", "episodes", "solve_rate")}
-    facts = {**job.facts, **counts, "training": runs.as_dict(config), **stats, **held_out}
+    progress = {**stats, "epoch": config.num_epochs}
+    facts = {**job.facts, **counts, "training": runs.as_dict(config), **progress, **held_out}
     checkpoints.save_policy(job.path, tuned, facts)
     return facts
 
