@@ -41,9 +41,16 @@ from rtc.study.cells import IDENTITY_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 READMES = ("README.md", "README.zh-CN.md")
+LONGEST_README = 9000
 PAGES = [f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md") if "zh-CN" not in path.name]
 # Pages in English with their Chinese editions.
-TRANSLATED = (READMES, *((f"docs/{name}.md", f"docs/{name}.zh-CN.md") for name in ("rsd", "libero")))
+TRANSLATED = (
+    READMES,
+    *(
+        (str(page.relative_to(ROOT)).replace(".zh-CN", ""), str(page.relative_to(ROOT)))
+        for page in sorted((ROOT / "docs").glob("*.zh-CN.md"))
+    ),
+)
 ARGUMENTS = {
     "src/train_expert.py": train_expert.Arguments,
     "src/generate_data.py": generate_data.Arguments,
@@ -79,18 +86,23 @@ def code_blocks(name, language):
 
 
 def commands(name):
-    return [line for block in code_blocks(name, "bash") for line in block.splitlines() if line.strip()]
+    """Its commands, but for `. FILE`, which changes the shell."""
+    lines = [line for block in code_blocks(name, "bash") for line in block.splitlines() if line.strip()]
+    return [line for line in lines if not line.startswith(". ")]
 
 
-def python_commands(names):
-    """What pages run with this project; they have other commands too, of the systems that they describe."""
-    return [command for name in names for command in commands(name) if command.startswith("python exp/")]
+def own_commands(names):
+    """What pages run with this project, in blocks and tables; they have commands of other systems too."""
+    found = [command for name in names for command in commands(name)]
+    found += [
+        command for name in names for command in re.findall(r"^\| `(\S+ [^`]+)` \|", (ROOT / name).read_text(), re.M)
+    ]
+    return [command for command in found if re.match(r"([A-Z_]+=\S+ )*(python|bash) (exp|src|tests)/", command)]
 
 
 @pytest.mark.parametrize("pages", TRANSLATED)
 def test_both_languages_show_the_same_code(pages):
     english, chinese = ([code_blocks(name, language) for language in ("bash", "python")] for name in pages)
-    assert english[0]
     assert english == chinese
 
 
@@ -106,7 +118,7 @@ def test_both_languages_show_the_same_numbers(pages):
     assert english == chinese
 
 
-@pytest.mark.parametrize("command", [*commands("README.md"), *python_commands(PAGES)])
+@pytest.mark.parametrize("command", dict.fromkeys([*commands("README.md"), *own_commands(["README.md", *PAGES])]))
 def test_command_exists_with_its_flags(command):
     words = [word for word in shlex.split(command) if not re.fullmatch(r"[A-Z_]+=\S+", word)]
     program, script, *flags = words
@@ -123,6 +135,11 @@ def test_commands_of_the_report_exist():
     assert len(quoted) >= 3
     for command in quoted:
         test_command_exists_with_its_flags(command)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_readme_is_short(name):
+    assert len((ROOT / name).read_bytes()) <= LONGEST_README
 
 
 @pytest.mark.parametrize("name", READMES)
