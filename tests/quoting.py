@@ -5,8 +5,8 @@ A page's file in `goldens/quotes/` has its quotes: text of the page, and for eve
 
 - table: a name from `sources` (a Markdown or CSV file), perhaps `#` and a part of the table's title (the heading or the
   bold line before it);
-- row: cells that the row has, `column=value` and `column!=value` among them, separated by `;`. Of several rows of a
-  CSV file the mean is taken, of a Markdown file there has to be one;
+- row: cells that the row has, `column=value` and `column!=value` (`value/value` for any of them) among them, separated
+  by `;`. Of several rows of a CSV file the mean is taken, of a Markdown file there has to be one;
 - columns: one or more, separated by `;`, each for one number.
 
 Before a reference `-` negates, behind it `x100` multiplies; `A minus B` subtracts. `groups | candidate | reference |
@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtc.programs import compare_groups
-from rtc.report import catalogue
 from rtc.study import pairs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,7 +146,7 @@ def matches(table: Table, row: tuple[str, ...], wanted: list[str]) -> bool:
         name, equals, value = one.partition("=")
         negated = name.endswith("!")
         if equals and name.rstrip("!") in table.header:
-            if (row[table.header.index(name.rstrip("!"))] == value) == negated:
+            if (row[table.header.index(name.rstrip("!"))] in value.split("/")) == negated:
                 return False
         elif one not in row:
             return False
@@ -168,7 +167,7 @@ def look_up(sources: dict[str, str], reference: str) -> list[Value]:
     reference, hundred, _ = reference.partition(" x100")
     place, *parts = (part.strip() for part in reference.split(" | "))
     if place == "groups":
-        return [group_difference(*parts)]
+        return [group_difference(*parts).scaled(100 if hundred else 1)]
     name, _, title = place.partition("#")
     if name not in sources or len(parts) != 2:
         raise ValueError(f"{reference!r}: write `table | row | columns` with a table from sources")
@@ -196,8 +195,7 @@ def group_difference(candidate: str, reference: str, column: str) -> Value:
     groups = [compare_groups.read_group(str(ROOT / place)) for place in (candidate, reference)]
     compare_groups.require_pairs(*groups)
     found = pairs.group_difference(*groups, column)
-    scale = 100 if catalogue.metric(column).unit == "share" else 1
-    return Value(found["difference"], found["low"], found["high"]).scaled(scale)
+    return Value(found["difference"], found["low"], found["high"])
 
 
 def numbers(quote: str) -> list[tuple[str, ...]]:
