@@ -27,7 +27,10 @@ from rtc.study import pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path(__file__).parent / "goldens/quotes"
-NUMBER = r"(?<![\w.,])[+\u2212-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?<![\w.])[+\u2212-]?\d+(?:\.\d+)?(?:e[+-]\d+)?(?![\w])"
+NUMBER = (
+    r"(?:(?<![\w.,])[+\u2212-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
+    r"|(?<![\w.])[+\u2212-]?\d+(?:\.\d+)?(?:e[+-]\d+)?(?![\w]))"
+)
 INTERVAL = re.compile(rf"\[({NUMBER}), ({NUMBER})\]")
 # Not measured: code, addresses, identifiers of papers, names of delays and horizons.
 NEVER = (
