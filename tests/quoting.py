@@ -221,9 +221,14 @@ def rounds_to(quoted: str, actual: float | None) -> bool:
     return abs(as_float(quoted) - actual) <= 0.5 * 10**-decimals + 1e-9
 
 
+def measured(text: str) -> list[re.Match]:
+    """The numbers of a page that look measured: with decimals, in percent or points, or an interval."""
+    return list(MEASURED.finditer(masked(flat(text), (*NEVER, *allowed_everywhere()))))
+
+
 def faults(page: Page, text: str) -> list[str]:
     """What is wrong with a page's numbers: quotes that differ from their source, numbers without one."""
-    text, found, covered = flat(text), [], []
+    numbers_there, text, found, covered = measured(text), flat(text), [], []
     for quote, *references in page.quotes:
         places = [place.span() for place in re.finditer(re.escape(quote), text)]
         if len(places) != 1:
@@ -236,8 +241,7 @@ def faults(page: Page, text: str) -> list[str]:
         covered += places
         if not places or not reason:
             found.append(f"allowed, but not in the page or without a reason: {allowed}")
-    rest = masked(text, (*NEVER, *allowed_everywhere()))
-    for one in MEASURED.finditer(rest):
+    for one in numbers_there:
         if not any(start <= one.start() and one.end() <= end for start, end in covered):
             around = text[max(0, one.start() - 60) : one.end() + 20].replace("\n", " ")
             found.append(f"no source for {one.group()} in: {around}")
