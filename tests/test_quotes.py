@@ -95,6 +95,7 @@ def test_a_number_without_a_source_is_found(small, text):
         ("\u221295.0", "t | a | solved"),
         ("5.0", "t | b | solved minus t | a | solved"),
         ("95.0 %", "t | c | solved"),
+        ("95.0 %", "t | a | failed"),
         ("95.0 % and 1", "t | a | solved"),
     ],
 )
