@@ -5,6 +5,7 @@
     exp-delta train expert|data|flow|rsd
     exp-delta read-log robot_client.log
     exp-delta render
+    exp-delta reports
 
 `exp-delta COMMAND --help` explains a command. Levels, studies and the policy of tail_v1 come with the package; output
 goes below the current folder.
@@ -29,6 +30,7 @@ COMMANDS: Mapping[str, Any] = {
     },
     "read-log": "rtc.programs.read_log",
     "render": "rtc.programs.render_levels",
+    "reports": "rtc.programs.list_reports",
 }
 
 

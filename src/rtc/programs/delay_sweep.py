@@ -96,8 +96,8 @@ def run(args: Arguments) -> None:
     if not args.report_only:
         runner.run(study, how)
     outcome = Outcome.read(study, how)
-    page = report.write(study, outcome, Path(args.output_root))
     outcome.keep(how.root)
+    page = report.write(study, outcome, Path(args.output_root))
     commands.open_first(page)
 
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from rtc import report
 from rtc.programs import plugins
 from rtc.report import preview
+from rtc.report.preview import Take
 from rtc.shared import commands, tracking
-from rtc.study import cells as store
 from rtc.study import files, plan, runner
 from rtc.study.arguments import StudyArguments
 from rtc.study.outcome import Outcome
-from rtc.study.study import Study
+from rtc.study.study import ArmKey, Study
 
 
 def run(study: Study, args: StudyArguments) -> None:
@@ -30,8 +30,8 @@ def run(study: Study, args: StudyArguments) -> None:
     outcome = Outcome.read(study, args)
     if args.preview and outcome.cells:
         write_preview(study, outcome, args)
-    page = report.write(study, outcome, args.root)
     outcome.keep(args.root)
+    page = report.write(study, outcome, args.root)
     if failure is not None:
         raise failure
     if args.wandb:
@@ -40,18 +40,43 @@ def run(study: Study, args: StudyArguments) -> None:
 
 
 def write_preview(study: Study, outcome: Outcome, args: StudyArguments) -> None:
-    """Writes preview.mp4: an episode of the arm that starves most, on the first level."""
-    name, level, seed = outcome.levels[0], args.levels[0], args.seeds[0]
-    there = [one for one in study.arms if one.decoding is None and _recorded(outcome, (name, *one.key))]
-    if there:
-        worst = max(there, key=lambda one: outcome.cells[name, *one.key][0].result["starved_fraction"])
-        shown = plan.planned(study, args, worst, level, seed)
-        preview.write(args.root / "preview.mp4", shown.subject, shown.config, shown.directory / store.TRACE)
+    """Writes preview.mp4: one episode of the first level under the two arms of `previewed`, side by side."""
+    keys = previewed(study, outcome)
+    try:
+        takes = [_take(study, outcome, args, key) for key in keys]
+    except FileNotFoundError as error:
+        print(f"no preview: {error}")
+        return
+    if takes:
+        preview.write(args.root / "preview.mp4", takes, preview.typical(takes[0].cell))
 
 
-def _recorded(outcome: Outcome, key: tuple[str, str, str]) -> bool:
-    """Whether an episode of this cell was recorded tick by tick; archives hold none."""
-    return key in outcome.cells and outcome.cells[key][0].trace is not None
+def previewed(study: Study, outcome: Outcome) -> Sequence[ArmKey]:
+    """The arms of the preview: those that the study names, else the comparison whose candidate starves most.
+
+    Without comparisons it is the arm that starves most, alone.
+    """
+    level = outcome.levels[0]
+    there = {one.key for one in study.arms if one.decoding is None and (level, *one.key) in outcome.cells}
+
+    def starved(key: ArmKey) -> float:
+        return outcome.cells[level, *key][0].result["starved_fraction"]
+
+    pairs = [
+        (comparison.candidate, comparison.reference)
+        for comparison in study.comparisons
+        if comparison.less is None and there.issuperset(comparison.arms)
+    ]
+    if study.preview is not None and there.issuperset(study.preview):
+        return study.preview
+    if pairs:
+        return max(pairs, key=lambda pair: (starved(pair[0]), starved(pair[1])))
+    return [max((one.key for one in study.arms if one.key in there), key=starved)] if there else []
+
+
+def _take(study: Study, outcome: Outcome, args: StudyArguments, key: ArmKey) -> Take:
+    planned = plan.planned(study, args, study.arm(key), args.levels[0], args.seeds[0])
+    return Take(planned.subject, planned.config, outcome.cells[outcome.levels[0], *key][0])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rtc.programs import plugins
 from rtc.report import preview
+from rtc.report.preview import Take
 from rtc.shared import commands, tables
 from rtc.study import cells, plan, runner
 from rtc.study.protocols import tail_v1
@@ -30,7 +31,8 @@ def run(args: Arguments) -> None:
     root = Path(args.output_root)
     table = cells.collect(root, "results.csv")
     shown = plan.planned(study, how, study.arms[0], args.level_path, args.seeds[0])
-    preview.write(root / "preview.mp4", shown.subject, shown.config, shown.directory / cells.TRACE)
+    take = Take(shown.subject, shown.config, shown.read())
+    preview.write(root / "preview.mp4", [take], preview.typical(take.cell))
     print(tables.format_table(table[list(cells.MAIN_COLUMNS)]))
     print(f"video: {root / 'preview.mp4'}")
     commands.open_first(root / "results.csv")

@@ -68,6 +68,11 @@ class Metric:
         return f"{self.title} ({unit})" if unit else self.title
 
     @property
+    def difference_axis(self) -> str:
+        """The same for a difference: percentage points."""
+        return f"difference of {self.axis}".replace("(%)", "(percentage points)")
+
+    @property
     def title(self) -> str:
         return "episodes solved" if self.column == SOLVED else self.label
 

@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 
 from rtc.report import web
 from rtc.report.figures import style
+from rtc.report.web import LANGUAGES
 from rtc.shared import files, tables
 
-# Suffix of a page's file by its language.
-LANGUAGES = {"en": "", "zh-CN": ".zh-CN"}
 SUMMARY = "summary"
 
 
@@ -23,19 +22,26 @@ class Section:
     Attributes:
         heading: its heading; empty: none.
         parts: texts and tables, in this order.
-        figures: names of the figures at its end.
+        figures: names of the figures at its end, or names with their captions.
+        terms: lines that explain the terms which come up here first.
     """
 
     heading: str
     parts: Sequence[str | pd.DataFrame]
-    figures: Sequence[str] = ()
+    figures: Sequence[str] | Mapping[str, str] = ()
+    terms: Sequence[str] = ()
 
     def markdown(self) -> str:
         """The section as Markdown."""
         heading = [f"## {self.heading}"] if self.heading else []
         texts = [tables.format_table(part) if isinstance(part, pd.DataFrame) else part.strip() for part in self.parts]
-        images = [f"![{name}](figures/{name}.png)" for name in self.figures]
-        return "\n\n".join([*heading, *texts, *images])
+        captions = self.figures if isinstance(self.figures, Mapping) else dict.fromkeys(self.figures, "")
+        images = [
+            f"![{name}](figures/{name}.png)" + (f"\n\n*{caption}*" if caption else "")
+            for name, caption in captions.items()
+        ]
+        terms = ["\n>\n".join(f"> {line}" for line in self.terms)] if self.terms else []
+        return "\n\n".join([*heading, *texts, *images, *terms])
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ def write(
     """Writes the pages and figures/ below `root`, and index.html beside a summary; returns the file to open first.
 
     Args:
-        pages: by language, see `LANGUAGES`; English is always there.
+        pages: by language, see `web.LANGUAGES`; English is always there.
         drawn: figures by name.
         name: file name of the Markdown, without suffix; GitHub shows a README by itself, so it gets no HTML.
         kept: figures of earlier reports that stay; others go.
@@ -70,4 +76,4 @@ def write(
     texts = {language: root / f"{name}{LANGUAGES[language]}.md" for language in pages}
     for language, page in pages.items():
         files.atomic_write(texts[language], page.markdown())
-    return web.write(root, pages["en"].title, texts) if name == SUMMARY else texts["en"]
+    return web.write(root, texts) if name == SUMMARY else texts["en"]

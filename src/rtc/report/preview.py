@@ -1,97 +1,152 @@
-"""Video of one episode, made in a second pass: the executor runs that episode again and records where bodies are."""
+"""Video of one episode under one arm or several, side by side, made in a second pass: the executor runs that episode
+again and records where bodies are."""
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
 from jaxtyping import UInt8
 
-from rtc.control import timeline
+from rtc.control import metrics
 from rtc.control.records import NEVER, Records
-from rtc.control.timeline import EpisodeTrace
-from rtc.shared import files, provenance
+from rtc.shared import files
+from rtc.study import cells as store
+from rtc.study.cells import CellData
 from rtc.study.evaluation import EvalConfig
+from rtc.study.statistics import SOLVED
 from rtc.study.subject import Subject
 from rtc.worlds.kinetix import levels, render
 from rtc.worlds.kinetix.levels import Level
 from rtc.worlds.kinetix.shapes import shapes
 
 HOLD_FRAMES = 15  # half a second on the last state
+_GAP = 4  # pixels between pictures
+_CLOSE = 1e-6
+DIFFERS = "replayed; not the recorded episode"
 
 
-def write(path: Path, subject: Subject, config: EvalConfig, trace_path: Path) -> None:
-    """Writes the video of a recorded episode and, beside it, which episode that is; keeps a video of the same one.
+@dataclass(frozen=True)
+class Take:
+    """An arm whose episode is shown.
+
+    Attributes:
+        subject: level and policy.
+        config: its evaluation.
+        cell: its finished cell, which names profile and method, and says what happened in the episode.
+    """
+
+    subject: Subject
+    config: EvalConfig
+    cell: CellData
+
+    @property
+    def name(self) -> str:
+        return f"{self.cell.cell.method} under {self.cell.cell.profile}"
+
+    def row(self, episode: int) -> dict[str, float]:
+        """What was recorded of an episode."""
+        frame = self.cell.episodes
+        return frame[frame["episode"] == episode].iloc[0].to_dict()
+
+
+def typical(cell: CellData) -> int:
+    """Of the episodes that starve, the one with the median number of starved ticks, solved or not; else the first."""
+    starved = cell.episodes[cell.episodes["starved_ticks"] > 0].sort_values(["starved_ticks", "episode"])
+    return int(starved["episode"].iloc[(len(starved) - 1) // 2] if len(starved) else cell.episodes["episode"].iloc[0])
+
+
+def write(path: Path, takes: Sequence[Take], episode: int) -> None:
+    """Writes the video of an episode and, beside it, which one that is; keeps a video of the same one.
 
     Args:
         path: the video, *.mp4.
-        subject: level and policy.
-        config: the evaluation that the episode belongs to.
-        trace_path: the trace of the episode, as its cell keeps it.
+        takes: the arms, from left to right, on one level and with one seed: they meet the same random numbers.
+        episode: its number.
     """
-    note, source = path.with_suffix(".json"), provenance.sha256(trace_path.read_bytes())
-    if path.exists() and note.exists() and json.loads(note.read_text()).get("trace_sha256") == source:
+    cell, note = takes[0].cell.cell, path.with_suffix(".json")
+    about = f"{cell.level}, seed {cell.seed}, episode {episode}: {' | '.join(take.name for take in takes)}"
+    source = store.fingerprint({"episode": episode, "cells": [dict(take.cell.inputs) for take in takes]})
+    if path.exists() and note.exists() and json.loads(note.read_text()).get("source") == source:
         print(f"skip {path}: it shows this episode")
         return
-    trace = timeline.load_trace(trace_path)
-    records = play(subject, config, trace)
-    differs_from = first_difference(records, trace, subject.level)
-    if differs_from is not None:
-        warnings.warn(
-            f"{path}: the replay of {trace.description} differs from tick {differs_from + 1} on", stacklevel=2
-        )
-    pictures = frames(subject, records, differs_from, starts_alike=config.start_noise == 0)
-    render.write_video(path, pictures, fps=1000 / config.delay_profile.tick_ms)
-    facts = {"episode": trace.description, "trace_sha256": source, "differs_from_tick": differs_from}
+    streams, apart = [], {}
+    for take in takes:
+        records = play(take.subject, take.config, cell.seed, episode)
+        apart[take.name] = differences(records, take.row(episode), take.subject.level)
+        if apart[take.name]:
+            warnings.warn(f"{path}: the replay of {take.name} differs in {', '.join(apart[take.name])}", stacklevel=2)
+        streams.append(frames(take, records, differs=bool(apart[take.name])))
+    render.write_video(path, side_by_side(streams), fps=1000 / takes[0].config.delay_profile.tick_ms)
+    facts = {"episode": about, "source": source, "differs": apart}
     files.atomic_write(note, json.dumps(facts, indent=2) + "\n")
 
 
-def play(subject: Subject, config: EvalConfig, trace: EpisodeTrace) -> Records:
-    """Runs the episode of a trace again, with the places of the bodies.
+def play(subject: Subject, config: EvalConfig, seed: int, episode: int) -> Records:
+    """Runs an episode again, with the places of the bodies.
 
     Others run beside it, for a program with as many slots as the recorded one: fewer are rounded differently.
     """
     together = min(config.num_evals, config.num_slots * jax.local_device_count())
-    others = [episode for episode in range(config.num_evals) if episode != trace.episode]
-    episodes = np.array([trace.episode, *others[: together - 1]])
-    records = subject.rollout(config, seed=trace.seed, episodes=episodes, num_slots=config.num_slots, record_poses=True)
+    others = [one for one in range(config.num_evals) if one != episode]
+    episodes = np.array([episode, *others[: together - 1]])
+    records = subject.rollout(config, seed=seed, episodes=episodes, num_slots=config.num_slots, record_poses=True)
     return jax.tree.map(lambda x: x[:1], records)
 
 
-def first_difference(records: Records, trace: EpisodeTrace, level: Level) -> int | None:
-    """The first tick at which a replayed episode is not the recorded one; None if it is the same to the end."""
-    again = records.actions[0, : records.length[0]][:, level.bound_actions]
-    both = min(len(again), len(trace.action))
-    apart = np.flatnonzero((again[:both] != trace.action[:both]).any(axis=1))
-    if apart.size:
-        return int(apart[0])
-    return None if len(again) == len(trace.action) else both
+def differences(records: Records, row: dict[str, float], level: Level) -> list[str]:
+    """The columns of episodes.csv in which a replayed episode is not the recorded one; none if it is the same."""
+    length = int(records.length[0])
+    *_, rms = metrics.smoothness(records.actions[0, :length][:, level.bound_actions])
+    again = {
+        SOLVED: float(records.solved[0]),
+        "returned_episode_lengths": length,
+        "returned_episode_returns": float(records.returned[0]),
+        "rms_ddelta_action": rms,
+        "starved_ticks": int((records.age[0, :length] == NEVER).sum()),
+    }
+    return [name for name, value in again.items() if not np.isclose(value, row[name], rtol=_CLOSE, atol=_CLOSE)]
 
 
-def frames(
-    subject: Subject, records: Records, differs_from: int | None = None, starts_alike: bool = True
-) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
-    """One frame before any action, one per control tick, and the last one held.
-
-    Args:
-        differs_from: tick from which this is not the recorded episode; every frame says so.
-        starts_alike: whether the episode starts as the level does; else the frame before any action is left out.
-    """
-    level = subject.level
-    note = (
-        [] if differs_from is None else ["replayed; differs from the", f"recorded episode from tick {differs_from + 1}"]
-    )
-    if starts_alike:
-        yield render.draw(shapes(level, level.start), caption=[level.name, *note])
-    for tick in range(records.length[0]):
-        state = levels.at_poses(level, jax.tree.map(lambda pose, tick=tick: pose[0, tick], records.poses))
-        last = tick == records.length[0] - 1
-        picture = render.draw(shapes(level, state), caption=[*_caption(records, tick, last), *note])
+def side_by_side(streams: Sequence[Iterator[UInt8[np.ndarray, "h w 3"]]]) -> Iterator[UInt8[np.ndarray, "h wide 3"]]:
+    """The pictures of several episodes beside each other; who ends first stays on its last one, and so do all."""
+    shown: list[UInt8[np.ndarray, "h w 3"] | None] = [None] * len(streams)
+    while True:
+        found = [next(stream, None) for stream in streams]
+        if all(picture is None for picture in found):
+            break
+        shown = [old if new is None else new for old, new in zip(shown, found, strict=True)]
+        picture = _joined(shown)
         yield picture
     for _ in range(HOLD_FRAMES):
         yield picture
+
+
+def _joined(pictures: Sequence[UInt8[np.ndarray, "h w 3"]]) -> UInt8[np.ndarray, "h wide 3"]:
+    gap = np.full((pictures[0].shape[0], _GAP, 3), 255, np.uint8)
+    parts = [part for picture in pictures for part in (picture, gap)][:-1]
+    return np.concatenate(parts, axis=1)
+
+
+def frames(take: Take, records: Records, differs: bool = False) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """One frame before any action, where the episode starts as the level does, and one per control tick.
+
+    Args:
+        take: the arm; its profile and method stand in every frame.
+        records: of the episode alone.
+        differs: whether this is not the recorded episode; every frame says so.
+    """
+    level, cell = take.subject.level, take.cell.cell
+    head = [cell.method, f"{cell.profile}, {cell.level}", *([DIFFERS] if differs else [])]
+    if take.config.start_noise == 0:
+        yield render.draw(shapes(level, level.start), caption=head)
+    for tick in range(records.length[0]):
+        state = levels.at_poses(level, jax.tree.map(lambda pose, tick=tick: pose[0, tick], records.poses))
+        last = tick == records.length[0] - 1
+        yield render.draw(shapes(level, state), caption=[*head, *_caption(records, tick, last)])
 
 
 def _caption(records: Records, tick: int, last: bool) -> list[str]:

@@ -8,10 +8,10 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from rtc.report import catalogue, insight, losses, settings, study_tables, words
+from rtc.report import answers, catalogue, insight, losses, settings, study_tables, words
 from rtc.shared import provenance
 from rtc.study import verdicts
-from rtc.study.layout import Section
+from rtc.study.layout import Section, drawings
 from rtc.study.outcome import Outcome
 from rtc.study.protocols.tail_v1 import CONTROLLED, LONG_TAIL, REALTIME
 from rtc.study.study import Comparison, Study
@@ -61,9 +61,18 @@ class Context:
         return words.text(name, self.chinese, **values)
 
 
-def _question(context: Context) -> Parts:
-    study, outcome = context.study, context.outcome
+def lead(context: Context) -> Parts:
+    """What a report begins with: the question, its answer, and what limits every finding."""
+    study = context.study
     question = study.question_zh if context.chinese and study.question_zh else study.question
+    found = answers.answer(context.root, context.chinese)
+    answered = context.say("unanswered") if found is None else f"{answers.MARK[context.chinese]} {found}"
+    return [part for part in (question, answered, *_warnings(context)) if part]
+
+
+def _question(context: Context) -> Parts:
+    """How the question was asked: metric, comparisons, levels, episodes."""
+    study, outcome = context.study, context.outcome
     fixed = context.say("fixed") if study.preregistered else ""
     primary = context.say("primary", metric=study.primary, fixed=fixed)
     families = {comparison.family for comparison in study.comparisons}
@@ -73,8 +82,7 @@ def _question(context: Context) -> Parts:
     cells = next(iter(outcome.cells.values()))
     values = {"levels": len(outcome.levels), "names": ", ".join(outcome.levels)}
     episodes = sum(len(cell.episodes) for cell in cells)
-    note = context.say("cells", **values, episodes=episodes, least=study_tables.LEAST_EXTRA)
-    return [part for part in (question, primary, note, *_warnings(context)) if part]
+    return [primary, context.say("cells", **values, episodes=episodes, least=study_tables.LEAST_EXTRA)]
 
 
 def _warnings(context: Context) -> list[str]:
@@ -205,20 +213,16 @@ def _passes(context: Context) -> Parts:
 
 
 def _discussion(context: Context) -> Parts:
-    path = context.root / ("discussion.zh-CN.md" if context.chinese else "discussion.md")
-    return [path.read_text()] if path.is_file() else []
+    text = answers.discussion(context.root, context.chinese)
+    return [text] if text else []
 
 
 def _figures(context: Context) -> Parts:
-    placed = {name for section in context.study.sections for name in section.figures}
-    parts = []
-    for name in context.figures:
-        if name not in placed:
-            parts.append(f"![{name}](figures/{name}.png)")
-            parts += [words.CAPTIONS[name]] if name in words.CAPTIONS else []
-    if "timeline" in context.study.figures and "timeline" not in context.figures:
-        parts.append("The timeline is left out: no episode trace was recorded.")
-    return parts
+    """What is to be said beside the figures themselves, which the report adds."""
+    wanted = {one.stem for one in drawings(context.study.figures)}
+    if "timeline" in wanted and "timeline" not in context.figures:
+        return [context.say("no_timeline")]
+    return []
 
 
 def _protocol(context: Context) -> Parts:

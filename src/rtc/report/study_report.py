@@ -1,18 +1,23 @@
 """The report of a study: the sections and figures that it chose, from its finished cells."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from rtc.report import figures, losses, page, sections, study_tables, words
+from rtc.report import figures, glossary, losses, page, sections, study_tables, words
 from rtc.report.page import Page
 from rtc.report.sections import Context
 from rtc.shared import files, provenance
-from rtc.study.layout import Section
+from rtc.study.layout import Drawing, Section, drawings
 from rtc.study.outcome import Outcome
 from rtc.study.study import Study
 
+# The head of every report.
+_LEAD = Section("text")
+# The figures that were drawn, by what asked for them.
+Stems = Mapping[Drawing, Sequence[str]]
 DEFAULT = tuple(map(Section, ("question", "comparisons", "discussion", "figures", "arms", "costs", "levels")))
 
 
@@ -34,12 +39,12 @@ def write(study: Study, outcome: Outcome, root: Path) -> Path:
         files.atomic_write(root / "summary.csv", files.to_csv(study_tables.seed_summary(outcome, keys)))
     if any(section.kind == "losses" for section in study.sections):
         files.atomic_write(root / "losses.csv", files.to_csv(losses.rows(outcome).round(5)))
-    drawn = {name: figures.DRAWN[name](study, outcome) for name in _figures(study)}
-    drawn = {name: figure for name, figure in drawn.items() if figure is not None}
-    pages = {"en": _page(study, outcome, root, list(drawn), chinese=False)}
+    drawn = {one: figures.draw(study, outcome, one) for one in _drawings(study)}
+    stems = {one: tuple(found) for one, found in drawn.items()}
+    pages = {"en": _page(study, outcome, root, stems, chinese=False)}
     if study.question_zh:
-        pages["zh-CN"] = _page(study, outcome, root, list(drawn), chinese=True)
-    return page.write(root, pages, drawn)
+        pages["zh-CN"] = _page(study, outcome, root, stems, chinese=True)
+    return page.write(root, pages, {stem: figure for found in drawn.values() for stem, figure in found.items()})
 
 
 def _own_rows(outcome: Outcome) -> pd.DataFrame:
@@ -52,7 +57,7 @@ def _own_rows(outcome: Outcome) -> pd.DataFrame:
 def tables(study: Study, outcome: Outcome) -> dict[str, pd.DataFrame]:
     """The tables of the page, by the heading of their section, for a tracker."""
     found = {}
-    for section in _page(study, outcome, Path(), (), chinese=False).sections:
+    for section in _page(study, outcome, Path(), {}, chinese=False).sections:
         for part in section.parts:
             if isinstance(part, pd.DataFrame):
                 name = section.heading.lower().replace(" ", "_")
@@ -60,20 +65,55 @@ def tables(study: Study, outcome: Outcome) -> dict[str, pd.DataFrame]:
     return found
 
 
-def _figures(study: Study) -> list[str]:
-    return list(dict.fromkeys((*study.figures, *(name for section in study.sections for name in section.figures))))
+def _drawings(study: Study) -> list[Drawing]:
+    """The figures of a study: its own, then those of its sections."""
+    placed = [Drawing(kind) for section in study.sections for kind in section.figures]
+    return list(dict.fromkeys([*drawings(study.figures), *placed]))
 
 
-def _page(study: Study, outcome: Outcome, root: Path, drawn: Sequence[str], *, chinese: bool) -> Page:
+def _page(study: Study, outcome: Outcome, root: Path, stems: Stems, *, chinese: bool) -> Page:
+    names, known = [stem for found in stems.values() for stem in found], set()
+    first = names[:1]
     written = []
-    for section in study.sections or DEFAULT:
+    for section in (_LEAD, *(study.sections or DEFAULT)):
+        context = Context(outcome, root, section, chinese, names)
         text = section.text_zh if chinese and section.text_zh else section.text
-        parts = sections.WRITERS[section.kind](Context(outcome, root, section, chinese, drawn))
-        if parts or (section.kind == "text" and text):
+        writer = sections.lead if section is _LEAD else sections.WRITERS[section.kind]
+        parts = [*([text] if text else []), *writer(context)]
+        shown = _shown(study, section, stems, chinese)
+        shown = {stem: caption for stem, caption in shown.items() if (stem in first) == (section is _LEAD)}
+        if parts or shown:
             given = section.heading_zh if chinese and section.heading_zh else section.heading
-            heading = given or words.heading(section.kind, chinese)
-            shown = [name for name in section.figures if name in drawn]
-            written.append(page.Section(heading, [*([text] if text else []), *parts], shown))
+            found = page.Section(
+                given or words.heading("lead" if section is _LEAD else section.kind, chinese), parts, shown
+            )
+            written.append(dataclasses.replace(found, terms=glossary.explain(found.markdown(), known, chinese)))
+    written.append(page.Section(words.heading("data", chinese), [data(root, chinese)]))
     cells = [cell for found in outcome.cells.values() for cell in found]
     title = study.title_zh if chinese and study.title_zh else study.title
     return Page(title, written, provenance.cells_origin(cells) + provenance.footer())
+
+
+def _shown(study: Study, section: Section, stems: Stems, chinese: bool) -> dict[str, str]:
+    """The figures of a section, each with its caption; at the head of the report and in "figures" the study's own."""
+    placed = {kind for one in study.sections for kind in one.figures}
+    found = {}
+    for one, names in stems.items():
+        own = one in drawings(study.figures) and one.stem not in placed
+        if section is _LEAD or (section.kind == "figures" and own) or one.stem in section.figures:
+            given = one.caption_zh if chinese and one.caption_zh else one.caption
+            text = " ".join(part for part in (given, words.caption(one.kind, chinese)) if part)
+            found |= dict.fromkeys(names, text)
+    return found
+
+
+def data(root: Path, chinese: bool) -> str:
+    """Links to the files of a report, to what their columns mean, and to the other reports."""
+    lines = [f"- [{name}]({name}): {about[chinese]}" for name, about in words.DATA.items() if (root / name).is_file()]
+    overview = "README.zh-CN.md" if chinese else "README.md"
+    beside = {
+        "../../docs/metrics.md": ("what the columns mean", "各列的含义"),
+        f"../{overview}": ("all reports", "全部报告"),
+    }
+    lines += [f"- [{about[chinese]}]({target})" for target, about in beside.items() if (root / target).is_file()]
+    return "\n".join(lines)

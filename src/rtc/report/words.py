@@ -5,14 +5,16 @@ from types import MappingProxyType
 
 HEADINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "question": ("Question", "问题"),
+        "lead": ("Question", "问题"),
+        "question": ("How it was asked", "如何研究"),
         "verdict": ("Verdict", "结论"),
         "comparisons": ("Comparisons", "比较"),
         "differences": ("Paired differences", "成对差值"),
         "effects": ("Effects of factors", "各因素的效应"),
         "curve": ("Delay by delay", "逐延迟"),
         "discussion": ("Discussion", "讨论"),
-        "figures": ("", ""),
+        "figures": ("Figures", "图"),
+        "data": ("Data", "数据"),
         "arms": ("All arms", "全部条件"),
         "seeds": ("Results", "结果"),
         "costs": ("Costs and side effects", "代价与副作用"),
@@ -31,6 +33,11 @@ HEADINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 TEXTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
+        "unanswered": ("No answer has been written yet.", "尚未写下回答。"),
+        "no_timeline": (
+            "The timeline is left out: no episode trace was recorded.",
+            "时间线从略：没有逐步记录的回合。",
+        ),
         "primary": ("Primary metric: {metric}{fixed}.", "主要指标：{metric}{fixed}。"),
         "fixed": (", fixed before the study ran", "，在研究运行之前确定"),
         "count": (
@@ -130,16 +137,50 @@ comparisons.""",
     }
 )
 # What a figure shows, where its axes do not say it.
-CAPTIONS: Mapping[str, str] = MappingProxyType(
+_DOTS = "Marks: means with 95 % intervals; dots: levels, or seeds where there is one level; dashed: "
+_DOTS_ZH = "标记：均值及 95 % 区间；小点：各关卡，只有一个关卡时为各种子；虚线："
+CAPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "outcomes": "Large dots: means with 95 % intervals; small dots: seeds; dashed: zero-delay baseline. The axes "
-        "do not start at zero.",
-        "delays": "Sampled delays. Vermillion: longer than H - s.",
-        "timeline": "One episode: chunks, delays, age of the executed action, commanded action. Of the cell's solved "
-        "episodes that starve, the one with the median number of starved ticks.",
-        "grid": "Crosses mark arms in which ticks starve.",
-        "solve_rate": "Dotted: published values.",
-        "layers": "Dashed: the flow policy.",
+        "arms": (f"{_DOTS}what the comparisons are made against.", f"{_DOTS_ZH}比较的参照。"),
+        "comparisons": (f"{_DOTS}no difference.", f"{_DOTS_ZH}无差异。"),
+        "compute": (f"{_DOTS}what the comparisons are made against.", f"{_DOTS_ZH}比较的参照。"),
+        "effects": (
+            f"{_DOTS}no difference. The first row is the mean of all combinations, the others are main effects.",
+            f"{_DOTS_ZH}无差异。第一行为全部组合的均值，其余为主效应。",
+        ),
+        "outcomes": (
+            "Marks: means with 95 % intervals; dots: seeds; dashed: the baseline without delay. The axes do not start "
+            "at zero.",
+            "标记：均值及 95 % 区间；小点：各种子；虚线：无延迟基线。坐标轴不从零开始。",
+        ),
+        "delays": ("Sampled delays. Vermillion: longer than H − s.", "抽取的延迟。朱红：超过 H − s。"),
+        "timeline": (
+            "One episode: chunks, delays, age of the executed action, commanded action. Of the cell's solved episodes "
+            "that starve, the one with the median number of starved ticks.",
+            "一个回合：块、延迟、所执行动作的观测年龄、指令动作。取该单元中成功且断供的回合里断供步数为中位数者。",
+        ),
+        "grid": ("Crosses mark arms in which ticks starve.", "叉号标出有断供的条件。"),
+        "losses": (
+            "A panel per level; the parts add up to the loss, the dot.",
+            "每个关卡一幅；各部分之和为总损失（圆点）。",
+        ),
+        "solve_rate": (
+            "Dotted: published values; dashed: without delay. Below, every level.",
+            "点线：已发表的数值；虚线：无延迟。下方为各关卡。",
+        ),
+        "layers": ("A line per level. Dashed: the flow policy.", "每条线为一个关卡。虚线：流策略。"),
+    }
+)
+# Files of a report with data, and what they hold.
+DATA: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "episodes.parquet": ("a row per episode", "每回合一行"),
+        "results_all.csv": ("a row per cell", "每个单元一行"),
+        "results.csv": ("a row per cell", "每个单元一行"),
+        "summary.csv": ("a row per arm", "每个条件一行"),
+        "losses.csv": ("parts of the losses", "损失的各部分"),
+        "report.md": ("what was written by hand", "手写的讨论（英文）"),
+        "discussion.md": ("what was written by hand", "手写的讨论（英文）"),
     }
 )
 CAUTIONS = """\
@@ -163,3 +204,8 @@ def heading(kind: str, chinese: bool) -> str:
 def text(name: str, chinese: bool, **values: object) -> str:
     """A text with its values filled in."""
     return TEXTS[name][chinese].format(**values)
+
+
+def caption(kind: str, chinese: bool) -> str:
+    """What stands below a kind of figure."""
+    return CAPTIONS[kind][chinese]

@@ -7,6 +7,7 @@
     seeds = [0, 1]
     preregistered = true                # metric and comparisons were fixed before it ran
     figures = ["arms"]                  # and sections = ["comparisons", ...]: see `layout`
+    preview = [["long_tail", "realtime"], ["long_tail", "naive"]]   # whose episodes are shown side by side
 
     [profiles.long_tail]                # a named profile
     [profiles.hedged]                   # fields of DelayProfileConfig changed in a named one or in one of this file
@@ -75,7 +76,7 @@ from rtc.shared.paths import shipped
 from rtc.shared.validation import require_choice, unknown
 from rtc.study import templates
 from rtc.study.evaluation import EvalConfig
-from rtc.study.layout import Section
+from rtc.study.layout import Drawing, Section
 from rtc.study.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Effects, Study, starting_at_median
 from rtc.worlds.kinetix.levels import SHIPPED
 
@@ -90,9 +91,9 @@ _ELSEWHERE = {
 }
 _TEXTS = ("name", "title", "title_zh", "question", "question_zh", "primary")
 _PLAIN = ("num_evals", "preregistered")
-_LISTS = ("seeds", "figures")
+_LISTS = ("seeds",)
 _TABLES = ("axes", "defaults", "profiles", "methods", "comparisons", "effects")
-_KEYS = (*_TEXTS, *_PLAIN, *_LISTS, "levels", "sections", *_TABLES)
+_KEYS = (*_TEXTS, *_PLAIN, *_LISTS, "levels", "figures", "sections", "preview", *_TABLES)
 _METHOD_ONLY = ("method", "run_path", "profiles", templates.FOR, templates.EXCLUDE)
 _COMPARISON = ("candidate", "reference", "less", "family", templates.FOR, templates.EXCLUDE)
 _EFFECTS = ("name", "candidate", "reference", "factors", "interactions", templates.FOR, templates.EXCLUDE)
@@ -151,7 +152,9 @@ class _File:
             comparisons=tuple(self.comparisons()),
             effects=tuple(self.effects()),
             levels=tuple(map(self.level, tables.get("levels", DELAY_LEVELS))),
+            figures=tuple(map(self.figure, tables.get("figures", Study.figures))),
             sections=tuple(map(self.section, tables.get("sections", ()))),
+            preview=_preview(tables.get("preview"), self.path),
         )
 
     @property
@@ -186,6 +189,12 @@ class _File:
         if isinstance(entry, str):
             return Section(entry)
         return toml.fill(Section(entry.get("kind", "")), entry, f"{self.path}, sections")
+
+    def figure(self, entry: str | Mapping[str, Any]) -> str | Drawing:
+        """A figure of the report, by its kind or with more about it."""
+        if isinstance(entry, str):
+            return entry
+        return toml.fill(Drawing(entry.get("kind", "")), entry, f"{self.path}, figures")
 
     def trace(self, path: str) -> str:
         """A trace's path, which is relative to the file."""
@@ -307,7 +316,7 @@ def _check_kinds(tables: Mapping[str, Any], path: Path) -> None:
     for kind, words, keys in (
         (str, "a text", _TEXTS),
         (bool, "true or false", ("preregistered",)),
-        (list, "an array", (*_LISTS, "levels", "sections", "comparisons", "effects")),
+        (list, "an array", (*_LISTS, "levels", "figures", "sections", "preview", "comparisons", "effects")),
         (dict, "a table", ("axes", "defaults", "profiles", "methods")),
     ):
         for key in keys:
@@ -353,6 +362,17 @@ def _estimator(table: Mapping[str, Any], delay: DelayProfileConfig, where: str) 
     if table.get("initial") == "median" and found is config:
         raise ValueError(f"{where}: initial has no effect on an estimator of kind {config.kind!r}; leave it out")
     return found
+
+
+def _preview(entry: Any, path: Path) -> tuple[tuple[str, str], tuple[str, str]] | None:
+    """The two arms of the preview."""
+    if entry is None:
+        return None
+    try:
+        (profile, method), (other_profile, other_method) = entry
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: preview={entry!r} must be two arms, each [profile, method]") from error
+    return (profile, method), (other_profile, other_method)
 
 
 def _comparison(entry: Mapping[str, Any], where: str) -> Comparison:

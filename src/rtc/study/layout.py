@@ -1,5 +1,6 @@
 """How the report of a study is laid out: which sections and which figures, by name. `rtc.report` writes them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rtc.shared.validation import require_choice
@@ -29,7 +30,53 @@ SECTIONS = (
     "text",
     "verdict",
 )
-FIGURES = ("arms", "compute", "delays", "grid", "layers", "losses", "outcomes", "solve_rate", "timeline")
+FIGURES = (
+    "arms",
+    "comparisons",
+    "compute",
+    "delays",
+    "effects",
+    "grid",
+    "layers",
+    "losses",
+    "outcomes",
+    "solve_rate",
+    "timeline",
+)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure of a report.
+
+    Attributes:
+        kind: what it shows, one of `FIGURES`.
+        name: what its file is called, where the kind does not do.
+        profiles, methods: arms that it shows, by profile and label; empty: all.
+        families: families of comparisons that it shows; empty: all.
+        caption, caption_zh: what stands below it, before what is said of its kind.
+    """
+
+    kind: str
+    name: str = ""
+    profiles: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    caption: str = ""
+    caption_zh: str = ""
+
+    def __post_init__(self) -> None:
+        require_choice("figures entry", self.kind, FIGURES)
+
+    @property
+    def stem(self) -> str:
+        """Name of its file, without suffix."""
+        return self.name or self.kind
+
+
+def drawings(entries: Iterable[str | Drawing]) -> list[Drawing]:
+    """The figures of a list in which a kind alone stands for one that shows everything."""
+    return [Drawing(entry) if isinstance(entry, str) else entry for entry in entries]
 
 
 @dataclass(frozen=True)
@@ -43,7 +90,7 @@ class Section:
         profiles, methods: arms that it covers; empty: all. Comparisons are covered if all of their arms are; p values
             are corrected for their number.
         metrics: columns of results.csv in its table, where the kind's own do not do.
-        figures: figures that stand at its end, some of `FIGURES`.
+        figures: kinds of figures that stand at its end, some of `FIGURES`.
     """
 
     kind: str

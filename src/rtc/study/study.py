@@ -25,7 +25,7 @@ from rtc.delay.sampling import DelayProcess
 from rtc.shared.validation import require_choice, require_int
 from rtc.study import statistics
 from rtc.study.evaluation import EvalConfig
-from rtc.study.layout import FIGURES, Section
+from rtc.study.layout import Drawing, Section, drawings
 from rtc.study.tokens import Decoding
 
 # Where policies with chunks of 8 are, and those that learned to complete a prefix.
@@ -255,7 +255,8 @@ class Study:
         seeds: seeds of all randomness.
         preregistered: metric and comparisons were fixed before it ran.
         baseline: the arm without delay that others are read against.
-        figures: names of figures, see `layout.FIGURES`.
+        figures: its figures, by kind (see `layout.FIGURES`) or with more about them; the first stands below the answer.
+        preview: the two arms whose episodes the preview shows side by side; by default a comparison's.
         sections: sections of its report; by default those of any study.
         about: what a method's label stands for, where that needs words.
         published: by method and profile, published values of the primary metric.
@@ -276,7 +277,8 @@ class Study:
     seeds: tuple[int, ...] = (0,)
     preregistered: bool = False
     baseline: ArmKey | None = None
-    figures: tuple[str, ...] = ("arms",)
+    figures: tuple[str | Drawing, ...] = ("arms",)
+    preview: tuple[ArmKey, ArmKey] | None = None
     sections: tuple[Section, ...] = ()
     about: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -287,8 +289,7 @@ class Study:
         require_choice("primary", self.primary, metrics.EPISODE_MEANS)
         for seed in self.seeds:
             require_int("seeds entry", seed, low=0)
-        for name in self.figures:
-            require_choice("figures entry", name, FIGURES)
+        self._check_figures()
         if not self.arms:
             raise ValueError(f"{self.name} has no arms: give at least one each of profiles, methods and seeds")
         keys = [one.key for one in self.arms]
@@ -313,6 +314,20 @@ class Study:
                     f"arm {one.key} of {self.name} has the delays of {one.delays_of}, which has those of another: name "
                     "the arm that they come from"
                 )
+
+    def _check_figures(self) -> None:
+        stems = [one.stem for one in drawings(self.figures)]
+        twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+        if twice:
+            raise ValueError(f"figures of {self.name} share a file: {twice}; give each a name")
+        for one in drawings(self.figures):
+            for profile in one.profiles:
+                require_choice(f"{self.name}: figure {one.stem}: profiles entry", profile, self.profiles)
+            for method in one.methods:
+                require_choice(f"{self.name}: figure {one.stem}: methods entry", method, self.methods)
+        for key in self.preview or ():
+            if key not in [one.key for one in self.arms]:
+                raise ValueError(f"preview of {self.name}: there is no arm {key}")
 
     @property
     def profiles(self) -> list[str]:

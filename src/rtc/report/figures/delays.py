@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from rtc.report import settings
 from rtc.report.figures import style
-from rtc.report.figures.style import BLACK, BLUE, GREY, VERMILLION
+from rtc.report.figures.palette import BLACK, BLUE, GREY, VERMILLION
 from rtc.study.outcome import Outcome
 from rtc.study.study import Study
 
@@ -34,21 +34,21 @@ def draw(study: Study, outcome: Outcome) -> Figure | None:
 
 
 def distributions(counts: Mapping[str, Histogram], limit: int | None = None) -> Figure:
-    """P(d) of each profile, one panel each.
+    """P(d) of each profile, a panel each, below each other.
 
     Args:
         counts: profile -> delay in ticks -> number of queries.
         limit: H - s; delays above it count as violations and are drawn in vermillion.
     """
     with matplotlib.rc_context(style.STYLE):
-        figure, axes = style.subplots(1, len(counts), (0.8 + 3.2 * len(counts), 2.9), sharex=True, sharey=True)
+        figure, axes = style.subplots(len(counts), 1, (style.WIDTH, 0.4 + 1.9 * len(counts)), sharex=True, sharey=True)
         longest = max([max(histogram) for histogram in counts.values()] + [limit or 0])
-        for ax, (profile, histogram) in zip(axes[0], counts.items(), strict=True):
+        for ax, (profile, histogram) in zip(axes[:, 0], counts.items(), strict=True):
             _panel(ax, histogram, limit)
-            ax.set_title(profile.replace("_", " "), fontweight="bold")
+            ax.set_title(profile, fontweight="bold")
+            ax.set_ylabel("P(d)")
             ax.set_xticks(range(longest + 1))
             ax.set_xlim(-0.6, longest + 1.0)
-        axes[0, 0].set_ylabel("P(d)")
         axes[0, 0].set_ylim(0, axes[0, 0].get_ylim()[1] * 1.08)
         figure.supxlabel("inference delay d (control ticks)", fontsize=9)
     return figure

@@ -22,11 +22,11 @@ def draw(study: Study, outcome: Outcome) -> Figure | None:
     methods = list(dict.fromkeys(one.config.method for one in there))
     metric = catalogue.metric(study.primary)
     with matplotlib.rc_context(style.STYLE):
-        figure, axes = style.subplots(1, len(methods), (1.2 + 3.6 * len(methods), 3.6), sharey=True)
-        for ax, method in zip(axes[0], methods, strict=True):
+        figure, axes = style.subplots(len(methods), 1, (style.WIDTH, 3.2 * len(methods)))
+        for ax, method in zip(axes[:, 0], methods, strict=True):
             _panel(ax, outcome, {_place(one): one for one in there if one.config.method == method})
             ax.set_title(f"{method}, {metric.axis}", fontweight="bold")
-        axes[0, 0].set_ylabel("delay d (ticks)")
+            ax.set_ylabel("delay d (ticks)")
     return figure
 
 

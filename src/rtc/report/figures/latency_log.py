@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from rtc.delay.logs import DelayLog, Description, autocorrelation
 from rtc.report.figures import style
-from rtc.report.figures.style import BLUE, GREEN, GREY, LIGHT, ORANGE, VERMILLION
+from rtc.report.figures.palette import BLUE, GREEN, GREY, LIGHT, ORANGE, VERMILLION
 from rtc.shared import tables
 
 MARKS = ((50, GREEN), (95, ORANGE), (99, VERMILLION))

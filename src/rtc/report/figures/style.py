@@ -1,52 +1,29 @@
 """How all figures look, and where they are written.
 
-Colours are those of Okabe and Ito (2008) and, where these do not suffice, of Paul Tol's muted scheme; colour-blind
-readers tell them apart. A method has one colour in all figures. Every figure is a function that returns a
-matplotlib figure; `save` writes it as PNG and SVG.
+Every figure is a function that returns a matplotlib figure; `save` writes it as PNG and SVG. Figures are as wide as a
+telephone's screen, so that their smallest text can be read there; panels stand below each other. Colours and marks:
+`palette`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from PIL import Image
 
-from rtc.shared.files import PathLike, atomic_path
+from rtc.report.figures.palette import BLACK, GREY
+from rtc.shared.files import PathLike, atomic_path, atomic_write
 
-BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
-PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
-GREY, LIGHT = "#6B6B6B", "#D9D9D9"
-INDIGO, TEAL, WINE, ROSE, OLIVE, FOREST, SAND = (
-    "#332288",
-    "#44AA99",
-    "#882255",
-    "#CC6677",
-    "#999933",
-    "#117733",
-    "#DDCC77",
-)
-METHOD_COLORS: Mapping[str, str] = MappingProxyType(
-    {
-        "naive": ORANGE,
-        "realtime": BLUE,
-        "trained_prefix": GREEN,
-        "bid": PURPLE,
-        "hard_masking": SKY,
-        "synchronous": BLACK,
-        "temporal_ensemble": OLIVE,
-        "realtime_linear": INDIGO,
-        "realtime_ones": TEAL,
-        "realtime_stop_gradient": WINE,
-        "bid_contrast": ROSE,
-    }
-)
-# For methods of a user's own, and for whatever else is drawn as a series.
-_FURTHER_COLORS = (VERMILLION, FOREST, SAND, GREY)
-SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, BLACK, OLIVE)
-LEVELS_PER_ROW = 4
+# Inches. On a page of 390 px a figure has 358, which leaves text of 9 points 9.5 px high.
+WIDTH = 4.7
+LEVELS_PER_ROW = 3
+# An arm more, and a panel or figure is divided.
+MOST_ARMS = 8
+_COLOURS = 128  # of a PNG
 STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -66,10 +43,16 @@ STYLE = {
 def save(figure: Figure, stem: PathLike) -> list[Path]:
     """Writes `<stem>.png` (150 dpi) and `<stem>.svg` atomically; returns both paths."""
     paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
-    for path in paths:
-        metadata = {"Date": None} if path.suffix == ".svg" else {}
-        with atomic_path(path) as temporary, matplotlib.rc_context(STYLE):
-            figure.savefig(temporary, dpi=150, metadata=metadata, facecolor="white")
+    with matplotlib.rc_context(STYLE):
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=150, facecolor="white")
+        with Image.open(picture) as image:
+            small = image.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        packed = io.BytesIO()
+        small.save(packed, format="png", optimize=True)
+        atomic_write(paths[0], packed.getvalue())
+        with atomic_path(paths[1]) as temporary:
+            figure.savefig(temporary, metadata={"Date": None}, facecolor="white")
     return paths
 
 
@@ -82,15 +65,16 @@ def subplots(rows: int, columns: int, size: tuple[float, float], **options) -> t
 def solve_rate_panels(figure: Figure | SubFigure, levels: Sequence[str], **options) -> Iterator[tuple[Axes, str]]:
     """`level_panels` for solve rates in percent."""
     for ax, level in level_panels(figure, levels, **options):
-        ax.set_ylim(0, 102)
+        ax.set_ylim(0, 104)
         yield ax, level
 
 
 def level_panels(figure: Figure | SubFigure, levels: Sequence[str], **options) -> Iterator[tuple[Axes, str]]:
-    """One panel per level, in rows of four, with its name."""
+    """One panel per level, in rows of three, with its name."""
     rows, columns = -(-len(levels) // LEVELS_PER_ROW), min(LEVELS_PER_ROW, len(levels))
     for ax, level in panels(figure.subplots(rows, columns, squeeze=False, sharey=True, **options), levels):
         ax.set_title(level, fontsize=8)
+        ax.tick_params(labelsize=8)
         yield ax, level
 
 
@@ -99,21 +83,3 @@ def panels(axes: np.ndarray, names: Sequence[str]) -> Iterator[tuple[Axes, str]]
     for ax in axes.flat[len(names) :]:
         ax.set_visible(False)
     yield from zip(axes.flat, names, strict=False)
-
-
-def method_color(method: str, methods: Sequence[str]) -> str:
-    """Colour of a method: its own, which variants (`realtime+oracle`) share; others go by their place in `methods`."""
-    own = METHOD_COLORS.get(_base(method))
-    if own is not None:
-        return own
-    others = list(dict.fromkeys(_base(name) for name in methods if _base(name) not in METHOD_COLORS))
-    return _FURTHER_COLORS[others.index(_base(method)) % len(_FURTHER_COLORS)]
-
-
-def _base(method: str) -> str:
-    return method.partition("+")[0]
-
-
-def series_color(name: str, names: Sequence[str]) -> str:
-    """Colour of a series that is no method, by its place in `names`."""
-    return SERIES[list(names).index(name) % len(SERIES)]

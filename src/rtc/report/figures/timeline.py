@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from rtc.control import timeline as traces
 from rtc.control.timeline import EpisodeTrace
 from rtc.report.figures import style
-from rtc.report.figures.style import BLACK, BLUE, GREEN, LIGHT, ORANGE, PURPLE, SKY, VERMILLION
+from rtc.report.figures.palette import BLACK, BLUE, GREEN, LIGHT, ORANGE, PURPLE, SKY, VERMILLION
 from rtc.study.outcome import Outcome
 from rtc.study.protocols.tail_v1 import LONG_TAIL, REALTIME
 from rtc.study.study import Study
@@ -64,11 +64,11 @@ def timeline(trace: EpisodeTrace, window: tuple[int, int] | None = None) -> Figu
     """Chunks, delays, age of the executed action and commanded action over one stretch of an episode.
 
     Args:
-        window: first and last tick (exclusive) to draw; default 48 ticks around the first starved tick.
+        window: first and last tick (exclusive) to draw; default 36 ticks around the first starved tick.
     """
     first, last = window or _busy_window(trace)
     with matplotlib.rc_context(style.STYLE):
-        figure, axes = style.subplots(4, 1, (9.5, 7.6), sharex=True, height_ratios=(3.4, 1.1, 1.1, 1.4))
+        figure, axes = style.subplots(4, 1, (style.WIDTH, 7.0), sharex=True, height_ratios=(3.4, 1.1, 1.1, 1.4))
         chunks, delays, age, action = axes[:, 0]
         _draw_chunks(chunks, trace, first, last)
         _draw_delays(delays, trace, first, last)
@@ -80,11 +80,11 @@ def timeline(trace: EpisodeTrace, window: tuple[int, int] | None = None) -> Figu
                 ax.axvspan(tick, tick + 1, color=VERMILLION, alpha=strength, linewidth=0, zorder=0)
         action.set_xlim(first, last)
         action.set_xlabel("control tick")
-        figure.suptitle(trace.description or "one episode", x=0.01, ha="left", fontweight="bold", fontsize=10)
+        figure.suptitle(trace.description or "one episode", x=0.01, ha="left", fontweight="bold", fontsize=9)
     return figure
 
 
-def _busy_window(trace: EpisodeTrace, length: int = 48) -> tuple[int, int]:
+def _busy_window(trace: EpisodeTrace, length: int = 36) -> tuple[int, int]:
     starved = np.flatnonzero(trace.age < 0)
     centre = starved[0] if starved.size else 0
     first = int(np.clip(centre - length // 3, 0, max(0, len(trace.query) - length)))
@@ -115,7 +115,7 @@ def _draw_chunks(ax: Axes, trace: EpisodeTrace, first: int, last: int) -> None:
         Patch(color=LIGHT, label="unused"),
         Patch(color=VERMILLION, label="starved tick"),
     ]
-    ax.legend(handles=keys, ncols=4, loc="lower left", bbox_to_anchor=(-0.01, 1.0), frameon=False, borderpad=0)
+    ax.legend(handles=keys, ncols=2, loc="lower left", bbox_to_anchor=(-0.01, 1.0), frameon=False, borderpad=0)
 
 
 def _draw_delays(ax: Axes, trace: EpisodeTrace, first: int, last: int) -> None:

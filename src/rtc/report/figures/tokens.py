@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rtc.report import catalogue
-from rtc.report.figures import style
+from rtc.report.figures import palette, style
 from rtc.study.outcome import Outcome
 from rtc.study.study import Study
 
@@ -21,10 +21,10 @@ def layers(study: Study, outcome: Outcome) -> Figure | None:
         return None
     depths = [int(method.rpartition("_")[2]) for _, method in keys]
     with matplotlib.rc_context(style.STYLE):
-        canvas, axes = style.subplots(1, 1, (6.4, 4.0))
+        canvas, axes = style.subplots(1, 1, (style.WIDTH, 3.6))
         ax = axes[0, 0]
         for level in outcome.levels:
-            color = style.series_color(level, outcome.levels)
+            color = palette.series_color(level, outcome.levels)
             rates = [outcome.rate(level, key) for key in keys]
             ax.plot(depths, [100 * rate.value for rate in rates], "o-", color=color, markersize=3, label=level)
             ax.vlines(depths, [100 * rate.low for rate in rates], [100 * rate.high for rate in rates], color=color)
@@ -42,7 +42,7 @@ def pass_times(passes: Mapping[str, pd.DataFrame]) -> Figure:
     with matplotlib.rc_context(style.STYLE):
         canvas, axes = style.subplots(1, len(passes), (3.2 * len(passes), 3.0))
         for ax, (name, found) in zip(axes[0], passes.items(), strict=True):
-            color = style.series_color(name, list(passes))
+            color = palette.series_color(name, list(passes))
             ax.plot(found["positions"], found["p50"], "o-", color=color, markersize=3)
             ax.vlines(found["positions"], found["p50"], found["p95"], color=color, linewidth=0.8)
             ax.set_ylim(bottom=0)

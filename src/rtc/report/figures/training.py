@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from rtc.policies.checkpoints import level_slug
-from rtc.report.figures import style
+from rtc.report.figures import palette, style
 from rtc.training import progress
 
 
@@ -23,7 +23,7 @@ def expert_curves(run: Path, levels: Sequence[str]) -> Figure:
                 table = pd.DataFrame(progress.read_rows(path))
                 smooth = table["solve_rate"].rolling(8, min_periods=1).mean()
                 kept = any(run.glob(f"[0-9]*/policies/{path.stem}.safetensors"))
-                color = style.BLUE if kept else style.LIGHT
+                color = palette.BLUE if kept else palette.LIGHT
                 ax.plot(table["env_steps"] / 1e6, 100 * smooth, color=color, linewidth=1.0, zorder=2 if kept else 1)
         figure.supxlabel("environment steps (millions)", fontsize=9)
         figure.supylabel("episodes solved (%), mean of 8 updates", fontsize=9)
