@@ -11,7 +11,7 @@ import pytest
 from rtc import report
 from rtc.control import timeline
 from rtc.delay.profiles import DelayProfileConfig
-from rtc.report import figures, page, sections, study_tables
+from rtc.report import figures, page, sections, study_tables, words
 from rtc.report.figures import delays
 from rtc.shared import files
 from rtc.study import cells, layout
@@ -73,6 +73,17 @@ def replaced(outcome, key, rate):
     return dataclasses.replace(outcome, cells={**outcome.cells, ("grasp_easy", *key): cells})
 
 
+def broken_links(page, whole=False):
+    """Where a page's links lead that do not exist; or all of them."""
+    text = page.read_text()
+    targets = [target for target in re.findall(r'href="([^"]+)"', text) if not target.startswith(("data:", "https:"))]
+
+    def there(target):
+        return f'id="{target[1:]}"' in text if target.startswith("#") else (page.parent / target).exists()
+
+    return targets if whole else [target for target in targets if not there(target)]
+
+
 def text_of(outcome, kind, root="."):
     """One section of a study, as Markdown."""
     context = sections.Context(outcome, root, Section(kind), False, ())
@@ -81,7 +92,7 @@ def text_of(outcome, kind, root="."):
 
 def test_every_section_and_figure_that_a_study_can_name_exists():
     assert tuple(sorted(sections.WRITERS)) == layout.SECTIONS
-    assert tuple(sorted(figures.DRAWN)) == layout.FIGURES
+    assert tuple(sorted(figures.DRAWN)) == layout.FIGURES == tuple(sorted(words.CAPTIONS))
     described = (Path(__file__).parents[1] / "docs/reports.md").read_text()
     assert all(f"`{name}`" in described for name in (*layout.SECTIONS, *layout.FIGURES))
     with pytest.raises(ValueError, match="did you mean 'comparisons'"):
@@ -95,8 +106,8 @@ def test_the_report_of_tail_v1_has_every_part(tail, tmp_path):
     assert report.write(TAIL_STUDY, tail, tmp_path) == tmp_path / "index.html"
     text = (tmp_path / "summary.md").read_text()
     assert report.verdict(tail) in text
-    headings = ["Verdict", "Results", "Delay and starvation", "Paired differences", "Figures", "Protocol", "Provenance"]
-    assert re.findall(r"^## (.*)", text, re.MULTILINE) == [*headings, "Metrics", "Cautions"]
+    headings = ["Question", "Verdict", "Results", "Delay and starvation", "Paired differences", "Figures", "Protocol"]
+    assert re.findall(r"^## (.*)", text, re.MULTILINE) == [*headings, "Provenance", "Metrics", "Cautions", "Data"]
     for line in (
         "- **PASS**: d_p99 falls: 4.0 → 2.0 ticks",
         "- **PASS**: p_violate falls: 5.0% → 0.0%",
@@ -202,13 +213,25 @@ def test_a_study_has_pages_in_both_languages(small, tmp_path):
     report.write(small.study, small, tmp_path)
     english, chinese = ((tmp_path / name).read_text() for name in ("summary.md", "summary.zh-CN.md"))
     headings = re.findall(r"^## (.*)", english, re.MULTILINE)
-    assert headings == ["Question", "Comparisons", "Discussion", "All arms", "Costs and side effects", "Level by level"]
+    assert headings == [
+        "Question",
+        "How it was asked",
+        "Comparisons",
+        "Discussion",
+        "All arms",
+        "Costs and side effects",
+        "Level by level",
+        "Data",
+    ]
     assert "realtime - naive (long_tail)" in english
     assert "# 一个研究" in chinese
     assert "哪个？" in chinese
-    html = (tmp_path / "index.html").read_text()
-    assert html.count("<table>") == 2 * 4
-    assert not re.search(r'(src|href)="(?!data:)', html)  # self-contained
+    for name, other in (("index.html", "index.zh-CN.html"), ("index.zh-CN.html", "index.html")):
+        html = (tmp_path / name).read_text()
+        assert html.count("<table>") == 4
+        assert not re.search(r'src="(?!data:)', html)  # self-contained
+        assert other in broken_links(tmp_path / name, whole=True)
+        assert broken_links(tmp_path / name) == []
     assert list(report.tables(small.study, small)) == [
         "comparisons",
         "all_arms",
@@ -220,7 +243,8 @@ def test_a_study_has_pages_in_both_languages(small, tmp_path):
 def test_what_limits_a_study_is_said(small):
     key = ("b", "long_tail", "realtime")
     fewer = Outcome(small.study, {k: v for k, v in small.cells.items() if k != key}, {key: "not computed yet"})
-    assert "**Incomplete:** 1 of 8 arms × levels" in text_of(fewer, "question")
+    context = sections.Context(fewer, ".", Section("text"), False, ())
+    assert any("**Incomplete:** 1 of 8 arms × levels" in part for part in sections.lead(context))
     assert len(study_tables.comparisons(fewer, small.study.comparisons)) == 1
     keys = [one.key for one in small.study.arms]
     assert len(study_tables.costs(fewer, keys)) == 3

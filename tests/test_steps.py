@@ -85,7 +85,9 @@ def test_step_a_writes_results_and_video(step_a):
     assert video[4:8] == b"ftyp"
     assert len(video) > 2000
     note = json.loads((Path(step_a.output_root) / "preview.json").read_text())
-    assert "no_delay/naive/seed_0, episode" in note["episode"]
+    assert note["episode"].startswith("grasp_easy, seed 0, episode ")
+    assert note["episode"].endswith(": naive under no_delay")
+    assert note["differs"] == {"naive under no_delay": []}
 
 
 def test_preview_shows_the_recorded_episode(step_d):
@@ -94,11 +96,13 @@ def test_preview_shows_the_recorded_episode(step_d):
     cell = results.Cell("long_tail", "naive", 0, "grasp_easy")
     trace = timeline.load_trace(results.cell_dir(step_d.output_root, cell) / results.TRACE)
     config = EvalConfig(num_evals=4, model=TINY, delay_profile=profiles.PROFILES["long_tail"])
-    records = preview.play(subject, config, trace)
-    assert preview.first_difference(records, trace, subject.level) is None
+    records = preview.play(subject, config, trace.seed, trace.episode)
+    take = preview.Take(subject, config, results.read_cell(results.cell_dir(step_d.output_root, cell)))
+    assert preview.differences(records, take.row(trace.episode), subject.level) == []
+    np.testing.assert_array_equal(records.actions[0, : records.length[0]][:, subject.level.bound_actions], trace.action)
     position = records.poses[0][0][0, : records.length[0]]
     assert np.ptp(position, axis=0).max() > 0.01
-    assert len(list(preview.frames(subject, records))) == 1 + records.length[0] + preview.HOLD_FRAMES
+    assert len(list(preview.frames(take, records))) == 1 + records.length[0]
 
 
 def test_step_d_fills_the_matrix(step_d):

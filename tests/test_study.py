@@ -228,8 +228,8 @@ def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
     (root / "discussion.md").write_text("What it means.\n")
     shown = []
 
-    def video(path, subject, config, trace):
-        shown.append((subject.level.name, config.delay_profile, trace.is_file()))
+    def video(path, takes, episode):
+        shown.append([(take.subject.level.name, take.config.delay_profile, take.cell.cell.profile) for take in takes])
         path.write_bytes(b"a video")
 
     monkeypatch.setattr(preview, "write", video)
@@ -239,7 +239,8 @@ def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
     cells = [line for line in lines if line.startswith("grasp_easy ") and "solved" in line]
     assert [line.split(":")[0] for line in cells] == [f"grasp_easy {p}/naive/seed_0" for p in ("no_delay", "long_tail")]
     assert lines[-1] == f"open first: {root / 'index.html'}"
-    assert shown == [("grasp_easy", delay_profiles.profile("long_tail"), True)]  # the arm that starves
+    names = ("long_tail", "no_delay")  # the comparison's
+    assert shown == [[("grasp_easy", delay_profiles.profile(name), name) for name in names]]
     assert files.read_csv(root / "results_all.csv")["profile"].tolist() == ["no_delay", "long_tail"]
     english, chinese = (root / name for name in ("summary.md", "summary.zh-CN.md"))
     assert "long_tail - no_delay (naive)" in english.read_text()
@@ -247,7 +248,7 @@ def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
     assert "# 一个研究" in chinese.read_text()
     page = (root / "index.html").read_text()
     assert page.count("<video") == 1
-    assert not re.search(r'(src|href)="(?!data:)', page)  # self-contained
+    assert not re.search(r'src="(?!data:)', page)  # self-contained
 
     monkeypatch.setattr(runner, "compute", None)  # nothing is left to compute
     study_program.run(SMALL, arguments)

@@ -95,13 +95,14 @@ def page(path: Path, language: str, links: Sequence[Link], videos: bool = True) 
     if shown:
         body += f'\n<h2 id="preview">{words["preview"]}</h2>\n{"".join(shown)}'
         headings = {**headings, "preview": words["preview"]}
-    contents = "".join(f'<li><a href="#{name}">{text}</a></li>' for name, text in headings.items())
+    items = "".join(f'<li><a href="#{name}">{text}</a></li>' for name, text in headings.items())
+    contents = f'<nav class="contents"><h2>{words["contents"]}</h2><ul>{items}</ul></nav>\n' if items else ""
     return (
         f'<!doctype html>\n<html lang="{language}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<link rel="icon" href="data:,"><title>{title}</title><style>{STYLE}</style></head>\n'
-        f'<body>\n<nav class="top">{"".join(link.html() for link in links)}</nav>\n<div class="body">\n'
-        f'<nav class="contents"><h2>{words["contents"]}</h2><ul>{contents}</ul></nav>\n<main>\n{body}\n</main>\n'
+        f'<body>\n<nav class="top">{"".join(link.html() for link in links)}</nav>\n'
+        f'<div class="{"body" if items else "alone"}">\n{contents}<main>\n{body}\n</main>\n'
         "</div>\n</body></html>\n"
     )
 

@@ -41,6 +41,10 @@ _TABLE_4 = {
         86.5""",
 }
 
+_QUESTION = """\
+How many episodes does every execution method solve when each query takes d control ticks and the controller knows d, in
+the protocol of the published benchmark?"""
+
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Point:
@@ -152,7 +156,7 @@ def study(
         name="delay_sweep",
         title="Solve rate against a constant inference delay",
         title_zh="成功率与恒定推理延迟",
-        question="",
+        question=_QUESTION,
         question_zh="",
         arms=tuple(found),
         comparisons=comparisons,
