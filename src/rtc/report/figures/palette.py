@@ -69,7 +69,7 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
         "robot_only_simulator": Look(SAND, "o"),
         "robot_only_learned": Look(SAND, "s"),
         "vlash": Look(SAND, "D"),
-        "vlash_learned": Look(SAND, "P"),
+        "vlash_simulator": Look(SAND, "P"),
         "futurertc": Look(BROWN, "d"),
         "a2c2": Look(VERMILLION, "*"),
         "head_only": Look(VERMILLION, "X"),
