@@ -111,8 +111,8 @@ def recorded(**changes):
     frame = frame.assign(returned_episode_lengths=2, returned_episode_returns=0.5, rms_ddelta_action=0.0)
     cell = CellData(Cell("long_tail", "naive", 0, "a"), {}, frame, {}, {}, {})
     values = {"length": [2], "solved": [True], "returned": [0.5], "age": [[0, NEVER]], "delay": [[4, NEVER]]}
-    values |= {"actions": np.zeros((1, 2, 1)), "poses": ()} | changes
-    return cell, types.SimpleNamespace(**{name: np.asarray(value) for name, value in values.items()})
+    values |= {"actions": np.zeros((1, 2, 1))} | changes
+    return cell, types.SimpleNamespace(poses=(), **{name: np.asarray(value) for name, value in values.items()})
 
 
 def test_where_a_replay_is_not_the_record():
