@@ -62,7 +62,9 @@ def _item(one: Entry, chinese: bool) -> str:
     links = [f"[{file}]({name}/{file})" for file in data]
     if (one.folder / "index.html").is_file():
         links.insert(0, f"[{_PAGE[chinese]}]({name}/index.html)")
-    answer = f"{answers.MARK[chinese]} {one.answer}" if one.answer else words.text("unanswered", chinese)
+    answer = words.text("unanswered", chinese) if one.question else ""
+    if one.answer:
+        answer = f"{answers.MARK[chinese]} {one.answer}"
     parts = (f"### [{one.title}]({target})", one.question, answer, " · ".join(links))
     return "\n\n".join(part for part in parts if part)
 
