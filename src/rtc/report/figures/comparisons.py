@@ -65,7 +65,8 @@ def _dots(outcome: Outcome, comparison: Comparison, column: str) -> list[float]:
 def effects(study: Study, outcome: Outcome) -> dict[str, Figure] | None:
     """Each difference, and main effects of factors on it: a panel per difference and profile; dots are levels."""
     metric, panels = catalogue.metric(study.primary), {}
-    for chosen in study.effects:
+    order = list(dict.fromkeys(one.name for one in study.effects))
+    for chosen in sorted(study.effects, key=lambda one: order.index(one.name)):
         if outcome.complete(*chosen.arms):
             found = [factorial.of_level(outcome, chosen, metric.column, level) for level in outcome.levels]
             main = list(found[0])[: 1 + len(chosen.factors)]  # the first is the mean of all combinations
