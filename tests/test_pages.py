@@ -51,7 +51,10 @@ def test_every_term_is_told_in_both_languages_and_found_by_its_own_name():
 
 
 def test_the_page_above_the_reports_has_their_questions_and_answers(tmp_path):
-    for name, answer in (("one", "**Answer.** The first."), ("two", "No answer has been written yet.")):
+    for name, answer in (
+        ("one", "**Answer.** The [first](x.md), not the [second](../two/summary.md)."),
+        ("two", "No answer has been written yet."),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "summary.md").write_text(REPORT.format(answer=answer))
     (tmp_path / "one/index.html").write_text("a page")
@@ -61,7 +64,7 @@ def test_the_page_above_the_reports_has_their_questions_and_answers(tmp_path):
     text = (tmp_path / "README.md").read_text()
     one, two = text.split("### ")[1:]
     assert "[A study](one/summary.md)" in one
-    assert "Which?\n\n**Answer.** The first." in one
+    assert "Which?\n\n**Answer.** The [first](one/x.md), not the [second](two/summary.md)." in one
     assert "[page](one/index.html) · [episodes.parquet](one/episodes.parquet)" in one
     assert "Which?\n\nNo answer has been written yet." in two
     assert "- [A measurement](bench.md)" in text

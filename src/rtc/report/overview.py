@@ -1,5 +1,6 @@
 """The page above all reports: what each asks and answers, with links to its page and data, in both languages."""
 
+import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,16 @@ def entry(folder: Path, chinese: bool) -> Entry:
     after = blocks[blocks.index(heading) + 1] if heading in blocks[:-1] else ""
     lacks = after.startswith((mark, words.text("unanswered", chinese)))
     answer = next((block.removeprefix(mark).strip() for block in blocks if block.startswith(mark)), "")
-    return Entry(folder, title, "" if lacks else after, answer)
+    return Entry(folder, title, "" if lacks else _from_above(after, folder), _from_above(answer, folder))
+
+
+def _from_above(text: str, folder: Path) -> str:
+    """A text of a folder with its links as they are from the folder above."""
+
+    def target(match: re.Match) -> str:
+        return f"]({posixpath.normpath(f'{folder.name}/{match[1]}')})"
+
+    return re.sub(r"\]\((?!https?:|#)([^)]+)\)", target, text)
 
 
 def markdown(root: Path, chinese: bool) -> str:
