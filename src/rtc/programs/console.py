@@ -2,7 +2,9 @@
 
     exp-delta eval --run-path logs-bc/grasp_easy_h4 --level-paths grasp_easy --output-dir results
     exp-delta study methods
-    exp-delta train expert|data|flow|rsd
+    exp-delta train my_level.json
+    exp-delta train expert|data|flow|networks|rsd
+    exp-delta leaderboard run|check|show
     exp-delta read-log robot_client.log
     exp-delta render
     exp-delta reports
@@ -18,6 +20,8 @@ from typing import Any
 from rtc.shared import entry
 from rtc.shared.validation import unknown
 
+# What stands for a command where a level's file is given.
+FILE = "LEVEL.json"
 COMMANDS: Mapping[str, Any] = {
     "eval": "rtc.programs.eval_flow",
     "study": "rtc.programs.study",
@@ -27,6 +31,12 @@ COMMANDS: Mapping[str, Any] = {
         "flow": "rtc.programs.train_flow",
         "networks": "rtc.programs.train_networks",
         "rsd": "rtc.programs.train_rsd",
+        FILE: "rtc.programs.train_level",
+    },
+    "leaderboard": {
+        "run": "rtc.programs.leaderboard_run",
+        "check": "rtc.programs.leaderboard_check",
+        "show": "rtc.programs.leaderboard_show",
     },
     "read-log": "rtc.programs.read_log",
     "render": "rtc.programs.render_levels",
@@ -45,6 +55,8 @@ def find(
     if not words:
         raise ValueError(f"{said} needs a command, one of: {', '.join(commands)}; see exp-delta --help")
     word, *rest = words
+    if FILE in commands and word.endswith(".json"):
+        return commands[FILE], list(words)
     if word not in commands:
         raise unknown(f"{said}: command", word, commands)
     chosen = commands[word]

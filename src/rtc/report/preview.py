@@ -139,14 +139,29 @@ def frames(take: Take, records: Records, differs: bool = False) -> Iterator[UInt
         records: of the episode alone.
         differs: whether this is not the recorded episode; every frame says so.
     """
-    level, cell = take.subject.level, take.cell.cell
+    cell = take.cell.cell
     head = [cell.method, f"{cell.profile}, {cell.level}", *([DIFFERS] if differs else [])]
-    if take.config.start_noise == 0:
-        yield render.draw(shapes(level, level.start), caption=head)
+    yield from pictures(take.subject.level, records, head, starts_alike=take.config.start_noise == 0)
+
+
+def pictures(
+    level: Level, records: Records, head: Sequence[str], *, starts_alike: bool = True, size: int = render.SIZE
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """One frame before any action, where the episode starts as the level does, and one per control tick.
+
+    Args:
+        level: the level.
+        records: of the episode alone, with the places of the bodies.
+        head: what stands in every frame.
+        starts_alike: whether the episode starts as the level does.
+        size: width and height in pixels.
+    """
+    if starts_alike:
+        yield render.draw(shapes(level, level.start), size=size, caption=head)
     for tick in range(records.length[0]):
         state = levels.at_poses(level, jax.tree.map(lambda pose, tick=tick: pose[0, tick], records.poses))
         last = tick == records.length[0] - 1
-        yield render.draw(shapes(level, state), caption=[*head, *_caption(records, tick, last)])
+        yield render.draw(shapes(level, state), size=size, caption=[*head, *_caption(records, tick, last)])
 
 
 def _caption(records: Records, tick: int, last: bool) -> list[str]:

@@ -22,6 +22,7 @@ from rtc.shared.files import atomic_path
 from rtc.worlds.kinetix.shapes import Shape
 
 ARENA = 5.0  # metres
+SIZE = 360  # pixels
 _SUPERSAMPLING = 2
 _BACKGROUND, _INK, _FIXED, _FREE = "#fbfaf7", "#33373d", "#a6abb2", "#f0e3c4"
 _ROLES = {"ball": "#009e73", "goal": "#0072b2", "hazard": "#d55e00"}
@@ -127,7 +128,7 @@ _DRAW: dict[str, Callable[[_Canvas, Shape], None]] = {
 }
 
 
-def draw(shapes: Sequence[Shape], *, size: int = 360, caption: Sequence[str] = ()) -> UInt8[np.ndarray, "h w 3"]:
+def draw(shapes: Sequence[Shape], *, size: int = SIZE, caption: Sequence[str] = ()) -> UInt8[np.ndarray, "h w 3"]:
     """One frame.
 
     Args:

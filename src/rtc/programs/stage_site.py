@@ -1,0 +1,113 @@
+"""Writes what MkDocs builds the site from: pages, data of the explorer, leaderboard, reference, the notebook's page.
+
+    bash docs/build.sh
+
+calls it. Numbers come from committed outcomes alone; nothing is run.
+"""
+
+import dataclasses
+import importlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtc.programs import delay_sweep, tail_summary
+from rtc.report import leaderboard
+from rtc.report.site import episodes, explorer, notebook, reference, staging
+from rtc.shared import commands, entry
+from rtc.shared.paths import ROOT
+from rtc.study import archive, files
+from rtc.study.arguments import StudyArguments
+from rtc.study.outcome import Outcome
+from rtc.study.protocols import published_curve
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Command line of stage_site.
+
+    Attributes:
+        build: folder of what MkDocs reads; what is there is replaced.
+        site: folder of the site that MkDocs will write.
+    """
+
+    build: Path = Path("build")
+    site: Path = Path("site")
+
+
+def run(args: Arguments) -> None:
+    """Writes `<build>/pages` and `<build>/mkdocs.yml`."""
+    folder, generated = args.build.resolve() / "pages", {}
+    sets = []
+    for outcome, run_path, report in outcomes():
+        found = explorer.data(outcome, run_path, report)
+        sets.append({name: found[name] for name in ("name", "title")})
+        generated[f"explorer/{found['name']}.js"] = _script(f"data[{json.dumps(found['name'])}]", found)
+        print(f"explorer: {found['name']}, {len(found['arms'])} arms", flush=True)
+    index = {"sets": sets, "metrics": explorer.catalogue_entries(), "episodes": episodes.index(ROOT), "data": {}}
+    generated["explorer/index.js"] = f"window.exp_delta = {_json(index)};\n"
+    generated["js/vega.js"] = _vega()
+    generated["leaderboard.md"] = leaderboard.page(ROOT)
+    generated |= reference.pages(ROOT / "src/rtc") | notebook.pages(ROOT / "docs/notebook.ipynb")
+    titles = staging.stage(ROOT, folder, generated)
+    commands.open_first(staging.configure(ROOT, folder, args.site.resolve(), titles))
+
+
+def outcomes() -> Iterator[tuple[Outcome, str, str]]:
+    """The outcomes that are committed, each with the run of its policies and the address of its report."""
+    tail = tail_summary.Arguments(
+        output_root=str(ROOT / "exp_runs/tail_v1"), baseline_root=str(ROOT / "exp_runs/stepA_baseline")
+    )
+    yield tail_summary.load(tail), tail.run_path, "exp_runs/tail_v1/summary.html"
+    for sweep in _sweeps():
+        yield Outcome.read(sweep.study(), sweep.of_study()), sweep.run_path, f"{sweep.output_root}/summary.html"
+    for path in sorted(files.FOLDER.glob("*.toml")):
+        study = files.read(str(path))
+        args = StudyArguments().of(study)
+        if archive.path(args.root).is_file():
+            yield Outcome.read(study, args), args.run_path, f"exp_runs/{study.name}/summary.html"
+
+
+def _sweeps() -> Iterator[delay_sweep.Arguments]:
+    """The sweeps over constant delays whose outcomes are there, with the methods and points that they have."""
+    published = delay_sweep.Arguments(
+        run_path="logs-bc/published_recipe",
+        prefix_run_path="logs-bc/published_recipe_prefix",
+        output_root="exp_runs/delay_sweep_published_recipe",
+    )
+    for args in (delay_sweep.Arguments(), published):
+        there = archive.read(args.output_root).cells
+        if there:
+            episodes_of = {int(one.inputs["config"]["num_evals"]) for one in there.values()}
+            profiles = {cell.profile for cell in there}
+            line = {point.profile for point in published_curve.curve(args.delays, 8)}
+            yield dataclasses.replace(
+                args,
+                methods=tuple(dict.fromkeys(cell.method for cell in there)),
+                num_evals=max(episodes_of),
+                grid=not profiles <= line,
+            )
+
+
+def _vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script for browsers, as vl-convert bundles them."""
+    try:
+        return importlib.import_module("vl_convert").javascript_bundle()
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the site needs the extra `docs`: {entry.how_to_install('-r docs/requirements.lock')}"
+        ) from error
+
+
+def _script(place: str, value: Any) -> str:
+    return f"window.exp_delta.{place} = {_json(value)};\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    commands.start(Arguments, run, __doc__, argv)

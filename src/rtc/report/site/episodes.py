@@ -1,0 +1,60 @@
+"""Recorded episodes of the explorer: a video each, and what its delay timeline shows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtc.control.records import NEVER, Records
+from rtc.report import preview
+from rtc.shared import files, provenance
+from rtc.study.evaluation import EvalConfig
+from rtc.study.subject import FlowSubject
+from rtc.worlds.kinetix import render
+
+FOLDER = Path("docs/episodes")
+SIZE = 240  # pixels
+
+
+def index(root: Path) -> list[dict[str, Any]]:
+    """The episodes that are there, for the page; videos by their path in the site."""
+    found = []
+    for path in sorted((root / FOLDER).glob("*.json")):
+        shown = json.loads(path.read_text())
+        shown["video"] = f"episodes/{path.stem}.mp4"
+        found.append({name: value for name, value in shown.items() if name != "provenance"})
+    return found
+
+
+def write(folder: Path, scene: str, subject: FlowSubject, config: EvalConfig, seed: int, episode: int) -> Path:
+    """Runs an episode and writes its video and, beside it, its timeline; returns the video.
+
+    Args:
+        folder: where they go.
+        scene: level and delay in words; episodes of a scene are shown side by side.
+        subject: level and policy.
+        config: the evaluation.
+        seed, episode: which episode; its start and delays are the same with every method.
+    """
+    records = subject.rollout(config, seed=seed, episodes=np.array([episode]), num_slots=1, record_poses=True)
+    path = folder / f"{scene.replace(' ', '-').replace(',', '')}-{config.method}.mp4"
+    fps = 1000 / config.delay_profile.tick_ms
+    starts_alike = config.start_noise == 0
+    render.write_video(path, preview.frames(subject, records, starts_alike=starts_alike, size=SIZE), fps=fps)
+    facts = {"scene": scene, "method": config.method, "seed": seed, "episode": episode, "fps": fps}
+    about = {**facts, **timeline(records), "provenance": provenance.origin()}
+    files.atomic_write(path.with_suffix(".json"), json.dumps(about) + "\n")
+    return path
+
+
+def timeline(records: Records) -> dict[str, Any]:
+    """One episode: queries as [launch, delay, planned delay], ages of actions (-1: starved), whether it is solved."""
+    ticks = int(records.length[0])
+    delay, planned = np.asarray(records.delay[0, :ticks]), np.asarray(records.planned[0, :ticks])
+    launches = np.flatnonzero(delay != NEVER)
+    return {
+        "queries": [[int(t), int(delay[t]), int(planned[t])] for t in launches],
+        "age": [int(age) for age in np.asarray(records.age[0, :ticks])],
+        "solved": bool(records.solved[0]),
+    }
