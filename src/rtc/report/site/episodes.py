@@ -27,25 +27,28 @@ def index(root: Path) -> list[dict[str, Any]]:
     return found
 
 
-def write(folder: Path, scene: str, subject: FlowSubject, config: EvalConfig, seed: int, episode: int) -> Path:
-    """Runs an episode and writes its video and, beside it, its timeline; returns the video.
+def place(folder: Path, scene: str, method: str) -> Path:
+    """The video of a scene and a method."""
+    return folder / f"{scene.replace(', ', '-')}-{method}.mp4"
+
+
+def write(path: Path, scene: str, subject: FlowSubject, config: EvalConfig, seed: int, episode: int) -> None:
+    """Runs an episode and writes its video and, beside it, its timeline.
 
     Args:
-        folder: where they go.
+        path: the video, *.mp4.
         scene: level and delay in words; episodes of a scene are shown side by side.
         subject: level and policy.
         config: the evaluation.
         seed, episode: which episode; its start and delays are the same with every method.
     """
     records = subject.rollout(config, seed=seed, episodes=np.array([episode]), num_slots=1, record_poses=True)
-    path = folder / f"{scene.replace(' ', '-').replace(',', '')}-{config.method}.mp4"
     fps = 1000 / config.delay_profile.tick_ms
     starts_alike = config.start_noise == 0
     render.write_video(path, preview.frames(subject, records, starts_alike=starts_alike, size=SIZE), fps=fps)
     facts = {"scene": scene, "method": config.method, "seed": seed, "episode": episode, "fps": fps}
     about = {**facts, **timeline(records), "provenance": provenance.origin()}
     files.atomic_write(path.with_suffix(".json"), json.dumps(about) + "\n")
-    return path
 
 
 def timeline(records: Records) -> dict[str, Any]:
