@@ -1,7 +1,7 @@
 // Two videos of one episode, side by side, each above its delay timeline.
 (function () {
   "use strict";
-  const root = document.getElementById("episodes");
+  const root = document.getElementById("ed-episodes");
   const episodes = (window.exp_delta && window.exp_delta.episodes) || [];
   if (!root) return;
   if (!episodes.length) {

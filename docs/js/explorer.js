@@ -1,7 +1,7 @@
 // The explorer: chooses and draws what explorer/*.js hold. It computes nothing but the sign of a difference.
 (function () {
   "use strict";
-  const root = document.getElementById("explorer");
+  const root = document.getElementById("ed-explorer");
   const shared = window.exp_delta;
   if (!root || !shared) return;
   const LISTS = ["profiles", "policies", "methods"];
@@ -178,7 +178,7 @@
   function chart(title, spec) {
     const place = make("div");
     parts.charts.append(make("div", { className: "ed-chart" }, make("h3", { textContent: title }), place));
-    const whole = { width: "container", config: CONFIG, ...spec };
+    const whole = { width: "container", autosize: { type: "fit-x", contains: "padding" }, config: CONFIG, ...spec };
     return window.vegaEmbed(place, whole, { mode: "vega-lite", actions: false, renderer: "svg" });
   }
 

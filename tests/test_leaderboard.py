@@ -1,0 +1,199 @@
+"""The leaderboard: a method under the protocol, the check of its file, and the table."""
+
+import json
+
+import pytest
+from flax import nnx
+
+from model import FlowPolicy
+from rtc.policies import checkpoints
+from rtc.programs import leaderboard_check, leaderboard_run, leaderboard_show
+from rtc.report import leaderboard
+from rtc.study import archive, entries
+from rtc.study.cells import Cell
+from stubs import TINY
+
+PLUGIN = '''"""A method for the test."""
+
+import jax
+import jax.numpy as jnp
+from dataclasses import dataclass
+
+from rtc import methods
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Half(methods.FlowMethod):
+    """Half of every chunk."""
+
+    noise_scale: jax.Array
+
+    def next_chunk(self, policy, query, num_steps):
+        return 0.5 * self.plain_chunk(policy, query, num_steps)
+
+
+def half(noise_scale: float = 1.0) -> Half:
+    return Half(jnp.float32(noise_scale))
+
+
+methods.register("half", half)
+'''
+STUDY = """
+name = "study_toy"
+title = "A toy protocol"
+levels = ["grasp_easy"]
+num_evals = 4
+seeds = [0]
+
+[profiles.no_delay]
+[profiles.long_tail]
+
+[defaults]
+execution = {{ execute_horizon = 2 }}
+
+[methods.naive]
+run_path = "{run}"
+"""
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """A toy protocol and an entry for it, whose plugin is registered for this module alone."""
+    from rtc.methods import registry
+
+    before = dict(registry._ENTRIES)
+    root = tmp_path_factory.mktemp("leaderboard")
+    policy = FlowPolicy(obs_dim=679, action_dim=6, config=TINY, rngs=nnx.Rngs(0))
+    checkpoints.save_policy(root / "run/1/policies/worlds_l_grasp_easy", policy, {})
+    study, plugin, entry = root / "toy.toml", root / "half.py", root / "entry"
+    study.write_text(STUDY.format(run=root / "run"))
+    plugin.write_text(PLUGIN)
+    common = ["--protocol", str(study), "--num-slots", "4"]
+    leaderboard_run.main(["half", "--plugin", str(plugin), "--output-dir", str(entry), *common])
+    yield root, study, entry
+    registry._ENTRIES.clear()
+    registry._ENTRIES.update(before)
+
+
+def test_an_entry_passes_its_check_and_prints_its_row(places, capsys):
+    _, study, entry = places
+    assert {path.name for path in entry.iterdir()} >= {"entry.json", "episodes.parquet", "half.py"}
+    assert entries.problems(entry) == []
+    leaderboard_check.main([str(entry / "episodes.parquet")])
+    shown = capsys.readouterr().out
+    assert "is complete: 2 cells" in shown
+    assert "| half" in shown
+    assert entries.read(entry) == entries.Entry("half", protocol=str(study), plugin="half.py")
+
+
+def changed(tmp_path, entry, change):
+    """A copy of an entry whose cells were changed."""
+    for name in ("entry.json", "half.py"):
+        (tmp_path / name).write_bytes((entry / name).read_bytes())
+    cells = dict(archive.read(entry).cells)
+    archive.write(tmp_path, change(cells).values())
+    return tmp_path
+
+
+FIRST = Cell("no_delay", "half", 0, "grasp_easy")
+
+
+def other(cells, **fields):
+    from dataclasses import replace
+
+    return {**cells, FIRST: replace(cells[FIRST], **fields)}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda cells: {cell: one for cell, one in cells.items() if cell != FIRST},
+            "no_delay/half/seed_0.* is missing",
+        ),
+        (
+            lambda cells: other(cells, episodes=cells[FIRST].episodes.iloc[:3]),
+            "has 3 episodes, not those numbered 0 to 3",
+        ),
+        (lambda cells: other(cells, episodes=cells[FIRST].episodes.iloc[[0, 1, 1, 3]]), "not those numbered"),
+        (
+            lambda cells: other(cells, episodes=cells[FIRST].episodes.drop(columns="flow_evals")),
+            "lacks the columns flow_e",
+        ),
+        (
+            lambda cells: other(cells, episodes=cells[FIRST].episodes.assign(returned_episode_solved=1)),
+            "its result says returned_episode_solved = ",
+        ),
+        (
+            lambda cells: other(cells, inputs={**cells[FIRST].inputs, "code": "0" * 64}),
+            "run it again with this version",
+        ),
+        (lambda cells: other(cells, inputs={**cells[FIRST].inputs, "level_sha256": "0" * 64}), "level_sha256 = 0000"),
+        (
+            lambda cells: other(
+                cells,
+                inputs={
+                    **cells[FIRST].inputs,
+                    "config": {**cells[FIRST].inputs["config"], "execution": {"execute_horizon": 1}},
+                },
+            ),
+            "config.execution.execute_horizon = 1, not 2",
+        ),
+    ],
+    ids=["missing", "fewer", "twice", "column", "result", "code", "level", "horizon"],
+)
+def test_what_is_wrong_with_an_entry_is_named(places, tmp_path, change, message):
+    folder = changed(tmp_path, places[2], change)
+    assert any(__import__("re").search(message, text) for text in entries.problems(folder))
+    with pytest.raises(SystemExit, match=message):
+        leaderboard_check.main([str(folder)])
+
+
+def test_cells_that_the_protocol_lacks_are_named(places, tmp_path):
+    from dataclasses import replace
+
+    more = Cell("no_delay", "half", 7, "grasp_easy")
+    folder = changed(tmp_path, places[2], lambda cells: {**cells, more: replace(cells[FIRST], cell=more)})
+    assert [text for text in entries.problems(folder) if "seed_7" in text and "not part of the protocol" in text]
+
+
+def test_something_else_is_no_entry(tmp_path):
+    with pytest.raises(SystemExit, match=r"entry\.json is missing"):
+        leaderboard_check.main([str(tmp_path)])
+    (tmp_path / "entry.json").write_text(json.dumps({"method": "naive", "colour": "red"}))
+    with pytest.raises(SystemExit, match="is no entry of the leaderboard"):
+        leaderboard_check.main([str(tmp_path)])
+
+
+def test_a_table_has_the_protocol_and_its_entries(places, tmp_path, monkeypatch):
+    _root, study, entry = places
+    monkeypatch.chdir(tmp_path)
+    leaderboard_run.main(["naive", "--protocol", str(study), "--num-slots", "4", "--output-dir", "exp_runs/study_toy"])
+    (tmp_path / "exp_runs/leaderboard").mkdir()
+    (tmp_path / "exp_runs/leaderboard/half").symlink_to(entry)
+    found = leaderboard.outcomes(tmp_path, str(study))
+    table = leaderboard.table(found)
+    assert sorted(table["method"]) == ["half", "naive"]
+    assert list(table.columns[:4]) == ["method", "mean under delay (%)", "no_delay", "long_tail"]
+    assert set(table["sees"]) == {""}
+    leaderboard_show.main(["--protocol", str(study), "--output", "board.md"])
+    page = (tmp_path / "board.md").read_text()
+    assert "| half" in page
+    assert "and 1 entries" in page
+
+
+def test_without_outcomes_the_page_says_so(tmp_path):
+    assert "are not in this checkout" in leaderboard.page(tmp_path)
+
+
+def test_the_table_of_committed_outcomes_is_that_of_the_report():
+    from rtc.shared.paths import ROOT
+
+    found = leaderboard.outcomes(ROOT, "tail_v1_controls")
+    table = leaderboard.table(found)
+    summary = (ROOT / "exp_runs/study_tail_v1_controls/summary.md").read_text()
+    assert len(table) == 6
+    for row in table.to_dict("records"):
+        assert row["long_tail"] in summary
+        assert row["no_delay"] in summary
