@@ -39,16 +39,11 @@ class Arguments:
 
 def run(args: Arguments) -> None:
     """Writes `<build>/pages` and `<build>/mkdocs.yml`."""
-    folder, generated = args.build.resolve() / "pages", {}
-    sets = []
+    folder, sets = args.build.resolve() / "pages", []
     for outcome, run_path, report in outcomes():
-        found = explorer.data(outcome, run_path, report)
-        sets.append({name: found[name] for name in ("name", "title")})
-        generated[f"explorer/{found['name']}.js"] = _script(f"data[{json.dumps(found['name'])}]", found)
-        print(f"explorer: {found['name']}, {len(found['arms'])} arms", flush=True)
-    index = {"sets": sets, "metrics": explorer.catalogue_entries(), "episodes": episodes.index(ROOT), "data": {}}
-    generated["explorer/index.js"] = f"window.exp_delta = {_json(index)};\n"
-    generated["js/vega.js"] = _vega()
+        sets.append(explorer.data(outcome, run_path, report))
+        print(f"explorer: {sets[-1]['name']}, {len(sets[-1]['arms'])} arms", flush=True)
+    generated = scripts(sets, episodes.index(ROOT))
     generated["leaderboard.md"] = leaderboard.page(ROOT)
     generated |= reference.pages(ROOT / "src/rtc") | notebook.pages(ROOT / "docs/notebook.ipynb")
     titles = staging.stage(ROOT, folder, generated)
@@ -91,18 +86,32 @@ def _sweeps() -> Iterator[delay_sweep.Arguments]:
             )
 
 
+def scripts(sets: Sequence[dict[str, Any]], shown: Sequence[dict[str, Any]]) -> dict[str, str | bytes]:
+    """What the explorer's page loads, by its path in the site: an index, a script per study, the library that draws.
+
+    Args:
+        sets: `explorer.data` of each study.
+        shown: recorded episodes.
+    """
+    named = [{name: one[name] for name in ("name", "title")} for one in sets]
+    index = {"sets": named, "metrics": explorer.catalogue_entries(), "episodes": list(shown), "data": {}}
+    found: dict[str, str | bytes] = {
+        "explorer/index.js": f"window.exp_delta = {_json(index)};\n",
+        "js/vega.js": _vega(),
+    }
+    for one in sets:
+        place = f"window.exp_delta.data[{json.dumps(one['name'])}]"
+        found[f"explorer/{one['name']}.js"] = f"{place} = {_json(one)};\n"
+    return found
+
+
 def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script for browsers, as vl-convert bundles them."""
     try:
         return importlib.import_module("vl_convert").javascript_bundle()
     except ModuleNotFoundError as error:
-        raise ValueError(
-            f"the site needs the extra `docs`: {entry.how_to_install('-r docs/requirements.lock')}"
-        ) from error
-
-
-def _script(place: str, value: Any) -> str:
-    return f"window.exp_delta.{place} = {_json(value)};\n"
+        fix = entry.how_to_install("-r docs/requirements.lock")
+        raise ValueError(f"the site needs the extra `docs`: {fix}") from error
 
 
 def _json(value: Any) -> str:
