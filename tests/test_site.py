@@ -171,6 +171,7 @@ def test_the_notebook_is_executed_without_errors():
 @pytest.mark.long
 def test_the_notebook_shows_what_its_cells_compute(capsys):
     """The cells again, but for their pictures: what they print is what the page shows."""
+    pytest.importorskip("IPython", reason="the notebook needs the extra docs")
     names: dict = {}
     for cell in json.loads((ROOT / "docs/notebook.ipynb").read_text())["cells"]:
         if cell["cell_type"] == "code":
