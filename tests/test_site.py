@@ -45,7 +45,7 @@ def test_the_navigation_has_what_is_there_once():
         "a.md",
         {"Gone": "gone.md"},
         {"None": ["gone.md"]},
-        {"R": [{"First": "r/one.md"}, "*r/"]},
+        {"R": [{"First": "r/one.md"}, "r/*"]},
         {"Rest": ["*"]},
     ]
     assert staging.navigation(wanted, there) == [

@@ -121,8 +121,17 @@ def read(folder: PathLike) -> Entry:
     except (TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is no entry of the leaderboard ({error})") from error
     if entry.plugin is not None:
-        methods.load_plugin(Path(folder) / Path(entry.plugin).name)
+        _register(entry.method, Path(folder) / Path(entry.plugin).name)
     return entry
+
+
+def _register(method: str, plugin: Path) -> None:
+    """Loads a plugin, unless a file of the same content has registered the method already."""
+    if not plugin.is_file():
+        raise ValueError(f"{plugin} is missing: it registers the method {method!r}")
+    known = methods.METHODS.get(method)
+    if known is None or known.sha256 != provenance.sha256(plugin.read_bytes()):
+        methods.load_plugin(plugin)
 
 
 def outcome(folder: PathLike) -> Outcome:
@@ -185,5 +194,5 @@ def _of_cell(asked: Study, one: Arm, level: str, cell: CellData) -> Iterator[str
     }
     given = {name: cell.inputs.get(name) for name in wanted}
     for name, has, wants in store.differences(given, store.plain(wanted)):
-        advice = "; run it again with this version of the code" if name == store.CODE else ""
+        advice = "; run it again with this version of the code and the locked packages" if name == store.CODE else ""
         yield f"{name} = {has}, not {wants}{advice}"

@@ -1,5 +1,6 @@
 """The site's pages in a folder of their own, from which MkDocs builds: docs/, the reports, and what is generated."""
 
+import fnmatch
 import itertools
 import re
 import shutil
@@ -109,8 +110,8 @@ def navigation(wanted: Iterable[Any], there: Mapping[str, str]) -> list[Any]:
     """The navigation without the pages that are not there, and without sections that would be empty.
 
     Args:
-        wanted: MkDocs' `nav`: pages, {title: page} and {title: entries}. A page `*folder` stands for all pages whose
-            path begins with that folder and that have no place of their own.
+        wanted: MkDocs' `nav`: pages, {title: page} and {title: entries}. A pattern with `*` stands for all pages of
+            such paths that neither have a place of their own nor were taken by a pattern before.
         there: titles of the pages by path.
     """
     wanted = list(wanted)
@@ -119,15 +120,15 @@ def navigation(wanted: Iterable[Any], there: Mapping[str, str]) -> list[Any]:
 
 
 def _kept(wanted: Iterable[Any], free: dict[str, str], there: Mapping[str, str]) -> list[Any]:
-    """The entries that are there; pages that a folder's entry takes are free no more."""
+    """The entries that are there; pages that a pattern takes are free no more."""
     found: list[Any] = []
     for entry in wanted:
         title, what = next(iter(entry.items())) if isinstance(entry, dict) else ("", entry)
         if isinstance(what, list):
             inside = _kept(what, free, there)
             found += [{title: inside}] if inside else []
-        elif what.startswith("*"):
-            chosen = {path: free.pop(path) for path in list(free) if path.startswith(what[1:])}
+        elif "*" in what:
+            chosen = {path: free.pop(path) for path in list(free) if fnmatch.fnmatchcase(path, what)}
             found += [{name: path} for path, name in sorted(chosen.items(), key=lambda item: item[1].lower())]
         elif what in there:
             found.append({title or there[what]: what})
