@@ -9,6 +9,7 @@ from model import FlowPolicy
 from rtc.policies import checkpoints
 from rtc.programs import leaderboard_check, leaderboard_run, leaderboard_show
 from rtc.report import leaderboard
+from rtc.shared.paths import ROOT
 from rtc.study import archive, entries
 from rtc.study.cells import Cell
 from stubs import TINY
@@ -184,12 +185,10 @@ def test_a_table_has_the_protocol_and_its_entries(places, tmp_path, monkeypatch)
 
 
 def test_without_outcomes_the_page_says_so(tmp_path):
-    assert "are not in this checkout" in leaderboard.page(tmp_path)
+    assert "are not in this checkout" in leaderboard.section(tmp_path)
 
 
 def test_the_table_of_committed_outcomes_is_that_of_the_report():
-    from rtc.shared.paths import ROOT
-
     found = leaderboard.outcomes(ROOT, "tail_v1_controls")
     table = leaderboard.table(found)
     summary = (ROOT / "exp_runs/study_tail_v1_controls/summary.md").read_text()
@@ -197,3 +196,9 @@ def test_the_table_of_committed_outcomes_is_that_of_the_report():
     for row in table.to_dict("records"):
         assert row["long_tail"] in summary
         assert row["no_delay"] in summary
+
+
+def test_the_page_keeps_a_place_for_its_table():
+    page = (ROOT / "docs/leaderboard.md").read_text()
+    assert page.count(leaderboard.MARK) == 1
+    assert "are not in this checkout" in leaderboard.within(page, ROOT / "no-such-place")

@@ -10,6 +10,7 @@ SETTINGS = "settings, formulas and definitions only"
 WITHOUT = {
     "docs/concepts.md": SETTINGS,
     "docs/concepts.zh-CN.md": SETTINGS,
+    "docs/explorer.md": SETTINGS,
     "docs/glossary.md": SETTINGS,
     "docs/latency-logs.md": SETTINGS,
     "docs/levels.md": SETTINGS,

@@ -3,7 +3,7 @@
     exp-delta leaderboard run blend --plugin my_methods.py
 
 writes exp_runs/leaderboard/blend: the cells, episodes.parquet and entry.json, and a copy of the plugin. A killed run
-goes on where it was. docs/leaderboard-row.md has all steps.
+goes on where it was. docs/leaderboard.md has all steps.
 """
 
 from collections.abc import Sequence

@@ -23,8 +23,8 @@ class Arguments:
 
 
 def run(args: Arguments) -> None:
-    """Prints or writes the page."""
-    page = leaderboard.page(Path(), args.protocol)
+    """Prints or writes the table."""
+    page = leaderboard.section(Path(), args.protocol)
     if args.output is None:
         print(page, end="")
         return

@@ -44,7 +44,7 @@ def run(args: Arguments) -> None:
         sets.append(explorer.data(outcome, run_path, report))
         print(f"explorer: {sets[-1]['name']}, {len(sets[-1]['arms'])} arms", flush=True)
     generated = scripts(sets, episodes.index(ROOT))
-    generated["leaderboard.md"] = leaderboard.page(ROOT)
+    generated["leaderboard.md"] = leaderboard.within((ROOT / "docs/leaderboard.md").read_text(), ROOT)
     generated |= reference.pages(ROOT / "src/rtc") | notebook.pages(ROOT / "docs/notebook.ipynb")
     titles = staging.stage(ROOT, folder, generated)
     commands.open_first(staging.configure(ROOT, folder, args.site.resolve(), titles))

@@ -1,4 +1,4 @@
-"""The leaderboard's table and page, from the protocol's committed outcomes and the entries' files."""
+"""The leaderboard's table, from the protocol's committed outcomes and the entries' files."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,8 @@ from rtc.study.arguments import StudyArguments
 from rtc.study.outcome import Outcome
 from rtc.study.study import Study
 
+# Where docs/leaderboard.md has its table.
+MARK = "<!-- table -->"
 COSTS = ("multiplications_per_tick", "flow_evals_per_tick")
 OWN_POLICY = "policy of its own"
 MEAN = "mean under delay (%)"
@@ -95,20 +97,24 @@ def _policies(outcome: Outcome) -> set[str]:
     return {cell.inputs["checkpoint_sha256"] for cells in outcome.cells.values() for cell in cells}
 
 
-def page(root: Path, name: str = entries.PROTOCOL) -> str:
-    """The page as Markdown, its links those of a page in docs/."""
-    parts = ["# Leaderboard", "[How to add a row](leaderboard-row.md): a method, one command, one file."]
+def within(text: str, root: Path, name: str = entries.PROTOCOL) -> str:
+    """A page in docs/ with the table in the place that it keeps for it."""
+    return text.replace(MARK, section(root, name))
+
+
+def section(root: Path, name: str = entries.PROTOCOL) -> str:
+    """The table as Markdown, with what it shows and where it comes from; links are those of a page in docs/."""
     found = outcomes(root, name)
     if not found:
         path = archive.path(Path("exp_runs") / files.read(name).name)
-        return "\n\n".join([*parts, _NOTHING.format(path=path, name=name)]) + "\n"
+        return _NOTHING.format(path=path, name=name) + "\n"
     first = found[0]
     about = {"levels": len(first.levels), "names": ", ".join(first.levels), "episodes": first.total_episodes}
     cells = [cell for outcome in found for cells in outcome.cells.values() for cell in cells]
     of_first = [cell for profile in first.study.profiles for cell in first.group((profile, first.study.methods[0]))]
     seconds = sum(cell.provenance["wall_s"] for cell in of_first)
     took = {"method": first.study.methods[0], "minutes": seconds / 60}
-    parts += [
+    parts = [
         _ABOUT.format(name=name, **about),
         tables.format_table(table(found)),
         _TIME.format(device=of_first[0].provenance["device_kind"], **took),

@@ -51,10 +51,12 @@ def stage(root: Path, folder: Path, generated: Mapping[str, str | bytes]) -> dic
     shutil.rmtree(folder, ignore_errors=True)
     places, titles = pages(root), {}
     places |= {f"docs/{name}": name for name in generated if name.endswith(".md")}
+    # A notebook is linked to as the file that it is, and shown as the page that is made of it.
+    links_to = places | {f"{name.removesuffix('.md')}.ipynb": at for name, at in places.items()}
 
     def place(name: str) -> str | None:
-        if name in places:
-            return places[name]
+        if name in links_to:
+            return links_to[name]
         file = root / name
         if not file.is_file() or not file.resolve().is_relative_to(root) or file.stat().st_size > LARGEST:
             return None
