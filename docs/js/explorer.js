@@ -178,7 +178,7 @@
   function chart(title, spec) {
     const place = make("div");
     parts.charts.append(make("div", { className: "ed-chart" }, make("h3", { textContent: title }), place));
-    const whole = { width: "container", autosize: { type: "fit-x", contains: "padding" }, config: CONFIG, ...spec };
+    const whole = { width: "container", config: CONFIG, ...spec };
     return window.vegaEmbed(place, whole, { mode: "vega-lite", actions: false, renderer: "svg" });
   }
 
@@ -226,7 +226,7 @@
       { mark: { type: "point", filled: true, size: 50, opacity: 1 }, encoding: { x, tooltip } },
     ].map((one, i) => (i ? { ...one, encoding: { ...one.encoding, y: { field: "series", type: "nominal", sort, title: null }, color: { ...color(found), legend: null } } } : one));
     const text = state.reference.replace(":", " ");
-    return chart(`${profile}: difference to ${text}`, { height: { step: 24 }, data: { values: there }, layer });
+    return chart(`${profile}: difference to ${text}`, { height: 24 * sort.length + 10, data: { values: there }, layer });
   }
 
   function byLevel(metric, profile, found) {
@@ -245,7 +245,7 @@
       tooltip,
       ...shape(),
     };
-    return chart(`${profile}, on every level`, { height: { step: 22 }, data: { values }, mark: { type: "point", filled: true, size: 45, opacity: 0.85 }, encoding });
+    return chart(`${profile}, on every level`, { height: 22 * data.levels.length, data: { values }, mark: { type: "point", filled: true, size: 45, opacity: 0.85 }, encoding });
   }
 
   // ---- table
