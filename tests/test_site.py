@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rtc.report import catalogue, study_tables
+from rtc.report.figures import palette
 from rtc.report.site import episodes, explorer, links, notebook, reference, staging
 from rtc.study import archive, files, pairs
 from rtc.study.outcome import Outcome
@@ -67,7 +68,9 @@ def test_a_flowchart_becomes_a_table():
 
 
 def test_every_page_of_the_repository_is_staged_and_no_link_is_broken(tmp_path):
-    titles = staging.stage(ROOT, tmp_path / "pages", {"leaderboard.md": "# Board\n\n[level](own-level.md)\n"})
+    board = "# Board\n\n[level](own-level.md) ![picture](board_files/a.png)\n"
+    titles = staging.stage(ROOT, tmp_path / "pages", {"leaderboard.md": board, "board_files/a.png": b"picture"})
+    assert "![picture](board_files/a.png)" in (tmp_path / "pages/leaderboard.md").read_text()
     assert titles["leaderboard.md"] == "Board"
     for path in ROOT.glob("docs/*.md"):
         assert path.name in titles
@@ -98,6 +101,9 @@ def test_arms_are_named_by_profile_method_and_policy(controls, shown):
     }
     plain = [arm("burst", "naive"), arm("burst", "realtime", "realtime+oracle")]
     names = explorer.named(plain, "logs-bc/h8")
+    colors = palette.distinct_colors(["naive", "naive+noise0", "realtime", "realtime+oracle", "mine"])
+    assert len(set(colors.values())) == 5
+    assert colors["naive"] == palette.LOOKS["naive"].color
     assert names["burst", "realtime+oracle"] == explorer.Named("burst", "realtime+oracle", "h8")
     assert all(isinstance(one, Arm) for one in controls.arms())
 

@@ -102,6 +102,21 @@ def of_study(study: Study) -> dict[str, Look]:
     return looks({one.method: one.method if one.decoding else one.config.method for one in study.arms})
 
 
+def distinct_colors(names: Sequence[str]) -> dict[str, str]:
+    """A colour by name, each another one as far as there are colours, for drawings without marks for methods.
+
+    A method has its own, unless a name before it has that.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        if name in LOOKS and LOOKS[name].color not in found.values():
+            found[name] = LOOKS[name].color
+    palette = dict.fromkeys((*SERIES, *(look.color for look in LOOKS.values())))
+    free = [color for color in palette if color not in found.values()] or list(palette)
+    others = [name for name in dict.fromkeys(names) if name not in found]
+    return found | {name: free[place % len(free)] for place, name in enumerate(others)}
+
+
 def series_color(name: str, names: Sequence[str]) -> str:
     """Colour of a series that is no method, by its place in `names`."""
     return SERIES[list(names).index(name) % len(SERIES)]

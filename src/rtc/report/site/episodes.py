@@ -44,8 +44,9 @@ def write(path: Path, scene: str, subject: FlowSubject, config: EvalConfig, seed
     """
     records = subject.rollout(config, seed=seed, episodes=np.array([episode]), num_slots=1, record_poses=True)
     fps = 1000 / config.delay_profile.tick_ms
-    starts_alike = config.start_noise == 0
-    render.write_video(path, preview.frames(subject, records, starts_alike=starts_alike, size=SIZE), fps=fps)
+    head = [config.method, scene]
+    frames = preview.pictures(subject.level, records, head, starts_alike=config.start_noise == 0, size=SIZE)
+    render.write_video(path, frames, fps=fps)
     facts = {"scene": scene, "method": config.method, "seed": seed, "episode": episode, "fps": fps}
     about = {**facts, **timeline(records), "provenance": provenance.origin()}
     files.atomic_write(path.with_suffix(".json"), json.dumps(about) + "\n")

@@ -14,7 +14,7 @@ import numpy as np
 
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.report import catalogue, insight
-from rtc.report.figures import style
+from rtc.report.figures import palette
 from rtc.study import pairs, statistics
 from rtc.study.outcome import Outcome
 from rtc.study.statistics import SOLVED, Interval
@@ -107,7 +107,7 @@ def data(outcome: Outcome, run_path: str, report: str) -> dict[str, Any]:
         "seeds": len(next(iter(outcome.cells.values()))),
         "code": sorted({cell.inputs["code"][:12] for cells in outcome.cells.values() for cell in cells}),
         "profiles": [_profile(outcome, arms, name) for name in dict.fromkeys(one.profile for one in arms)],
-        "colors": {name: style.method_color(name, methods) for name in methods},
+        "colors": palette.distinct_colors(methods),
         "metrics": metrics,
         "arms": [_arm(outcome, one, names[one.key], seen.get(one.key, ""), metrics) for one in arms],
         "pairs": {metric: _pairs(outcome, arms, names, metric) for metric in metrics},

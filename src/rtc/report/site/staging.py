@@ -53,6 +53,7 @@ def stage(root: Path, folder: Path, generated: Mapping[str, str | bytes]) -> dic
     places |= {f"docs/{name}": name for name in generated if name.endswith(".md")}
     # A notebook is linked to as the file that it is, and shown as the page that is made of it.
     links_to = places | {f"{name.removesuffix('.md')}.ipynb": at for name, at in places.items()}
+    links_to |= {f"docs/{name}": name for name in generated}
 
     def place(name: str) -> str | None:
         if name in links_to:
