@@ -33,8 +33,8 @@ _ABOUT = (
     "delay in advance, the simulator, or training of its own."
 )
 _TIME = (
-    "All cells of the first row, of method `{method}`, took {minutes:.0f} minutes of wall time on the machine that "
-    "computed them ({device})."
+    "The cells of `{method}` took {minutes:.1f} minutes of wall time, compiling included, on the machine that computed "
+    "them ({device})."
 )
 
 
