@@ -67,7 +67,7 @@ from typing import Any
 
 import numpy as np
 
-from rtc import methods
+from rtc import methods, worlds
 from rtc.delay import profiles as delays
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
@@ -173,11 +173,17 @@ class _File:
         return found
 
     def level(self, entry: str) -> str:
-        """A level's name, or its path, which may be relative to the file, and have rules ("importer:x.json")."""
+        """A level's name, or its path, which may be relative to the file, and have rules ("importer:x.json").
+
+        Or a world that is stepped from Python ("gym:Pendulum-v1").
+        """
         if not isinstance(entry, str):
             raise ValueError(f"{self.path}: levels entry {entry!r} must be a level's name or path, as a text")
         rules, path = paths.reading(entry)
         if paths.is_name(path) and rules is None:
+            if worlds.is_hosted(entry):
+                worlds.load(entry)
+                return entry
             require_choice(f"{self.path}: levels entry", entry, SHIPPED)
             return entry
         beside = self.path.parent / path

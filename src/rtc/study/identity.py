@@ -24,6 +24,12 @@ _TOKEN_ROOTS = (
     "rtc.study.tokens.evaluate",
     "rtc.worlds.kinetix.levels.load",
 )
+# With the module of the world's kind, which opens the simulator.
+_HOSTED_ROOTS = (
+    "rtc.policies.checkpoints.load_policy",
+    "rtc.shared.runtime",
+    "rtc.study.hosted.evaluate",
+)
 # Where all variants meet: the one that is in force counts, and no other.
 _REGISTRIES = (
     "rtc.methods.registry",
@@ -41,6 +47,16 @@ def code(config: Any) -> str:
 def token_code(config: Any) -> str:
     """Digest of the code that evaluates token policies."""
     return _code((*_TOKEN_ROOTS, *_delays(config)))
+
+
+def hosted_code(config: Any, world: str) -> str:
+    """Digest of the code that evaluates flow policies in a world that is stepped from Python.
+
+    Args:
+        config: the evaluation.
+        world: dotted name of the module of the world's kind.
+    """
+    return _code((*_HOSTED_ROOTS, f"{world}.open_env", *methods.code_roots(config.method), *_delays(config)))
 
 
 def _delays(config: Any) -> tuple[str, str]:

@@ -166,6 +166,10 @@ def _opened(env: Any, solved: Solved | None, max_ticks: int | None) -> Iterator[
     """The environment that is meant; closed in the end if it was made here."""
     if isinstance(env, str):
         world = worlds.load(env)
+        if worlds.is_hosted(env):
+            with contextlib.closing(worlds.open_env(world)) as opened:
+                yield _own(opened, solved, max_ticks)
+            return
         yield _own(host.Simulated(worlds.make_env(world), world.bound_actions), solved, max_ticks)
         return
     made = not isinstance(env, gymnasium.Env) and not hasattr(env, "step") and callable(env)

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtc import methods
+from rtc import methods, worlds
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.study import archive as archives
 from rtc.study import cells as store
-from rtc.study import identity, subject, tokens
+from rtc.study import hosted, identity, subject, tokens
 from rtc.study.arguments import StudyArguments
 from rtc.study.cells import Cell, CellData, CellError
 from rtc.study.evaluation import EvalConfig
 from rtc.study.study import Arm, Study
 from rtc.study.subject import Subject
-from rtc.worlds.kinetix import levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +77,8 @@ def load(one: Arm, args: StudyArguments, level: str) -> Subject:
     """An arm's policy on a level; arms share them."""
     if one.decoding is not None:
         return tokens.load(run_of(one, args), one.decoding, level)
-    return _flow(run_of(one, args), level, one.config.step, one.config.model, one.policy)
+    found = hosted.load if worlds.is_hosted(level) else _flow
+    return found(run_of(one, args), level, one.config.step, one.config.model, one.policy)
 
 
 _flow = functools.lru_cache(maxsize=64)(subject.load)
@@ -110,7 +110,7 @@ def _sized(one: Arm, args: StudyArguments) -> EvalConfig:
 
 def level_name(level: str) -> str:
     """The name of a level that is given by its name or path."""
-    return levels.load(level).name
+    return worlds.load(level).name
 
 
 def finished(study: Study, args: StudyArguments, one: Arm, level: str, seed: int) -> tuple[CellData, str]:

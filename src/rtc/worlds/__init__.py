@@ -1,5 +1,34 @@
-"""Worlds: the simulators that episodes run in, by name. `load` finds one, `make_env` makes it an environment."""
+"""Worlds: the simulators that episodes run in, by name.
 
-from rtc.worlds.registry import BatchedWorld, Kind, World, kinds, load, make_env, register, varying_observation_entries
+`load` finds one; `make_env` makes it a batch of environments, `open_env` one that is stepped from Python.
+"""
 
-__all__ = ["BatchedWorld", "Kind", "World", "kinds", "load", "make_env", "register", "varying_observation_entries"]
+from rtc.worlds.registry import (
+    BatchedWorld,
+    HostWorld,
+    Kind,
+    World,
+    is_hosted,
+    kinds,
+    load,
+    make_env,
+    module_of,
+    open_env,
+    register,
+    varying_observation_entries,
+)
+
+__all__ = [
+    "BatchedWorld",
+    "HostWorld",
+    "Kind",
+    "World",
+    "is_hosted",
+    "kinds",
+    "load",
+    "make_env",
+    "module_of",
+    "open_env",
+    "register",
+    "varying_observation_entries",
+]

@@ -12,11 +12,16 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from rtc.control.environment import Environment
+from rtc.control.host.environments import ExternalEnvironment
 from rtc.shared import paths
 from rtc.shared.validation import unknown
 
 DEFAULT = "kinetix"
-_MODULES = {"kinetix": "rtc.worlds.kinetix.levels", "libero": "rtc.worlds.libero.worlds"}
+_MODULES = {
+    "gym": "rtc.worlds.gym.worlds",
+    "kinetix": "rtc.worlds.kinetix.levels",
+    "libero": "rtc.worlds.libero.worlds",
+}
 
 
 class World(Protocol):
@@ -43,8 +48,25 @@ class BatchedWorld(World, Protocol):
     bound_actions: Bool[np.ndarray, " a"]
 
 
+class HostWorld(World, Protocol):
+    """A world that is stepped from Python, one environment at a time (`open_env`).
+
+    Attributes:
+        sha256: hash of its content.
+        bound_actions: which action dimensions drive anything.
+        path: where it was found, for provenance.
+        observation_dim, action_dim: sizes of what policies read and write.
+    """
+
+    sha256: str
+    bound_actions: Bool[np.ndarray, " a"]
+    path: str
+    observation_dim: int
+    action_dim: int
+
+
 class Kind(Protocol):
-    """What a kind's module offers."""
+    """What a kind's module offers. One whose worlds are stepped from Python has `open_env(level)` besides."""
 
     def load(self, level: str | Path) -> World:
         """The world of a name or a file. Raises ValueError or FileNotFoundError, with the fix."""
@@ -94,10 +116,16 @@ def load(world: str | Path) -> World:
         ValueError: an unknown kind or name, or a faulty file; names the fix.
         FileNotFoundError: no such file.
     """
+    kind, name = _parsed(world)
+    return _kind(kind).load(name)
+
+
+def _parsed(world: str | Path) -> tuple[str, str | Path]:
+    """Kind and name of a world."""
     kind, colon, name = str(world).partition(":")
     if not colon or "/" in kind or Path(world).exists() or paths.reading(world)[0]:
-        kind, name = DEFAULT, world
-    return _kind(kind).load(name)
+        return DEFAULT, world
+    return kind, name
 
 
 def make_env(world: BatchedWorld, physics: str = "fast", start_noise: float = 0.0) -> Environment:
@@ -112,6 +140,26 @@ def make_env(world: BatchedWorld, physics: str = "fast", start_noise: float = 0.
         ValueError: the kind has no environment with these settings.
     """
     return _kind(_kind_of(world)).make_env(world, physics, start_noise)
+
+
+def is_hosted(world: str | Path) -> bool:
+    """Whether a world, given as to `load`, is stepped from Python, one environment at a time.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    return hasattr(_kind(_parsed(world)[0]), "open_env")
+
+
+def open_env(world: HostWorld) -> ExternalEnvironment:
+    """A world as an environment that is stepped from Python. Whoever opens it closes it.
+
+    Raises:
+        ValueError: the kind has no such environment, or something is missing on this machine.
+    """
+    if not hasattr(_kind(_kind_of(world)), "open_env"):
+        raise ValueError(f"world={world.name!r} of kind {_kind_of(world)} is a batch of environments: use make_env")
+    return _kind(_kind_of(world)).open_env(world)
 
 
 def varying_observation_entries(world: BatchedWorld) -> Int[np.ndarray, " v"]:

@@ -1,0 +1,202 @@
+"""A flow policy in a world that is stepped from Python, as what a study evaluates: cells as any others."""
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from rtc import worlds
+from rtc.control import host
+from rtc.control.controller import Controller
+from rtc.control.records import Records
+from rtc.methods import Place
+from rtc.policies import checkpoints
+from rtc.policies.flow import FlowPolicy
+from rtc.study import costs, evaluation, identity, preparation
+from rtc.study.costs import Costs
+from rtc.study.evaluation import EvalConfig, Evaluation, ModelSize
+from rtc.study.preparation import Assets, find_assets
+from rtc.worlds import HostWorld
+
+
+@dataclass(frozen=True)
+class HostedSubject:
+    """A flow policy in a world that is stepped from Python, one environment at a time.
+
+    Attributes:
+        level: the world.
+        level_path: how the user named it.
+        policy: the policy.
+        checkpoint: its file.
+        checkpoint_sha256: hash of that file.
+        training: the facts stored with the checkpoint.
+        run_path: directory of its run, where the networks are that a method needs besides.
+    """
+
+    level: HostWorld
+    level_path: str
+    policy: FlowPolicy
+    checkpoint: Path
+    checkpoint_sha256: str
+    training: dict
+    run_path: Path
+
+    def assets(self, config: EvalConfig) -> Assets:
+        """The networks that a configuration's method needs, as far as there are any.
+
+        Raises:
+            ValueError: one was made for another world or policy.
+        """
+        found = find_assets(config, Place(self.run_path, self.level.name, self.checkpoint))
+        for asset in found.values():
+            asset.require_made_for(self.level.sha256, self.checkpoint_sha256)
+        return found
+
+    @property
+    def chunk_size(self) -> int:
+        return self.policy.action_chunk_size
+
+    def check(self, config: EvalConfig) -> None:
+        evaluation.require_horizon(config.execution.execute_horizon, self.chunk_size)
+        for name in ("physics", "start_noise"):
+            value, usual = getattr(config, name), getattr(EvalConfig, name)
+            if value != usual:
+                raise ValueError(
+                    f"{name}={value!r} has no effect in {self.level_path}, which has a simulator and starts of its "
+                    f"own: leave it {usual!r}"
+                )
+        preparation.check_policy(config, self.policy, self.assets(config))
+        if preparation.controller_for(config).method.privileged:
+            raise ValueError(
+                f"method={config.method!r} looks at the simulator, which is stepped elsewhere in {self.level_path}: "
+                "choose one that is not privileged"
+            )
+
+    def inputs(self, config: EvalConfig, seed: int) -> dict[str, Any]:
+        found = {
+            "config": {**identity.settings(config), "seed": seed},
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "level_sha256": self.level.sha256,
+            "code": identity.hosted_code(config, worlds.module_of(self.level.kind)),
+        }
+        if assets := self.assets(config):
+            found["assets"] = {name: asset.sha256 for name, asset in assets.items()}
+        return found
+
+    def controller(self, config: EvalConfig) -> Controller:
+        """The controller, with the networks that the method needs."""
+        return controller(config, self.policy, self.assets(config))
+
+    def rollout(self, config: EvalConfig, *, seed: int, episodes: Int[np.ndarray, " n"]) -> Records:
+        """What happens in some episodes."""
+        return rollout(config, self.level, self.policy, self.controller(config), seed=seed, episodes=episodes)
+
+    def evaluate(self, config: EvalConfig, seed: int) -> Evaluation:
+        return evaluate(config, self.level, self.policy, assets=self.assets(config), seed=seed)
+
+    def costs(self, config: EvalConfig) -> Costs:
+        outside = _Outside(self.level.observation_dim)
+        return costs.of(self.policy, self.controller(config).method, outside, config.num_flow_steps)
+
+    def origin(self) -> dict[str, str]:
+        return {"checkpoint": identity.shown(self.checkpoint), "level_path": self.level.path}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Outside:
+    """In place of an environment that is stepped elsewhere: all that counting costs asks of it is an observation."""
+
+    observation_dim: int = dataclasses.field(metadata={"static": True})
+
+    def reset(self, keys: Key[Array, " b"]) -> tuple[tuple[()], Float[Array, "b o"]]:
+        return (), jnp.zeros((len(keys), self.observation_dim))
+
+
+def controller(config: EvalConfig, policy: FlowPolicy, assets: Assets) -> Controller:
+    """What stands between world and policy, the method's networks bound.
+
+    Raises:
+        ValueError: the method does not fit the policy, lacks a network, or a trace cannot be read.
+    """
+    preparation.check_policy(config, policy, assets)
+    made = preparation.controller_for(config)
+    networks = {name: assets[name].network for name in made.method.assets()}
+    return dataclasses.replace(made, method=made.method.bind(networks))
+
+
+def rollout(
+    config: EvalConfig,
+    world: HostWorld,
+    policy: FlowPolicy,
+    rules: Controller,
+    *,
+    seed: int,
+    episodes: Int[np.ndarray, " n"],
+) -> Records:
+    """Opens the world, runs some episodes in it one after the other, and closes it."""
+    environment = worlds.open_env(world)
+    try:
+        asked = {"num_steps": config.num_flow_steps, "method_name": config.method}
+        return host.rollout(environment, policy, rules, seed=seed, episodes=episodes, **asked).records
+    finally:
+        environment.close()
+
+
+def evaluate(
+    config: EvalConfig, world: HostWorld, policy: FlowPolicy, *, assets: Assets | None = None, seed: int = 0
+) -> Evaluation:
+    """Runs `config.num_evals` episodes of a policy in a world.
+
+    Args:
+        assets: the networks that the method needs.
+
+    Raises:
+        ValueError: the method does not fit the policy, or lacks a network.
+        NonFiniteError: a NaN or infinity appeared; the message says in which episode and tick.
+    """
+    rules = controller(config, policy, assets or {})
+    hedge = config.delay_profile.tail.hedge
+
+    def run(*, episodes: Int[np.ndarray, " n"], num_slots: int) -> Records:
+        return rollout(config, world, policy, rules, seed=seed, episodes=episodes)
+
+    return evaluation.run(
+        run,
+        config,
+        world,
+        what=f"world {world.name}, method {config.method}, seed {seed}",
+        chunk_size=policy.action_chunk_size,
+        evaluations=lambda steps: rules.method.network_evaluations(steps) * hedge,
+        bootstrap_evaluations=rules.method.bootstrap_evaluations(policy, config.num_flow_steps),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def load(
+    run_path: str | Path,
+    level_path: str,
+    step: int = -1,
+    size: ModelSize | None = None,
+    file: str | Path | None = None,
+) -> HostedSubject:
+    """A world that is stepped from Python, and a run's policy for it; arguments as of `subject.load`.
+
+    Raises:
+        ValueError: unknown world, damaged checkpoint, or one of another size or for another world.
+        FileNotFoundError: no such run or epoch.
+    """
+    world = worlds.load(level_path)
+    path = checkpoints.find_policy(run_path, world.name, step, file)
+    sizes = {"obs_dim": world.observation_dim, "action_dim": world.action_dim}
+    policy, training = checkpoints.load_policy(path, **sizes)
+    checkpoints.check_level(path, training, world.name, world.sha256, chosen=file is not None)
+    if size is not None:
+        policy, training = checkpoints.load_policy(path, size.wanted(policy.config, trust=True), **sizes)
+    return HostedSubject(world, level_path, policy, path, checkpoints.sha256(path), training, Path(run_path))
