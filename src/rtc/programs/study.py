@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from rtc import report
+from rtc import report, worlds
 from rtc.programs import plugins
 from rtc.report import preview
 from rtc.report.preview import Take
@@ -40,7 +40,9 @@ def run(study: Study, args: StudyArguments) -> None:
 
 
 def write_preview(study: Study, outcome: Outcome, args: StudyArguments) -> None:
-    """Writes preview.mp4: one episode of the first level under the two arms of `previewed`, side by side."""
+    """Writes preview.mp4: one episode of the first level, if that can be drawn, under the two arms of `previewed`."""
+    if worlds.is_hosted(args.levels[0]):
+        return
     keys = previewed(study, outcome)
     try:
         takes = [_take(study, outcome, args, key) for key in keys]

@@ -81,14 +81,15 @@ class Task:
         return provenance.sha256(provenance.canonical_json({name: getattr(self, name) for name in names}).encode())
 
 
+# Cosine, sine and angular speed; cosines and sines of both joints, target, angular speeds, fingertip to target.
+_PENDULUM = (1.0, 1.0, 8.0)
+_REACHER = (1.0, 1.0, 1.0, 1.0, 0.2, 0.2, 10.0, 10.0, 0.2, 0.2)
 TASKS = MappingProxyType(
     {
         task.name: task
         for task in (
-            Task("Pendulum-v1", 0.2, 20, 200, 50.0, (1.0, 1.0, 8.0), 1, lean),
-            Task(
-                "Reacher-v5", 0.02, 10, 50, 20.0, (1.0,) * 4 + (0.2,) * 2 + (10.0,) * 2 + (0.2,) * 2, 2, gap, "mujoco"
-            ),
+            Task("Pendulum-v1", 0.2, 20, 200, 50.0, _PENDULUM, 1, lean),
+            Task("Reacher-v5", 0.02, 10, 50, 20.0, _REACHER, 2, gap, "mujoco"),
         )
     }
 )
