@@ -38,6 +38,8 @@ NAMES = [re.search(r"^class (\w+)|^def (\w+)", block, re.MULTILINE).group(0).spl
 def test_the_examples_run(block, capsys):
     if "import torch" in block and importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed: pip install torch, to run its example")
+    if "lerobot.policies" in block and importlib.util.find_spec("lerobot") is None:
+        pytest.skip("LeRobot is not installed: pip install 'exp-delta[lerobot]', to run its example")
     module = types.ModuleType("example")
     exec(compile(block, "docs/own-policy.md", "exec"), module.__dict__)
     assert capsys.readouterr().out

@@ -33,6 +33,7 @@ from rtc.programs import (
     tail_baseline,
     tail_matrix,
     tail_summary,
+    train_gym,
     train_rsd,
 )
 from rtc.shared import files
@@ -76,6 +77,7 @@ ARGUMENTS = {
     "exp/record_episodes.py": record_episodes.Arguments,
     "exp/report_training.py": report_training.Arguments,
     "exp/run_delay_sweep.py": delay_sweep.Arguments,
+    "exp/train_gym.py": train_gym.Arguments,
     "exp/train_rsd.py": train_rsd.Arguments,
     "exp/bench_rsd.py": bench_rsd.Arguments,
     "exp/run_rsd.py": rsd.Arguments,

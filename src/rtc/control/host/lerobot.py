@@ -1,6 +1,6 @@
 """A policy of LeRobot with its processors as an external policy; its Real-Time Chunking is passed through.
 
-Names and conventions are those of LeRobot 0.4 to 0.6 (`lerobot.policies.pretrained`, `lerobot.rollout.inference.rtc`):
+Names and conventions are those of LeRobot 0.6 (`lerobot.policies.pretrained`, `lerobot.rollout.inference.rtc`):
 `predict_action_chunk(batch, inference_delay=…, prev_chunk_left_over=…, execution_horizon=…)` returns 1 x H x A in the
 policy's own space; `prev_chunk_left_over` is in that space too, its first row the action of the tick at which the
 query starts. Nothing of LeRobot or PyTorch is imported before it is used.
@@ -136,16 +136,15 @@ def problem_with_conditioning(policy: Predictor) -> str | None:
     A policy that takes the arguments but has Real-Time Chunking switched off would ignore them.
     """
     plainly = "choose a method that needs only chunks, such as naive, or another policy"
-    has_rtc = hasattr(policy, "init_rtc_processor")
-    supports = getattr(policy, "supports_rtc", None)  # since LeRobot 0.6
-    if not (supports() if callable(supports) else has_rtc):
-        return f"it has no Real-Time Chunking: {plainly}"
+    supports = getattr(policy, "supports_rtc", None)
+    if supports is None or not supports():
+        return f"it has no Real-Time Chunking (supports_rtc, since LeRobot 0.6): {plainly}"
     try:
         inspect.signature(policy.predict_action_chunk).bind({}, inference_delay=0, prev_chunk_left_over=None)
     except TypeError as error:
         return f"its predict_action_chunk takes no inference_delay and prev_chunk_left_over ({error}): {plainly}"
     rtc = getattr(policy.config, "rtc_config", None)
-    if has_rtc and (rtc is None or not rtc.enabled):
+    if hasattr(policy, "init_rtc_processor") and (rtc is None or not rtc.enabled):
         return (
             "its Real-Time Chunking is off and would ignore them: set policy.config.rtc_config = RTCConfig(...) "
             "(lerobot.policies.rtc.configuration_rtc) and call policy.init_rtc_processor()"
