@@ -112,7 +112,7 @@ def test_a_task_is_a_world_that_is_stepped_from_python():
         worlds.make_env(world)
     with pytest.raises(ValueError, match=r"did you mean 'Pendulum-v1'"):
         worlds.load("gym:Pendulum-v2")
-    with pytest.raises(ValueError, match="batch of environments: use make_env"):
+    with pytest.raises(ValueError, match="is not opened by its name"):
         worlds.open_env(registry.load("libero:libero_goal"))
 
 

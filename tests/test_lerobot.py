@@ -92,7 +92,7 @@ def restore(chunk):
 def seeds(monkeypatch):
     """Seeds that PyTorch's generator was given."""
     found = []
-    fake = types.SimpleNamespace(as_tensor=tensor, manual_seed=found.append)
+    fake = types.SimpleNamespace(as_tensor=tensor, manual_seed=found.append, Tensor=FakeTensor)
     monkeypatch.setitem(sys.modules, "torch", fake)
     return found
 

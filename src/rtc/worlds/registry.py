@@ -158,7 +158,10 @@ def open_env(world: HostWorld) -> ExternalEnvironment:
         ValueError: the kind has no such environment, or something is missing on this machine.
     """
     if not hasattr(_kind(_kind_of(world)), "open_env"):
-        raise ValueError(f"world={world.name!r} of kind {_kind_of(world)} is a batch of environments: use make_env")
+        raise ValueError(
+            f"world={world.name!r} of kind {_kind_of(world)} is not opened by its name: make_env makes a batch of "
+            "environments of those that have one"
+        )
     return _kind(_kind_of(world)).open_env(world)
 
 
