@@ -240,7 +240,7 @@ def test_a_cell_is_what_the_host_executor_finds(done):
     column = "returned_episode_returns"
     pd.testing.assert_series_equal(kept[column], direct.episodes[column], rtol=1e-5)
     again = planned.subject.rollout(planned.config, seed=0, episodes=np.array([1]))
-    assert again.reward.sum() == pytest.approx(kept[column][1], rel=1e-5)
+    assert float(again.returned[0]) == pytest.approx(kept[column][1], rel=1e-5)
 
 
 def test_what_has_no_effect_or_cannot_be_is_refused(run, monkeypatch):
