@@ -14,6 +14,7 @@ import train_expert
 import train_flow
 import train_networks
 from rtc.programs import (
+    advise,
     bench_libero,
     bench_networks,
     bench_physics,
@@ -64,6 +65,7 @@ ARGUMENTS = {
     "exp/run_stepA_baseline.py": tail_baseline.Arguments,
     "exp/run_stepD_tail_v1.py": tail_matrix.Arguments,
     "exp/summarize_tail_v1.py": tail_summary.Arguments,
+    "exp/advise.py": advise.Arguments,
     "exp/bench_libero.py": bench_libero.Arguments,
     "exp/bench_networks.py": bench_networks.Arguments,
     "exp/bench_physics.py": bench_physics.Arguments,

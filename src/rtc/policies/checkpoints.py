@@ -98,6 +98,20 @@ def facts(path: Path) -> dict[str, Any]:
     return weights.read_header(path, {"metadata": dict})["metadata"]
 
 
+def config_of(path: str | Path) -> ModelConfig:
+    """The configuration that stands beside a checkpoint of ours; its weights are not read.
+
+    Raises:
+        FileNotFoundError: no such checkpoint.
+        ValueError: the file beside it is damaged, or it is a published one (.pkl), which has none.
+    """
+    path = _find(Path(path))
+    if path.suffix == PICKLE:
+        raise ValueError(f"{path} is a pickle, and nothing beside it says what it is")
+    header = weights.read_header(_name(path), {"config": dict})
+    return weights.sizes(_name(path), lambda: ModelConfig(**header["config"]))
+
+
 def sha256(path: str | Path) -> str:
     """Hash of a file's content, in hexadecimal; `path` may also name a checkpoint without its suffix.
 

@@ -6,6 +6,7 @@
     exp-delta train expert|data|flow|networks|rsd
     exp-delta leaderboard run|check|show
     exp-delta read-log robot_client.log
+    exp-delta advise robot_client.log --hz 30 --chunk 50
     exp-delta render
     exp-delta reports
 
@@ -39,6 +40,7 @@ COMMANDS: Mapping[str, Any] = {
         "show": "rtc.programs.leaderboard_show",
     },
     "read-log": "rtc.programs.read_log",
+    "advise": "rtc.programs.advise",
     "render": "rtc.programs.render_levels",
     "reports": "rtc.programs.list_reports",
 }

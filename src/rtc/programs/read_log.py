@@ -16,6 +16,7 @@ from pathlib import Path
 import tyro
 
 from rtc.delay import logs
+from rtc.delay.logs import DelayLog
 from rtc.report import latency_log
 from rtc.report.latency_log import Replay
 from rtc.shared import commands, files
@@ -56,10 +57,9 @@ class Arguments:
     overwrite: bool = False
 
 
-def run(args: Arguments) -> None:
-    started = time.time()
-    root = args.output_dir or Path("exp_runs/latency_logs") / args.log.stem
-    log = logs.read(
+def read(args: Arguments) -> DelayLog:
+    """The log of a command line. Raises ValueError as `logs.read` does."""
+    return logs.read(
         args.log,
         args.format,
         column=args.column,
@@ -69,14 +69,24 @@ def run(args: Arguments) -> None:
         keep_first=args.keep_first,
         keep_warm_up=args.keep_warm_up,
     )
+
+
+def run(args: Arguments) -> None:
+    started = time.time()
+    root = args.output_dir or Path("exp_runs/latency_logs") / args.log.stem
+    log = read(args)
     found = logs.describe(log, args.hz)
     if not args.overwrite:
         latency_log.require_own(root, log)
     files.require_writable(root)
-    replay = _INSTALLED if Path(sys.argv[0]).name == CONSOLE else _SCRIPT
-    page = latency_log.write(log, found, replay, root, started)
-    print(*(section.markdown() for section in latency_log.sections(log, found, replay, root)), sep="\n\n")
+    page = latency_log.write(log, found, replay(), root, started)
+    print(*(section.markdown() for section in latency_log.sections(log, found, replay(), root)), sep="\n\n")
     commands.open_first(page)
+
+
+def replay() -> Replay:
+    """How the report of a log says that it can be replayed."""
+    return _INSTALLED if Path(sys.argv[0]).name == CONSOLE else _SCRIPT
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -58,15 +58,22 @@ class Page:
 
 
 def write(
-    root: Path, pages: Mapping[str, Page], drawn: Mapping[str, Figure], name: str = SUMMARY, kept: Sequence[str] = ()
+    root: Path,
+    pages: Mapping[str, Page],
+    drawn: Mapping[str, Figure],
+    name: str = SUMMARY,
+    kept: Sequence[str] = (),
+    site: str | None = None,
 ) -> Path:
-    """Writes the pages and figures/ below `root`, and index.html beside a summary; returns the file to open first.
+    """Writes the pages and figures/ below `root`, and HTML; returns the file to open first.
 
     Args:
         pages: by language, see `web.LANGUAGES`; English is always there.
         drawn: figures by name.
-        name: file name of the Markdown, without suffix; GitHub shows a README by itself, so it gets no HTML.
+        name: file name of the Markdown, without suffix.
         kept: figures of earlier reports that stay; others go.
+        site: file name of the HTML, without suffix. None: index beside a summary, and none beside other pages, such as
+            a README, which GitHub shows by itself.
     """
     for path in (root / "figures").glob("*.*"):
         if path.suffix in (".png", ".svg") and path.stem not in (*drawn, *kept):
@@ -76,4 +83,5 @@ def write(
     texts = {language: root / f"{name}{LANGUAGES[language]}.md" for language in pages}
     for language, page in pages.items():
         files.atomic_write(texts[language], page.markdown())
-    return web.write(root, texts) if name == SUMMARY else texts["en"]
+    site = "index" if site is None and name == SUMMARY else site
+    return texts["en"] if site is None else web.write(root, texts, site)

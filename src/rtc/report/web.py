@@ -66,24 +66,25 @@ class Link:
         return f'<a href="{html.escape(self.target)}">{html.escape(self.text)}</a>'
 
 
-def write(root: Path, texts: Mapping[str, Path]) -> Path:
-    """Writes `<root>/index.html` from Markdown files, their figures, and the videos below `root`; returns its path.
+def write(root: Path, texts: Mapping[str, Path], name: str = "index") -> Path:
+    """Writes `<root>/<name>.html` from Markdown files, their figures, and the videos below `root`; returns its path.
 
     Args:
-        texts: files by language: `en`, and `zh-CN` where there is one, which gets index.zh-CN.html.
+        texts: files by language: `en`, and `zh-CN` where there is one, which gets <name>.zh-CN.html.
+        name: of the file, without suffix.
 
     Raises:
         FileNotFoundError: a file names an image that does not exist.
     """
     for language, path in texts.items():
-        links = [Link(NAMES[other], f"index{LANGUAGES[other]}.html") for other in texts if other != language]
+        links = [Link(NAMES[other], f"{name}{LANGUAGES[other]}.html") for other in texts if other != language]
         above = root.parent / f"index{LANGUAGES[language]}.html"
         if not above.is_file():
             above = root.parent / "index.html"
         if above.is_file():
             links.insert(0, Link(_WORDS[language]["all"], f"../{above.name}"))
-        files.atomic_write(root / f"index{LANGUAGES[language]}.html", page(path, language, links))
-    return root / "index.html"
+        files.atomic_write(root / f"{name}{LANGUAGES[language]}.html", page(path, language, links))
+    return root / f"{name}.html"
 
 
 def page(path: Path, language: str, links: Sequence[Link], videos: bool = True) -> str:

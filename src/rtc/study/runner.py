@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -129,15 +129,22 @@ def run_arms(study: Study, args: StudyArguments, level: str, arms: tuple[Arm, ..
     run_cells(list(planning.cells(study, one_level, arms)), overwrite=args.overwrite)
 
 
-def run_cells(planned: Sequence[PlannedCell], *, overwrite: bool = False) -> None:
+def run_cells(
+    planned: Sequence[PlannedCell], *, overwrite: bool = False, done: Callable[[str], None] | None = None
+) -> None:
     """Computes cells unless they are there; what another process computes at the same time is waited for.
+
+    Args:
+        planned: the cells.
+        overwrite: compute those that are there, too.
+        done: is told of every cell in a line, in place of a bar and printed lines of their own.
 
     Raises:
         ConflictError: results of another configuration have come in the way.
         NonFiniteError: a NaN or infinity appeared; the cells before it are kept.
     """
     todo = [cell for cell in planned if overwrite or cell.standing().status != "complete"]
-    for cell in progress(todo):
+    for cell in progress(todo) if done is None else todo:
         # Whoever holds the lock may be computing it.
         with files.lock(cell.directory, wait=True):
             there = cell.standing()
@@ -150,7 +157,8 @@ def run_cells(planned: Sequence[PlannedCell], *, overwrite: bool = False) -> Non
             found = compute(cell, started)
         again = f" ({_AGAIN[there.status]})" if there.status in _AGAIN else ""
         solved = 100 * found.summary.row[SOLVED]
-        report(f"{cell.cell.level} {cell.cell}{again}: solved {solved:.1f} %, {time.time() - started:.1f} s")
+        tell = report if done is None else done
+        tell(f"{cell.cell.level} {cell.cell}{again}: solved {solved:.1f} %, {time.time() - started:.1f} s")
 
 
 def progress(todo: Sequence[Item]) -> Iterable[Item]:

@@ -1,0 +1,143 @@
+"""From a latency log to a decision: which execution method, horizon, estimate and tail control serve these delays best.
+
+    exp-delta advise robot_client.log --hz 30 --chunk 50 --output-dir advice
+    python exp/advise.py delays.csv --hz 50 --chunk 16
+
+reads the log (formats: docs/latency-logs.md), replays its delays against the benchmark's policies, scaled to your
+chunk, and writes a page, advice.html and advice.md: docs/advise.md.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtc.delay import DelayProfileConfig, logs
+from rtc.delay.logs import DelayLog, trace_table
+from rtc.programs import read_log
+from rtc.report import advice, latency_log
+from rtc.report.advice import Advice
+from rtc.shared import commands, files
+from rtc.shared.validation import require_float, require_int
+from rtc.study import advice as design
+from rtc.study import runner, timed
+from rtc.study.advice import Policies, Scale
+from rtc.study.arguments import StudyArguments
+from rtc.study.outcome import Outcome
+
+EPISODES, THOROUGH_EPISODES = 64, 512
+TRACE = "ticks.csv"
+
+
+@dataclass(frozen=True)
+class Arguments(read_log.Arguments):
+    """Command line of advise; log, hz, format, column, minus, unit, keep_first and keep_warm_up are those of read-log.
+
+    Attributes:
+        log: the file.
+        hz: control rate of the robot, in ticks per second.
+        format: lerobot_client, lerobot_server, lerobot_rtc, openpi_table, openpi_replies or table; by default what the
+            file's content shows.
+        column: where a table, or a reply in JSON, has the delay.
+        minus: a column with time stamps to subtract: the delay is `column` minus this one.
+        unit: of the column: ns, us, ms, s or ticks; by default what its name ends in.
+        keep_first: keep the first query of a session.
+        keep_warm_up: keep leading delays far above what follows.
+        output_dir: where page, cells and trace go; by default exp_runs/advice/<name of the log>.
+        overwrite: replace the advice for another log, rate or chunk there.
+        chunk: actions that one chunk of your policy holds.
+        minutes: time for computing; methods that do not fit are named, and the same command adds them. 0 only writes
+            the page again.
+        episodes: per setting and level; by default 64, or 512 with `thorough`.
+        thorough: more horizons and a deadline too, and more episodes; give it an hour or more of `minutes`.
+        run_path: run of the policies to ask; by default the one that fits the log.
+        levels: levels to run; by default all that the run has policies for.
+    """
+
+    chunk: int = 50
+    minutes: float = 10.0
+    episodes: int | None = None
+    thorough: bool = False
+    run_path: str | None = None
+    levels: tuple[str, ...] = ()
+
+
+def run(args: Arguments) -> None:
+    started = time.time()
+    require_float("minutes", args.minutes, low=0.0)
+    root = args.output_dir or Path("exp_runs/advice") / args.log.stem
+    log = read_log.read(args)
+    ticks = design.require_usable(log, args.hz, args.chunk)
+    found = logs.describe(log, args.hz)
+    chosen = policies(args, found.percentile(50))
+    scale, place = Scale(args.hz, args.chunk, chosen.chunk), root / design.LOG
+    if not args.overwrite:
+        latency_log.require_own(place, log)
+    files.require_writable(root)
+    latency_log.write(log, found, read_log.replay(), place, started)
+    tail = design.tails(ticks, scale)
+    conditions = design.profiles(trace(log, scale, root), tail, thorough=args.thorough)
+    study_args = arguments(args, chosen, root)
+    groups, left_out = design.available(chosen, conditions, study_args, thorough=args.thorough)
+    study = design.study(
+        chosen, (one for its in groups.values() for one in its), study_args.levels, study_args.num_evals
+    )
+    print(f"{len(log.latency_ms)} delays; policies of {chosen.run_path} (H = {chosen.chunk}), {len(groups)} methods")
+    print(runner.check(study, study_args), flush=True)
+    unfinished = timed.run(study, study_args, groups, 60 * args.minutes)
+    outcome = Outcome.read(study, study_args)
+    require_some(outcome)
+    page = advice.write(Advice(log, found, scale, chosen, tail, outcome, left_out, unfinished), root, started)
+    commands.open_first(page)
+
+
+def policies(args: Arguments, median: int) -> Policies:
+    """The policies to ask: of the run that was named, or of the one that fits.
+
+    Args:
+        median: median delay in ticks of the robot.
+
+    Raises:
+        ValueError: the run that was named holds none of use here.
+        FileNotFoundError: there is no such run.
+    """
+    if args.run_path is None:
+        return design.choose(design.policies(), args.chunk, median)
+    named = design.of_run(args.run_path)
+    if named is None:
+        raise ValueError(
+            f"run_path={args.run_path!r} holds no policies of one chunk size for the benchmark's levels, trained "
+            "without simulated delay: choose another run"
+        )
+    return named
+
+
+def arguments(args: Arguments, chosen: Policies, root: Path) -> StudyArguments:
+    """What the study's framework is told."""
+    episodes = (THOROUGH_EPISODES if args.thorough else EPISODES) if args.episodes is None else args.episodes
+    require_int("episodes", episodes, low=2)
+    return StudyArguments(
+        levels=design.require_levels(args.levels, chosen),
+        seeds=(0,),
+        num_evals=episodes,
+        run_path=chosen.run_path,
+        prefix_run_path=chosen.prefix_run_path,
+        output_root=str(root),
+        overwrite=args.overwrite,
+    )
+
+
+def trace(log: DelayLog, scale: Scale, root: Path) -> DelayProfileConfig:
+    """Writes the delays in whole control ticks, and gives the profile that replays them."""
+    files.atomic_write(root / TRACE, files.to_csv(trace_table(design.in_ticks(log, scale.hz))))
+    return scale.trace((root / TRACE).resolve())
+
+
+def require_some(outcome: Outcome) -> None:
+    """Raises ValueError where no method is complete on all levels."""
+    if not advice.candidates(outcome):
+        raise ValueError("no method is complete on all levels: give more --minutes, fewer --levels or --episodes")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    commands.start(Arguments, run, __doc__, argv)

@@ -1,0 +1,104 @@
+"""Settings of LeRobot and openpi that do what was recommended, as their commands spell them.
+
+Names are those of LeRobot's `lerobot-rollout` (src/lerobot/rollout, src/lerobot/policies/rtc) and asynchronous client
+(src/lerobot/async_inference), and of openpi's examples and client. In LeRobot's RTC, `execution_horizon` is the first
+action without weight, H - s of the paper, and a query starts when no more than `queue_threshold` actions are left,
+H - s again; the asynchronous client sends an observation when the share of its queue that is left is at most
+`chunk_size_threshold`.
+"""
+
+import math
+
+import pandas as pd
+
+from rtc.report.page import Section
+from rtc.study.advice import UNPLANNED, Scale
+from rtc.study.study import Arm
+
+NO_FLAG = "no flag: not part of it"
+_SCHEDULES = {"realtime": "EXP", "hard_masking": "ZEROS"}
+
+
+def lerobot_rollout(method: str, every: int, chunk: int, hz: float) -> str:
+    """Flags of `lerobot-rollout`; `every` and `chunk` in actions."""
+    rate, rest = f"--fps={math.ceil(hz)}", chunk - every
+    rtc = f"--inference.type=rtc --inference.rtc.execution_horizon={rest} --inference.queue_threshold={rest}"
+    if method in _SCHEDULES:
+        return f"`{rate} {rtc} --inference.rtc.prefix_attention_schedule={_SCHEDULES[method]}`"
+    if method == "trained_prefix":
+        return f"`{rate} {rtc} --inference.rtc.mode=trained`, with a Pi0.5 checkpoint trained with " + (
+            "`--policy.rtc_training_max_delay`"
+        )
+    if method == "synchronous":
+        return f"`{rate} --inference.type=sync --policy.n_action_steps={every}`"
+    return NO_FLAG
+
+
+def lerobot_client(method: str, every: int, chunk: int, hz: float) -> str:
+    """Flags of `python -m lerobot.async_inference.robot_client`."""
+    share = (chunk - every) / chunk
+    timing = f"--fps={math.ceil(hz)} --actions_per_chunk={chunk} --chunk_size_threshold={share:.2f}"
+    if method == "naive":
+        return f"`{timing} --aggregate_fn_name=latest_only`"
+    if method == "temporal_ensemble":
+        return f"`{timing} --aggregate_fn_name=average` (the nearest: it weighs older chunks less)"
+    return NO_FLAG
+
+
+def openpi(method: str, every: int) -> str:
+    """What openpi's own clients can do: they wait for every chunk."""
+    if method == "synchronous":
+        return (
+            f"`ActionChunkBroker(policy, action_horizon={every})`; in its examples `--args.replan-steps {every}` "
+            f"(LIBERO), `--args.action-horizon {every}` (ALOHA), `--open_loop_horizon {every}` (DROID)"
+        )
+    return "no flag: its clients wait for every chunk (its issue 636), so this takes a client of your own, as below"
+
+
+def section(recommended: Arm, plain: Arm | None, scale: Scale) -> Section:
+    """A table for what is recommended, and for what is recommended without training."""
+    parts: list[str | pd.DataFrame] = []
+    for one in [recommended] if plain is None else [recommended, plain]:
+        every, method = scale.robot(one.config.execution.execute_horizon), one.config.method
+        rows = [
+            ("LeRobot, `lerobot-rollout`", lerobot_rollout(method, every, scale.chunk, scale.hz)),
+            ("LeRobot, asynchronous client", lerobot_client(method, every, scale.chunk, scale.hz)),
+            ("openpi", openpi(method, every)),
+        ]
+        parts += [f"`{method}`, a new query every {every} of {scale.chunk} actions:", _table(rows)]
+    shown = recommended if plain is None or recommended.config.method not in UNPLANNED else plain
+    parts.append("\n".join(["In code of your own:", "", *_own(recommended, scale), *_estimates(shown)]))
+    return Section("Settings to copy", parts)
+
+
+def _table(rows: list[tuple[str, str]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["where", "what"])
+
+
+def _own(one: Arm, scale: Scale) -> list[str]:
+    every = scale.robot(one.config.execution.execute_horizon)
+    if one.config.method == "synchronous":
+        return [f"- execute {every} actions of a chunk, then query and stand still until the answer is there."]
+    return [
+        f"- send a new observation {every} ticks after the last one, or, if the answer is not there by then, as soon "
+        "as it is;",
+        "- keep executing the old chunk until the answer arrives, d ticks after its observation, and go on with entry "
+        "d of the new one (counted from 0), not with its first.",
+    ]
+
+
+def _estimates(one: Arm) -> list[str]:
+    """How the expected delay is set, where it matters."""
+    if one.config.method in UNPLANNED:
+        return []
+    q = one.config.estimator.q
+    if q is None or q >= 1:
+        return [
+            "- the planned delay is the longest of the last ten. LeRobot's `latency_tracker.max()` "
+            "(`rollout/inference/rtc.py`) is the longest since the start and forgets nothing."
+        ]
+    return [
+        f"- the planned delay is the {100 * q:g} % quantile of the last ten. LeRobot plans for the longest since the "
+        f"start, which forgets nothing: in `rollout/inference/rtc.py` replace `latency_tracker.max()` by "
+        f"`latency_tracker.percentile({q:g})`."
+    ]

@@ -1,0 +1,58 @@
+"""Runs groups of a study's arms one after the other, as long as there is time."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from tqdm import tqdm
+
+from rtc.study import plan as planning
+from rtc.study import runner
+from rtc.study.arguments import StudyArguments
+from rtc.study.plan import PlannedCell
+from rtc.study.study import Arm, Study
+
+
+def run(study: Study, args: StudyArguments, groups: Mapping[str, Sequence[Arm]], seconds: float) -> list[str]:
+    """Computes the cells that are missing, group by group.
+
+    A group is begun if, going by the slowest one so far, it ends in time; the first one always is, unless there is no
+    time at all. Cells are kept, so that another run goes on where this one stopped.
+
+    Args:
+        study: the study that all arms belong to.
+        args: how, as `StudyArguments.of` gives it.
+        groups: arms that share a compiled program, by a name.
+        seconds: wall time; 0 computes nothing.
+
+    Returns:
+        Names of the groups that are incomplete.
+
+    Raises:
+        ConflictError: results of another configuration are in the way.
+        NonFiniteError: a NaN or infinity appeared; the cells before it are kept.
+    """
+    todo = {name: _missing(study, args, arms) for name, arms in groups.items()}
+    todo = {name: cells for name, cells in todo.items() if cells}
+    started, slowest, left = time.monotonic(), 0.0, []
+    with _bar(sum(map(len, todo.values()))) as bar:
+        for name, cells in todo.items():
+            spent = time.monotonic() - started
+            if spent + slowest >= seconds:
+                left.append(name)
+                continue
+            bar.set_description(name)
+            runner.run_cells(cells, done=lambda _line: bar.update())
+            slowest = max(slowest, time.monotonic() - started - spent)
+            if bar.disable:
+                print(f"{name}: {len(cells)} cells, {time.monotonic() - started - spent:.0f} s", flush=True)
+    return left
+
+
+def _missing(study: Study, args: StudyArguments, arms: Sequence[Arm]) -> list[PlannedCell]:
+    return [cell for cell in planning.cells(study, args, arms) if cell.standing().status != "complete"]
+
+
+def _bar(total: int) -> tqdm:
+    """A bar on a terminal, where there is something to do."""
+    return tqdm(total=total, unit="cell", smoothing=0.1, disable=total == 0 or not sys.stderr.isatty())
