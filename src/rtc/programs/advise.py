@@ -12,21 +12,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Int
+
 from rtc.delay import DelayProfileConfig, logs
-from rtc.delay.logs import DelayLog, trace_table
+from rtc.delay.logs import trace_table
 from rtc.programs import read_log
 from rtc.report import advice, latency_log
 from rtc.report.advice import Advice
-from rtc.shared import commands, files
+from rtc.shared import commands, files, provenance, tables
 from rtc.shared.validation import require_float, require_int
 from rtc.study import advice as design
-from rtc.study import runner, timed
-from rtc.study.advice import Policies, Scale
+from rtc.study import identity, runner, timed
+from rtc.study.advice import Policies, Scale, Tails
 from rtc.study.arguments import StudyArguments
 from rtc.study.outcome import Outcome
 
 EPISODES, THOROUGH_EPISODES = 64, 512
-TRACE = "ticks.csv"
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,17 @@ def run(args: Arguments) -> None:
     if not args.overwrite:
         latency_log.require_own(place, log)
     files.require_writable(root)
-    latency_log.write(log, found, read_log.replay(), place, started)
     tail = design.tails(ticks, scale)
-    conditions = design.profiles(trace(log, scale, root), tail, thorough=args.thorough)
+    conditions = profiles(ticks, scale, tail, root, thorough=args.thorough)
     study_args = arguments(args, chosen, root)
     groups, left_out = design.available(chosen, conditions, study_args, thorough=args.thorough)
     study = design.study(
         chosen, (one for its in groups.values() for one in its), study_args.levels, study_args.num_evals
     )
-    print(f"{len(log.latency_ms)} delays; policies of {chosen.run_path} (H = {chosen.chunk}), {len(groups)} methods")
+    run_name = identity.shown(chosen.run_path)
+    print(f"{len(log.latency_ms)} delays; policies of {run_name} (H = {chosen.chunk}); methods: {', '.join(groups)}")
     print(runner.check(study, study_args), flush=True)
+    latency_log.write(log, found, read_log.replay(), place, started)
     unfinished = timed.run(study, study_args, groups, 60 * args.minutes)
     outcome = Outcome.read(study, study_args)
     require_some(outcome)
@@ -127,10 +130,24 @@ def arguments(args: Arguments, chosen: Policies, root: Path) -> StudyArguments:
     )
 
 
-def trace(log: DelayLog, scale: Scale, root: Path) -> DelayProfileConfig:
-    """Writes the delays in whole control ticks, and gives the profile that replays them."""
-    files.atomic_write(root / TRACE, files.to_csv(trace_table(design.in_ticks(log, scale.hz))))
-    return scale.trace((root / TRACE).resolve())
+def profiles(
+    ticks: Int[np.ndarray, " n"], scale: Scale, tail: Tails, root: Path, *, thorough: bool
+) -> dict[str, DelayProfileConfig]:
+    """Writes the delays and their median as traces, and gives the conditions that replay them.
+
+    Their names tell their contents, so that those of another rate or chunk, which cells may belong to, stay.
+
+    Args:
+        ticks: the delays in ticks of the robot.
+    """
+    median = int(tables.percentiles(ticks, (50,))[50])
+    written = []
+    for name, shown in (("delays", ticks), ("median", np.full_like(ticks, median))):
+        text = files.to_csv(trace_table(design.replayed(shown, scale.hz)))
+        path = root / "traces" / f"{name}-{provenance.sha256(text.encode())[:8]}.csv"
+        files.atomic_write(path, text)
+        written.append(scale.trace(path.resolve()))
+    return design.profiles(*written, tail, thorough=thorough)
 
 
 def require_some(outcome: Outcome) -> None:

@@ -17,7 +17,7 @@ from rtc.report.figures import advice as figure
 from rtc.report.figures import latency_log
 from rtc.report.page import Page, Section
 from rtc.shared import files, provenance, tables
-from rtc.study import agreement, ranking
+from rtc.study import agreement, identity, ranking
 from rtc.study.advice import CONSTANT, DEADLINE, HALVED, LOG, PLAIN, UNPLANNED, Policies, Scale, Tails
 from rtc.study.outcome import Outcome
 from rtc.study.ranking import Ranked
@@ -155,7 +155,7 @@ def _how_good(advice: Advice) -> str:
         return (
             text + f"; {others} other setting{plural} cannot be told apart from the best one, and it is the cheapest."
         )
-    return text + ", and nothing else that was tried comes near it."
+    return text + ", and all other settings that were tried solve fewer."
 
 
 def _rival(advice: Advice) -> Ranked | None:
@@ -165,7 +165,7 @@ def _rival(advice: Advice) -> Ranked | None:
     return first.get(name)
 
 
-def _plain(advice: Advice, one: Arm, profile: str) -> ArmKey:
+def _plain(one: Arm, profile: str) -> ArmKey:
     """The same method and horizon with the usual estimator under another condition."""
     label = one.method if one.config.method in UNPLANNED else f"{one.method.rpartition('+')[0]}+{PLAIN}"
     return profile, label
@@ -173,16 +173,15 @@ def _plain(advice: Advice, one: Arm, profile: str) -> ArmKey:
 
 def _tail_sentence(advice: Advice) -> str:
     one, said = advice.recommended.arm, []
-    lost = advice.difference(_plain(advice, one, CONSTANT), _plain(advice, one, LOG))
+    lost = advice.difference(_plain(one, CONSTANT), _plain(one, LOG))
     if lost is not None:
-        said.append(f"against a constant delay of the median, your tail costs it {_points(lost)} points")
-    gained = advice.difference(_plain(advice, one, HALVED), _plain(advice, one, LOG))
+        shown = f"{_points(lost)} points against a constant delay of the median"
+        said.append(f"Your tail costs it {shown}" if lost.low > 0 else f"No cost of your tail can be shown ({shown})")
+    gained = advice.difference(_plain(one, HALVED), _plain(one, LOG))
     if gained is not None:
-        said.append(f"halving the p99 would bring {_points(gained)} points")
-    if not said:
-        return "At this resolution your delays have no tail."
-    text = "; ".join(said) + "."
-    return text[0].upper() + text[1:]
+        no_gain = "" if gained.low > 0 else ", so a gain cannot be shown"
+        said.append(f"halving the p99 would bring {_points(gained)} points{no_gain}")
+    return "; ".join(said) + "." if said else "At this resolution your delays have no tail."
 
 
 def delays(advice: Advice) -> Section:
@@ -210,11 +209,11 @@ def delays(advice: Advice) -> Section:
 
 
 def _scaling(advice: Advice) -> str:
-    scale, chosen = advice.scale, advice.chosen
+    scale, run = advice.scale, identity.shown(advice.chosen.run_path)
     mean = np.average(list(advice.found.ticks), weights=list(advice.found.ticks.values()))
     asked = np.average(scale.delays(list(advice.found.ticks)), weights=list(advice.found.ticks.values()))
     return (
-        f"What matters is how much of a chunk a delay takes. The policies of `{chosen.run_path}` have chunks of "
+        f"What matters is how much of a chunk a delay takes. The policies of `{run}` have chunks of "
         f"H = {scale.horizon}, yours of {scale.chunk}: one tick of theirs stands for {scale.tick:.3g} of yours, and a "
         f"delay of d of your ticks is replayed as d · {scale.horizon} / {scale.chunk}, rounded up. Rounding makes "
         f"delays longer: on average they take {100 * mean / scale.chunk:.1f} % of your chunk and "
@@ -298,7 +297,7 @@ def tail_costs(advice: Advice) -> Section:
     """Every method's best horizon: under the log, the constant median, the halved p99."""
     rows = []
     for one in ranking.best_of_each_method([row for row in advice.ranked if row.arm.profile == LOG]):
-        log = _plain(advice, one.arm, LOG)
+        log = _plain(one.arm, LOG)
         row = {"method": one.arm.config.method, "query every (ticks)": advice.every(one.arm)}
         row["your delays (%)"] = catalogue.rate(advice.outcome.mean(log, SOLVED))
         for profile, heading in (
@@ -306,7 +305,7 @@ def tail_costs(advice: Advice) -> Section:
             (HALVED, "p99 halved (pp)"),
             (DEADLINE, "deadline (pp)"),
         ):
-            difference = advice.difference(_plain(advice, one.arm, profile), log)
+            difference = advice.difference(_plain(one.arm, profile), log)
             if difference is not None:
                 row[heading] = _points(difference)
         rows.append(row)

@@ -7,8 +7,6 @@ H - s again; the asynchronous client sends an observation when the share of its 
 `chunk_size_threshold`.
 """
 
-import math
-
 import pandas as pd
 
 from rtc.report.page import Section
@@ -21,7 +19,7 @@ _SCHEDULES = {"realtime": "EXP", "hard_masking": "ZEROS"}
 
 def lerobot_rollout(method: str, every: int, chunk: int, hz: float) -> str:
     """Flags of `lerobot-rollout`; `every` and `chunk` in actions."""
-    rate, rest = f"--fps={math.ceil(hz)}", chunk - every
+    rate, rest = f"--fps={hz:g}", chunk - every
     rtc = f"--inference.type=rtc --inference.rtc.execution_horizon={rest} --inference.queue_threshold={rest}"
     if method in _SCHEDULES:
         return f"`{rate} {rtc} --inference.rtc.prefix_attention_schedule={_SCHEDULES[method]}`"
@@ -37,7 +35,7 @@ def lerobot_rollout(method: str, every: int, chunk: int, hz: float) -> str:
 def lerobot_client(method: str, every: int, chunk: int, hz: float) -> str:
     """Flags of `python -m lerobot.async_inference.robot_client`."""
     share = (chunk - every) / chunk
-    timing = f"--fps={math.ceil(hz)} --actions_per_chunk={chunk} --chunk_size_threshold={share:.2f}"
+    timing = f"--fps={hz:g} --actions_per_chunk={chunk} --chunk_size_threshold={share:.2f}"
     if method == "naive":
         return f"`{timing} --aggregate_fn_name=latest_only`"
     if method == "temporal_ensemble":

@@ -29,6 +29,8 @@ from rtc.study.study import Arm, Comparison, Study, arm, starting_at_median
 from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 LEAST_QUERIES = 20
+# Rows of a trace; those of logs of more delays are more.
+ROWS = 1024
 RUNS = "logs-bc"
 LOG, CONSTANT, HALVED, DEADLINE = "log", "constant", "half_p99", "deadline"
 # In the order in which they are run: where time is short, the last ones are left out.
@@ -172,15 +174,18 @@ class Scale:
         return max(1, round(ticks * self.tick))
 
     def trace(self, path: str | Path) -> DelayProfileConfig:
-        """The profile that replays a trace of whole control ticks in ms, which `in_ticks` makes."""
+        """The profile that replays a trace of whole control ticks in ms, which `replayed` makes."""
         return DelayProfileConfig(
             mode="trace", trace_path=str(path), trace_order="replay", dt_ms=1000 / self.hz * self.tick
         )
 
 
-def in_ticks(log: DelayLog, hz: float) -> Float[np.ndarray, " n"]:
-    """The log's delays as a robot meets them, rounded up to whole control ticks, in ms."""
-    return logs.ticks(log.latency_ms, hz) * (1000 / hz)
+def replayed(ticks: Int[np.ndarray, " n"], hz: float) -> Float[np.ndarray, " m"]:
+    """Delays in whole control ticks as a trace in ms, which repeats them as often as they fit into `ROWS`.
+
+    A replay goes round, so a repeated log is the same law; but traces of one size share a compiled program.
+    """
+    return np.tile(ticks * (1000 / hz), max(1, ROWS // len(ticks)))
 
 
 def require_usable(log: DelayLog, hz: float, chunk: int) -> Int[np.ndarray, " n"]:
@@ -237,11 +242,18 @@ def tails(ticks: Int[np.ndarray, " n"], scale: Scale) -> Tails:
     )
 
 
-def profiles(trace: DelayProfileConfig, tail: Tails, *, thorough: bool = False) -> dict[str, DelayProfileConfig]:
-    """The delay conditions by name; the log comes first."""
+def profiles(
+    trace: DelayProfileConfig, constant: DelayProfileConfig, tail: Tails, *, thorough: bool = False
+) -> dict[str, DelayProfileConfig]:
+    """The delay conditions by name; the log comes first.
+
+    Args:
+        trace: replays the log.
+        constant: replays its median, as often: a trace too, so that one compiled program serves both.
+    """
     found = {LOG: trace}
     if tail.constant is not None:
-        found[CONSTANT] = DelayProfileConfig(fixed_delay=tail.constant)
+        found[CONSTANT] = constant
     if tail.cap is not None:
         found[HALVED] = dataclasses.replace(trace, tail_cap=tail.cap)
     if tail.deadline is not None and thorough:

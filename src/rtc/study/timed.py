@@ -42,7 +42,7 @@ def run(study: Study, args: StudyArguments, groups: Mapping[str, Sequence[Arm]],
                 left.append(name)
                 continue
             bar.set_description(name)
-            runner.run_cells(cells, done=lambda _line: bar.update())
+            runner.run_cells(cells, overwrite=args.overwrite, done=lambda _line: bar.update())
             slowest = max(slowest, time.monotonic() - started - spent)
             if bar.disable:
                 print(f"{name}: {len(cells)} cells, {time.monotonic() - started - spent:.0f} s", flush=True)
