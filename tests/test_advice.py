@@ -189,12 +189,14 @@ def outcome_of(**solved):
     for method, (share, evaluations) in solved.items():
         for profile in (LOG, CONSTANT, HALVED):
             label = f"{method}+s2" + ("" if method in design.UNPLANNED else "+q80")
-            one = arm(profile, method, label, delay=design.DelayProfileConfig(fixed_delay=1))
+            delay = design.DelayProfileConfig(fixed_delay=1)
+            one = arm(profile, method, label, delay=delay, estimator=design.ESTIMATORS["q80"])
             arms.append(one)
             for place, level in enumerate(LEVELS):
                 more = {LOG: 0.0, CONSTANT: 0.1, HALVED: 0.05}[profile]
                 number = round(200 * (share + more - 0.01 * place))
-                episode = np.where(np.arange(200) < number, 1, 0)
+                # Those that naive execution solves are others.
+                episode = np.where(np.arange(200) < number, 1, 0)[:: -1 if method == "naive" else 1]
                 cells[level, *one.key] = (fake_cell(level, one.key, episode, evaluations),)
     return Outcome(design.study(Policies("run", 8, LEVELS, "prefix"), arms, LEVELS, 200), cells)
 

@@ -125,6 +125,10 @@ def headline(advice: Advice) -> Section:
     """What to use, in three sentences; and without training."""
     best, name = advice.recommended, advice.recommended.arm.config.method
     parts = [f"**Use {_named(advice, best.arm)}**: {METHOD_TEXTS[name]}. {_how_good(advice)} {_tail_sentence(advice)}"]
+    parts.append(
+        f"(A tick is one control period, {1000 / advice.scale.hz:.3g} ms. A query sends an observation and asks for "
+        "the next chunk; where its answer takes longer than the interval, the next query waits for it.)"
+    )
     plain = advice.untrained
     if plain is not None:
         parts.append(
@@ -269,6 +273,9 @@ def table(advice: Advice) -> pd.DataFrame:
                 "solved (%)": catalogue.rate(one.solved),
                 "against the best (pp)": "the best" if one.key == best.key else _points(behind),
                 "tied": "(not a setting)" if ideal else "yes" if one.tied else "",
+                "no action (%)": catalogue.metric("starved_fraction").show(
+                    advice.outcome.cell_mean(one.key, "starved_fraction")
+                ),
                 "queries/s": f"{advice.queries(one.key):.1f}",
                 "evaluations/tick": f"{advice.evaluations(one):.2f}",
                 "needs": insight.of(methods.make(one.arm.config.method)),
@@ -286,9 +293,10 @@ def ranks(advice: Advice) -> Section:
         "Solve rates are means over the levels, with 95 % intervals; differences are paired by episode. **Tied**: the "
         "interval of the difference from the best holds 0; of those the cheapest is recommended. `q80`: the method "
         f"plans for {ESTIMATOR_TEXTS['q80']}; `max10`: {ESTIMATOR_TEXTS['max10']}. `p99 halved`: no delay is longer "
-        "than half of your p99: a target for whoever speeds up inference, no setting. `evaluations/tick`: passes "
-        "through the network per control tick of yours, with 5 flow steps per query. `needs`: what a method has that "
-        f"plain execution has not.{more}"
+        "than half of your p99: a target for whoever speeds up inference, no setting. `no action`: share of ticks for "
+        "which no chunk had an action left, so that the last one was repeated. `evaluations/tick`: passes through the "
+        "network per control tick of yours, with 5 denoising steps per query. `needs`: what a method has that plain "
+        f"execution has not.{more}"
     )
     return Section("Ranking", [shown, text], ["ranking"])
 
@@ -314,13 +322,13 @@ def tail_costs(advice: Advice) -> Section:
     if tail.constant is None:
         said.append("All delays take the same number of ticks here: there is no tail to compare with.")
     else:
-        said.append(f"*Always the median*: every query takes {_ms(advice, tail.constant)}.")
+        said.append(f"*Always the median*: every query takes {_ms(advice, tail.constant)}, the median as replayed.")
     if tail.cap is None:
         said.append("Half of the p99 is no shorter than the longest delay at this resolution: nothing to halve.")
     else:
         said.append(
-            f"*p99 halved*: your delays, none longer than {_ms(advice, tail.cap)} (p99: {found.p99:.4g} ms, "
-            f"{found.percentile(99)} ticks of yours, {scale.delay(found.percentile(99))} of the benchmark)."
+            f"*p99 halved*: your delays, none longer than {_ms(advice, tail.cap)}; the p99 was replayed as "
+            f"{_ms(advice, scale.delay(found.percentile(99)))}."
         )
     return Section("What the tail costs", [pd.DataFrame(rows), " ".join(said) + " Differences from your delays."])
 

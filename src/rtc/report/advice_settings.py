@@ -63,10 +63,22 @@ def section(recommended: Arm, plain: Arm | None, scale: Scale) -> Section:
             ("LeRobot, asynchronous client", lerobot_client(method, every, scale.chunk, scale.hz)),
             ("openpi", openpi(method, every)),
         ]
-        parts += [f"`{method}`, a new query every {every} of {scale.chunk} actions:", _table(rows)]
+        parts += [f"`{method}`, a new query every {every} of {scale.chunk} actions:", _table(rows), *_notes(method)]
     shown = recommended if plain is None or recommended.config.method not in UNPLANNED else plain
     parts.append("\n".join(["In code of your own:", "", *_own(recommended, scale), *_estimates(shown)]))
     return Section("Settings to copy", parts)
+
+
+def _notes(method: str) -> list[str]:
+    """What the flags mean where their names mislead."""
+    if method not in (*_SCHEDULES, "trained_prefix"):
+        return []
+    text = (
+        "LeRobot's `execution_horizon` is where the overlap with the old chunk ends, not the interval between queries, "
+        "and `queue_threshold` the number of actions left at which it queries: both are chunk minus interval."
+    )
+    guided = " The guidance weight is at most 5 here; `--inference.rtc.max_guidance_weight` is 10 by default."
+    return [text + (guided if method in _SCHEDULES else "")]
 
 
 def _table(rows: list[tuple[str, str]]) -> pd.DataFrame:
