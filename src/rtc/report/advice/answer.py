@@ -1,0 +1,69 @@
+"""What to use: the sentences that the page begins with."""
+
+from rtc.report import catalogue
+from rtc.report.advice.facts import Advice, named, points, usual
+from rtc.report.advice.words import METHOD_TEXTS
+from rtc.report.page import Section
+from rtc.study.advice import CONSTANT, HALVED, LOG
+from rtc.study.ranking import Ranked
+
+
+def headline(advice: Advice) -> Section:
+    """What to use, in three sentences; and without training."""
+    best, name = advice.recommended, advice.recommended.arm.config.method
+    parts = [f"**Use {named(advice, best.arm)}**: {METHOD_TEXTS[name]}. {_how_good(advice)} {_tail_sentence(advice)}"]
+    parts.append(
+        f"(A tick is one control period, {1000 / advice.scale.hz:.3g} ms. A query sends an observation and asks for "
+        "the next chunk; where its answer takes longer than the interval, the next query waits for it.)"
+    )
+    plain = advice.untrained
+    if plain is not None:
+        parts.append(
+            f"`{name}` needs training of its own. Without any: {named(advice, plain.arm)} "
+            f"({METHOD_TEXTS[plain.arm.config.method]}), {catalogue.rate(plain.solved)} % solved."
+        )
+    if advice.unfinished:
+        parts.append(
+            f"**Not compared for lack of time:** {', '.join(advice.unfinished)}. Run the same command again to add "
+            "them: what is computed is kept."
+        )
+    return Section("What to use", parts)
+
+
+def _how_good(advice: Advice) -> str:
+    best = advice.recommended
+    others = sum(one.tied for one in advice.ranked) - 1
+    text = (
+        f"Under your delays it solves {catalogue.rate(best.solved)} % of the episodes on "
+        f"{len(advice.outcome.levels)} simulated levels"
+    )
+    rival = _rival(advice)
+    if rival is not None:
+        difference = advice.difference(best.key, rival.key)
+        text += f" ({points(difference)} points against {named(advice, rival.arm)})"
+    if others:
+        plural = "s" if others > 1 else ""
+        return (
+            text + f"; {others} other setting{plural} cannot be told apart from the best one, and it is the cheapest."
+        )
+    return text + ", and all other settings that were tried solve fewer."
+
+
+def _rival(advice: Advice) -> Ranked | None:
+    """What it is measured against: naive execution at its best, or waiting where naive is recommended."""
+    first = {one.arm.config.method: one for one in reversed(advice.ranked) if one.arm.profile == LOG}
+    name = "synchronous" if advice.recommended.arm.config.method == "naive" else "naive"
+    return first.get(name)
+
+
+def _tail_sentence(advice: Advice) -> str:
+    one, said = advice.recommended.arm, []
+    lost = advice.difference(usual(one, CONSTANT), usual(one, LOG))
+    if lost is not None:
+        shown = f"{points(lost)} points against a constant delay of the median"
+        said.append(f"Your tail costs it {shown}" if lost.low > 0 else f"No cost of your tail can be shown ({shown})")
+    gained = advice.difference(usual(one, HALVED), usual(one, LOG))
+    if gained is not None:
+        no_gain = "" if gained.low > 0 else ", so a gain cannot be shown"
+        said.append(f"halving the p99 would bring {points(gained)} points{no_gain}")
+    return "; ".join(said) + "." if said else "At this resolution your delays have no tail."

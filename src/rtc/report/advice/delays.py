@@ -1,0 +1,79 @@
+"""The log in a few numbers, how it was scaled, and what limits advice from it."""
+
+import numpy as np
+import pandas as pd
+
+from rtc.delay.logs import Description
+from rtc.report.advice.facts import Advice
+from rtc.report.page import Section
+from rtc.study import identity
+from rtc.study.advice import LOG
+
+# Fewer delays say little of a p99.
+FEW_QUERIES = 300
+
+
+def delays(advice: Advice) -> Section:
+    """The log in a few numbers, how it was scaled, and what that distorts."""
+    found, scale = advice.found, advice.scale
+    rows = []
+    for name, level in (("median", 50), ("p95", 95), ("p99", 99), ("longest", 100)):
+        ticks = max(found.ticks) if level == 100 else found.percentile(level)
+        asked = scale.delay(ticks)
+        rows.append(
+            {
+                "": name,
+                "delay (ms)": f"{getattr(found, name):.4g}",
+                f"ticks at {scale.hz:g} Hz": ticks,
+                "of a chunk (%)": f"{100 * ticks / scale.chunk:.0f}",
+                "replayed as (ticks)": asked,
+                f"of a chunk of {scale.horizon} (%)": f"{100 * asked / scale.horizon:.0f}",
+            }
+        )
+    taken = f"`{advice.log.path}`: {found.count} delays, read as `{advice.log.format}`: {advice.log.measures}."
+    left = ", ".join(f"{one.count} {one.reason}" for one in advice.log.left_out)
+    taken += f" Left out: {left}." if left else ""
+    parts = [taken + f" More about them: `{LOG}/latency.md`.", pd.DataFrame(rows), _scaling(advice)]
+    return Section("Your delays", [*parts, *doubts(advice)], ["delays"])
+
+
+def _scaling(advice: Advice) -> str:
+    scale, run = advice.scale, identity.shown(advice.chosen.run_path)
+    mean = np.average(list(advice.found.ticks), weights=list(advice.found.ticks.values()))
+    asked = np.average(scale.delays(list(advice.found.ticks)), weights=list(advice.found.ticks.values()))
+    return (
+        f"What matters is how much of a chunk a delay takes. The policies of `{run}` have chunks of "
+        f"H = {scale.horizon}, yours of {scale.chunk}: one tick of theirs stands for {scale.tick:.3g} of yours, and a "
+        f"delay of d of your ticks is replayed as d · {scale.horizon} / {scale.chunk}, rounded up. Rounding makes "
+        f"delays longer: on average they take {100 * mean / scale.chunk:.1f} % of your chunk and "
+        f"{100 * asked / scale.horizon:.1f} % of theirs. Their order is kept, so bursts stay bursts."
+    )
+
+
+def doubts(advice: Advice) -> list[str]:
+    """What in the log itself limits the advice."""
+    found, scale, said = advice.found, advice.scale, []
+    if found.percentile(50) < scale.tick:
+        said.append(
+            f"**Your median delay ({found.percentile(50)} ticks) is below one tick of the benchmark "
+            f"({scale.tick:.3g} of yours)**, so the delays that were replayed are longer than yours: differences "
+            "between methods are overstated."
+        )
+    if found.count < FEW_QUERIES:
+        said.append(f"**{found.count} delays say little of a p99**: it is among the {1 + found.count // 100} longest.")
+    if found.percentile(50) * 2 > scale.chunk:
+        said.append(
+            "**The median delay takes more than half of a chunk.** Such a robot runs out of actions whatever the "
+            "method: the chunk that comes ends before the next one is there."
+        )
+    if found.drift is not None and found.drift.p < 0.01 and _changed(found):
+        said.append(
+            f"**The log drifts**: median {found.drift.first_ms:.4g} ms in its first third, "
+            f"{found.drift.last_ms:.4g} ms in its last. The advice is for the mixture of both."
+        )
+    return said
+
+
+def _changed(found: Description) -> bool:
+    """Medians differ by more than a control tick."""
+    return found.drift is not None and abs(found.drift.last_ms - found.drift.first_ms) > 1000 / found.hz
