@@ -34,9 +34,11 @@ def log_of(latency_ms):
     return DelayLog(latency, None, "a.csv", "0", "table", "why", "what", len(latency), (), (), 0.0)
 
 
-def test_a_delay_keeps_its_share_of_a_chunk_and_is_rounded_up():
+def test_a_delay_keeps_its_share_of_a_chunk_and_is_rounded_to_one_at_least():
     # 8 ticks stand for 50: one for 6.25.
-    np.testing.assert_array_equal(SCALE.delays([0, 1, 6, 7, 12, 13, 25, 50, 51]), [0, 1, 1, 2, 2, 3, 4, 8, 9])
+    np.testing.assert_array_equal(SCALE.delays([0, 1, 6, 7, 9, 10, 13, 25, 50, 51]), [0, 1, 1, 1, 1, 2, 2, 4, 8, 8])
+    assert SCALE.delay(12.5) == 2
+    assert SCALE.delay(3.125 * 3) == 2  # halves go up
     assert SCALE.tick == 6.25
     assert [SCALE.robot(s) for s in (0, 1, 2, 4, 8)] == [1, 6, 12, 25, 50]
     same = Scale(30.0, 8, 8)
@@ -46,16 +48,15 @@ def test_a_delay_keeps_its_share_of_a_chunk_and_is_rounded_up():
 @pytest.mark.parametrize("scale", [SCALE, Scale(50.0, 16, 8), Scale(7.0, 10, 4), Scale(30.0, 4, 8)])
 def test_the_trace_replays_the_scaled_ticks(trace, scale):
     ticks = np.arange(1, 3 * scale.chunk)
-    profile = scale.trace(trace(ticks * 1000 / scale.hz))
+    profile = scale.trace(trace(scale.replayed(ticks)))
     assert profile.law.trace_order == "replay"
-    np.testing.assert_array_equal(profile.law.base().delays, scale.delays(ticks))
+    np.testing.assert_array_equal(profile.law.base().delays[: len(ticks)], scale.delays(ticks))
 
 
 def test_a_trace_repeats_the_log_as_often_as_it_fits():
-    ticks = np.arange(1, 301)
-    rows = design.replayed(ticks, 50.0)
-    np.testing.assert_allclose(rows, np.tile(ticks * 20.0, 3))
-    assert len(design.replayed(np.arange(2000), 50.0)) == 2000
+    ticks, scale = np.arange(1, 301), Scale(50.0, 8, 8)
+    np.testing.assert_allclose(scale.replayed(ticks), np.tile(ticks * 20.0, 3))
+    assert len(scale.replayed(np.arange(2000))) == 2000
 
 
 @pytest.mark.parametrize(
@@ -78,10 +79,12 @@ def test_half_of_the_delays_may_be_too_long():
 
 
 def test_tails_in_ticks_of_the_benchmark():
-    # Of 100 delays the median is 7 ticks (2 of the benchmark), the p95 13 (3), the p99 20, of which half is 10 (2).
+    # Of 100 delays the median is 7 ticks (1 of the benchmark), the p95 13 (2), the p99 20 (3), of which half is 10 (2).
     ticks = np.array([7] * 90 + [13] * 8 + [20] * 2)
-    assert design.tails(ticks, SCALE) == Tails(constant=2, cap=2, deadline=3)
-    assert design.tails(np.full(100, 7), SCALE) == Tails(None, 1, None)
+    assert design.tails(ticks, SCALE) == Tails(constant=1, cap=2, deadline=2)
+    assert design.tails(np.full(100, 25), SCALE) == Tails(None, 2, None)
+    # A rare delay above the p99 leaves nothing of it to halve.
+    assert design.tails(np.array([6] * 199 + [13]), SCALE) == Tails(1, None, 1)
     assert design.tails(np.full(100, 5), SCALE) == Tails(None, None, None)
 
 
@@ -256,6 +259,7 @@ def test_what_needs_training_has_a_second_answer(tmp_path):
     pages.write(advice, tmp_path, 0.0)
     text = (tmp_path / "advice.md").read_text()
     assert "`trained_prefix` needs training of its own. Without any: `naive`" in text
+    assert "This run is small" not in text
     assert "**Not compared for lack of time:** realtime." in text
     assert "`--fps=30 --actions_per_chunk=50 --chunk_size_threshold=0.88 --aggregate_fn_name=latest_only`" in text
 

@@ -143,7 +143,7 @@ def profiles(
     median = int(tables.percentiles(ticks, (50,))[50])
     written = []
     for name, shown in (("delays", ticks), ("median", np.full_like(ticks, median))):
-        text = files.to_csv(trace_table(design.replayed(shown, scale.hz)))
+        text = files.to_csv(trace_table(scale.replayed(shown)))
         path = root / "traces" / f"{name}-{provenance.sha256(text.encode())[:8]}.csv"
         files.atomic_write(path, text)
         written.append(scale.trace(path.resolve()))

@@ -1,11 +1,10 @@
 """From a latency log to a study: the policies whose chunks fit, the delays in their ticks, and the arms to compare.
 
 A robot with chunks of C actions and a policy of the benchmark with chunks of H have the same *relative* delay: d ticks
-of the robot, of which a chunk has C, become ceil(d · H / C) ticks of the benchmark.
+of the robot, of which a chunk has C, become d · H / C ticks of the benchmark, rounded, and at least one.
 """
 
 import dataclasses
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,31 +160,34 @@ class Scale:
         """Length of a tick of the benchmark, in ticks of the robot."""
         return self.chunk / self.horizon
 
-    def delays(self, ticks: Int[np.ndarray, " n"] | Sequence[int]) -> Int[np.ndarray, " n"]:
-        """Delays in ticks of the benchmark."""
-        return np.ceil(np.asarray(ticks) * self.horizon / self.chunk - 1e-9).astype(np.int64)
+    @property
+    def tick_ms(self) -> float:
+        """The same in milliseconds."""
+        return 1000 / self.hz * self.tick
+
+    def delays(self, ticks: Float[np.ndarray, " n"] | Int[np.ndarray, " n"] | Sequence[int]) -> Int[np.ndarray, " n"]:
+        """Delays in ticks of the benchmark: rounded to the nearest, halves up, but to none only where there is none."""
+        exact = np.asarray(ticks) * self.horizon / self.chunk
+        return np.where(exact > 0, np.maximum(1, np.floor(exact + 0.5)), 0).astype(np.int64)
 
     def delay(self, ticks: float) -> int:
         """One of them."""
-        return math.ceil(ticks * self.horizon / self.chunk - 1e-9)
+        return int(self.delays(np.array([float(ticks)]))[0])
 
     def robot(self, ticks: float) -> int:
         """Ticks of the benchmark in whole ticks of the robot, at least 1."""
         return max(1, round(ticks * self.tick))
 
     def trace(self, path: str | Path) -> DelayProfileConfig:
-        """The profile that replays a trace of whole control ticks in ms, which `replayed` makes."""
-        return DelayProfileConfig(
-            mode="trace", trace_path=str(path), trace_order="replay", dt_ms=1000 / self.hz * self.tick
-        )
+        """The profile that replays a trace, which `replayed` makes."""
+        return DelayProfileConfig(mode="trace", trace_path=str(path), trace_order="replay", dt_ms=self.tick_ms)
 
+    def replayed(self, ticks: Int[np.ndarray, " n"]) -> Float[np.ndarray, " m"]:
+        """Delays in ticks of the robot as a trace: those of the benchmark, in ms, as often as they fit into `ROWS`.
 
-def replayed(ticks: Int[np.ndarray, " n"], hz: float) -> Float[np.ndarray, " m"]:
-    """Delays in whole control ticks as a trace in ms, which repeats them as often as they fit into `ROWS`.
-
-    A replay goes round, so a repeated log is the same law; but traces of one size share a compiled program.
-    """
-    return np.tile(ticks * (1000 / hz), max(1, ROWS // len(ticks)))
+        A replay goes round, so a repeated log is the same law; but traces of one size share a compiled program.
+        """
+        return np.tile(self.delays(ticks) * self.tick_ms, max(1, ROWS // len(ticks)))
 
 
 def require_usable(log: DelayLog, hz: float, chunk: int) -> Int[np.ndarray, " n"]:
@@ -221,7 +223,7 @@ class Tails:
 
     Attributes:
         constant: the median as a constant delay; None if the log is that.
-        cap: half of the log's p99; None if no delay is above it.
+        cap: half of the log's p99; None if that is no shorter than the p99 here.
         deadline: its p95, after which a query is given up; None if no delay is above it.
     """
 
@@ -237,7 +239,7 @@ def tails(ticks: Int[np.ndarray, " n"], scale: Scale) -> Tails:
     cap, deadline = scale.delay(at[99] / 2), max(1, scale.delay(at[95]))
     return Tails(
         None if (delays == constant).all() else constant,
-        cap if cap < longest else None,
+        cap if cap < scale.delay(at[99]) else None,
         deadline if deadline < longest else None,
     )
 

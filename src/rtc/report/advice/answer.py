@@ -7,6 +7,9 @@ from rtc.report.page import Section
 from rtc.study.advice import CONSTANT, HALVED, LOG
 from rtc.study.ranking import Ranked
 
+# A recommended setting that may be so much worse than the best one was chosen from too few episodes.
+COARSE = 0.05
+
 
 def headline(advice: Advice) -> Section:
     """What to use, in three sentences; and without training."""
@@ -16,6 +19,11 @@ def headline(advice: Advice) -> Section:
         f"(A tick is one control period, {1000 / advice.scale.hz:.3g} ms. A query sends an observation and asks for "
         "the next chunk; where its answer takes longer than the interval, the next query waits for it.)"
     )
+    if best.behind.low < -COARSE:
+        parts.append(
+            f"**This run is small**: the recommended setting may be up to {-100 * best.behind.low:.0f} points worse than "
+            "the best one. Give more `--episodes` and `--levels` before you act on it."
+        )
     plain = advice.untrained
     if plain is not None:
         parts.append(
@@ -35,18 +43,20 @@ def _how_good(advice: Advice) -> str:
     others = sum(one.tied for one in advice.ranked) - 1
     text = (
         f"Under your delays it solves {catalogue.rate(best.solved)} % of the episodes on "
-        f"{len(advice.outcome.levels)} simulated levels"
+        f"{_count(len(advice.outcome.levels), 'simulated level')}"
     )
     rival = _rival(advice)
     if rival is not None:
         difference = advice.difference(best.key, rival.key)
         text += f" ({points(difference)} points against {named(advice, rival.arm)})"
     if others:
-        plural = "s" if others > 1 else ""
-        return (
-            text + f"; {others} other setting{plural} cannot be told apart from the best one, and it is the cheapest."
-        )
+        more = _count(others, "other setting")
+        return f"{text}; {more} cannot be told apart from the best one: it is the cheapest."
     return text + ", and all other settings that were tried solve fewer."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _rival(advice: Advice) -> Ranked | None:

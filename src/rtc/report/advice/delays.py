@@ -44,8 +44,8 @@ def _scaling(advice: Advice) -> str:
     return (
         f"What matters is how much of a chunk a delay takes. The policies of `{run}` have chunks of "
         f"H = {scale.horizon}, yours of {scale.chunk}: one tick of theirs stands for {scale.tick:.3g} of yours, and a "
-        f"delay of d of your ticks is replayed as d · {scale.horizon} / {scale.chunk}, rounded up. Rounding makes "
-        f"delays longer: on average they take {100 * mean / scale.chunk:.1f} % of your chunk and "
+        f"delay of d of your ticks is replayed as d · {scale.horizon} / {scale.chunk} of theirs, rounded, and one at "
+        f"least. On average delays take {100 * mean / scale.chunk:.1f} % of your chunk and "
         f"{100 * asked / scale.horizon:.1f} % of theirs. Their order is kept, so bursts stay bursts."
     )
 

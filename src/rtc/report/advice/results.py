@@ -9,10 +9,11 @@ from rtc.report.advice.words import ESTIMATOR_TEXTS
 from rtc.report.page import Section
 from rtc.study import ranking
 from rtc.study.advice import CONSTANT, DEADLINE, HALVED, LOG, UNPLANNED
-from rtc.study.statistics import SOLVED
 
 STEM = "advice"
-MOST_ROWS = 24
+# Rows of the ranking on the page, besides the best of each method and the recommended one.
+MOST_ROWS = 12
+HALVED_TEXT = "p99 halved"
 
 
 def table(advice: Advice) -> pd.DataFrame:
@@ -28,12 +29,13 @@ def table(advice: Advice) -> pd.DataFrame:
                 "method": one.arm.config.method,
                 "query every (ticks)": advice.every(one.arm),
                 "plans for": "" if one.arm.config.method in UNPLANNED else estimator(one.arm),
-                "tail control": {HALVED: "p99 halved", DEADLINE: f"deadline {deadline(advice):.0f} ms"}.get(
+                "tail control": {HALVED: HALVED_TEXT, DEADLINE: f"deadline {deadline(advice):.0f} ms"}.get(
                     one.arm.profile, "none"
                 ),
                 "solved (%)": catalogue.rate(one.solved),
                 "against the best (pp)": "the best" if one.key == best.key else points(behind),
                 "tied": "(not a setting)" if ideal else "yes" if one.tied else "",
+                "advice": "recommended" if one.key == advice.recommended.key else "",
                 "no action (%)": catalogue.metric("starved_fraction").show(
                     advice.outcome.cell_mean(one.key, "starved_fraction")
                 ),
@@ -48,8 +50,8 @@ def table(advice: Advice) -> pd.DataFrame:
 def ranks(advice: Advice) -> Section:
     """The table and what its columns mean."""
     whole = table(advice)
-    shown = whole.head(MOST_ROWS)
-    more = f" The {len(whole) - len(shown)} rows below are in `{STEM}.csv`." if len(whole) > len(shown) else ""
+    shown = _shown(whole)
+    more = f" Of {len(whole)} rows {len(shown)} are shown; all are in `{STEM}.csv`." if len(whole) > len(shown) else ""
     text = (
         "Solve rates are means over the levels, with 95 % intervals; differences are paired by episode. **Tied**: the "
         "interval of the difference from the best holds 0; of those the cheapest is recommended. `q80`: the method "
@@ -62,13 +64,20 @@ def ranks(advice: Advice) -> Section:
     return Section("Ranking", [shown, text], ["ranking"])
 
 
+def _shown(whole: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the page: the first ones, the best setting of every method, and the recommended one."""
+    best = whole[whole["tail control"] != HALVED_TEXT].drop_duplicates("method").index
+    kept = {*whole.index[:MOST_ROWS], *best, *whole.index[whole["advice"] != ""]}
+    return whole.loc[sorted(kept)]
+
+
 def tail_costs(advice: Advice) -> Section:
     """Every method's best horizon: under the log, the constant median, the halved p99."""
     rows = []
     for one in ranking.best_of_each_method([row for row in advice.ranked if row.arm.profile == LOG]):
         log = usual(one.arm, LOG)
         row = {"method": one.arm.config.method, "query every (ticks)": advice.every(one.arm)}
-        row["your delays (%)"] = catalogue.rate(advice.outcome.mean(log, SOLVED))
+        row["your delays (%)"] = catalogue.rate(ranking.share(advice.outcome, log))
         for profile, heading in (
             (CONSTANT, "always the median (pp)"),
             (HALVED, "p99 halved (pp)"),
@@ -85,7 +94,9 @@ def tail_costs(advice: Advice) -> Section:
     else:
         said.append(f"*Always the median*: every query takes {_ms(advice, tail.constant)}, the median as replayed.")
     if tail.cap is None:
-        said.append("Half of the p99 is no shorter than the longest delay at this resolution: nothing to halve.")
+        said.append(
+            "*p99 halved*: left out, as half of your p99 is no shorter than your p99 in ticks of the benchmark."
+        )
     else:
         said.append(
             f"*p99 halved*: your delays, none longer than {_ms(advice, tail.cap)}; the p99 was replayed as "
