@@ -47,8 +47,9 @@ def rank(outcome: Outcome, keys: Sequence[ArmKey]) -> list[Ranked]:
     order = sorted(keys, key=lambda key: (-solved[key].value, cost[key]))
     best, ranked = order[0], []
     for key in order:
-        behind = outcome.difference(Comparison(key, best), SOLVED).interval
-        tied = key == best or not behind.excludes_zero
+        itself = key == best
+        behind = Interval(0.0, 0.0, 0.0) if itself else outcome.difference(Comparison(key, best), SOLVED).interval
+        tied = itself or not behind.excludes_zero
         ranked.append(Ranked(outcome.study.arm(key), solved[key], behind, tied, cost[key]))
     return ranked
 

@@ -8,7 +8,7 @@ from rtc.study.advice import CONSTANT, HALVED, LOG
 from rtc.study.ranking import Ranked
 
 # A recommended setting that may be so much worse than the best one was chosen from too few episodes.
-COARSE = 0.05
+COARSE = 0.06
 
 
 def headline(advice: Advice) -> Section:
@@ -21,8 +21,8 @@ def headline(advice: Advice) -> Section:
     )
     if best.behind.low < -COARSE:
         parts.append(
-            f"**This run is small**: the recommended setting may be up to {-100 * best.behind.low:.0f} points worse than "
-            "the best one. Give more `--episodes` and `--levels` before you act on it."
+            f"**This run is small**: the recommended setting may be up to {-100 * best.behind.low:.0f} points worse "
+            "than the best one. Give more `--episodes` and `--levels` before you act on it."
         )
     plain = advice.untrained
     if plain is not None:
