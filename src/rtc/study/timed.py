@@ -16,8 +16,8 @@ from rtc.study.study import Arm, Study
 def run(study: Study, args: StudyArguments, groups: Mapping[str, Sequence[Arm]], seconds: float) -> list[str]:
     """Computes the cells that are missing, group by group.
 
-    A group is begun if, going by the slowest one so far, at least half of it falls within the time; the first one always
-    is, unless there is no time at all. Cells are kept, so that another run goes on where this one stopped.
+    A group is begun if, going by the slowest one so far, at least half of it falls within the time; the first one is,
+    unless there is no time at all. Cells are kept, so that another run goes on where this one stopped.
 
     Args:
         study: the study that all arms belong to.
