@@ -14,7 +14,7 @@ from rtc.delay.logs import DelayLog
 from rtc.policies import checkpoints
 from rtc.programs import advise, console
 from rtc.report import advice as pages
-from rtc.report.advice import delays, settings, words
+from rtc.report.advice import answer, delays, settings, words
 from rtc.shared import entry
 from rtc.study import advice as design
 from rtc.study import agreement, ranking, runner, statistics, timed
@@ -265,8 +265,9 @@ def test_what_needs_training_has_a_second_answer(tmp_path):
 
 
 def test_doubts_are_said():
-    slow = advice_of(outcome_of(**CLEAR), latency=(1000.0,) * 40)
-    assert "more than half of a chunk" in " ".join(delays.doubts(slow))
+    slow = answer.headline(advice_of(outcome_of(**CLEAR), latency=(1000.0,) * 40))
+    assert "more than half of a chunk" in slow.markdown()
+    assert "At this resolution your delays have no tail" not in slow.markdown()
     fast = advice_of(outcome_of(**CLEAR), latency=(30.0,) * 40)
     said = " ".join(delays.doubts(fast))
     assert "below one tick of the benchmark" in said

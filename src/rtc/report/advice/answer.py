@@ -19,6 +19,12 @@ def headline(advice: Advice) -> Section:
         f"(A tick is one control period, {1000 / advice.scale.hz:.3g} ms. A query sends an observation and asks for "
         "the next chunk; where its answer takes longer than the interval, the next query waits for it.)"
     )
+    if 2 * advice.found.percentile(50) > advice.scale.chunk:
+        parts.append(
+            "**Your median delay takes more than half of a chunk**, so every chunk ends before the next one is there, "
+            "and the robot runs out of actions whatever the method. Faster inference, longer chunks or a lower control "
+            "rate come before the choice of a method."
+        )
     if best.behind.low < -COARSE:
         parts.append(
             f"**This run is small**: the recommended setting may be up to {-100 * best.behind.low:.0f} points worse "
@@ -76,4 +82,5 @@ def _tail_sentence(advice: Advice) -> str:
     if gained is not None:
         no_gain = "" if gained.low > 0 else ", so a gain cannot be shown"
         said.append(f"halving the p99 would bring {points(gained)} points{no_gain}")
-    return "; ".join(said) + "." if said else "At this resolution your delays have no tail."
+    text = "; ".join(said) or "at this resolution your delays have no tail"
+    return f"{text[0].upper()}{text[1:]}."

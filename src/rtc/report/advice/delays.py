@@ -61,11 +61,6 @@ def doubts(advice: Advice) -> list[str]:
         )
     if found.count < FEW_QUERIES:
         said.append(f"**{found.count} delays say little of a p99**: it is among the {1 + found.count // 100} longest.")
-    if found.percentile(50) * 2 > scale.chunk:
-        said.append(
-            "**The median delay takes more than half of a chunk.** Such a robot runs out of actions whatever the "
-            "method: the chunk that comes ends before the next one is there."
-        )
     if found.drift is not None and found.drift.p < 0.01 and _changed(found):
         said.append(
             f"**The log drifts**: median {found.drift.first_ms:.4g} ms in its first third, "
