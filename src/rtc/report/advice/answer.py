@@ -25,12 +25,13 @@ def headline(advice: Advice) -> Section:
             "and the robot runs out of actions whatever the method. Faster inference, longer chunks or a lower control "
             "rate come before the choice of a method."
         )
-    if best.behind.low < -COARSE:
-        parts.append(
-            f"**This run is small**: the recommended setting may be up to {-100 * best.behind.low:.0f} points worse "
-            "than the best one. Give more `--episodes` and `--levels` before you act on it."
-        )
     plain = advice.untrained
+    worst = min(one.behind.low for one in (best, plain) if one is not None)
+    if worst < -COARSE:
+        parts.append(
+            f"**This run is small**: what is recommended may be up to {-100 * worst:.0f} points worse than the best of "
+            "its kind. Give more `--episodes` and `--levels` before you act on it."
+        )
     if plain is not None:
         parts.append(
             f"`{name}` needs training of its own. Without any: {named(advice, plain.arm)} "

@@ -9,6 +9,7 @@ H - s again; the asynchronous client sends an observation when the share of its 
 
 import pandas as pd
 
+from rtc.report.advice.words import METHOD_TEXTS
 from rtc.report.page import Section
 from rtc.study.advice import UNPLANNED, Scale
 from rtc.study.study import Arm
@@ -89,7 +90,10 @@ def _own(one: Arm, scale: Scale) -> list[str]:
     every = scale.robot(one.config.execution.execute_horizon)
     if one.config.method == "synchronous":
         return [f"- execute {every} actions of a chunk, then query and stand still until the answer is there."]
+    method = one.config.method
+    networks = [f"- {METHOD_TEXTS[method]} (docs/methods.md);"] if "foresee" in method or "a2c2" in method else []
     return [
+        *networks,
         f"- send a new observation {every} ticks after the last one, or, if the answer is not there by then, as soon "
         "as it is;",
         "- keep executing the old chunk until the answer arrives, d ticks after its observation, and go on with entry "

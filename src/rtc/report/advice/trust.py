@@ -1,6 +1,7 @@
 """How far advice can be trusted: agreement between levels, stability, and what it is not."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -36,6 +37,8 @@ def trust(advice: Advice) -> Section:
 
 
 def _verdict(spearman: Interval) -> str:
+    if math.isnan(spearman.low):
+        return "These are too few levels to say more."
     if spearman.low > 0.5:
         return "The order is much the same everywhere."
     if spearman.low > 0:
