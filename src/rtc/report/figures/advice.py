@@ -6,7 +6,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from rtc.report import catalogue
-from rtc.report.figures import style
+from rtc.report.figures import palette, style
 from rtc.study import ranking
 from rtc.study.outcome import Outcome
 from rtc.study.ranking import Ranked
@@ -16,14 +16,14 @@ def draw(ranked: Sequence[Ranked], outcome: Outcome, recommended: Ranked) -> Fig
     """A row per method: its best setting with its interval, every level as a small dot; the recommended one bold."""
     metric, first = catalogue.PRIMARY, ranking.best_of_each_method(ranked)
     shown = [recommended if one.arm.config.method == recommended.arm.config.method else one for one in first]
-    methods = [one.arm.config.method for one in shown]
+    methods, looks = [one.arm.config.method for one in shown], palette.of_study(outcome.study)
     with matplotlib.rc_context(style.STYLE):
         figure, axes = style.subplots(1, 1, (7.5, 0.9 + 0.34 * len(shown)))
         ax = axes[0, 0]
         for place, one in enumerate(shown):
-            color = style.method_color(one.arm.config.method, methods)
+            color = looks[one.arm.method].color
             dots = [metric.scale * outcome.rate(level, one.key).value for level in outcome.levels]
-            ax.plot(dots, [place] * len(dots), ".", color=style.LIGHT, markersize=5, zorder=1)
+            ax.plot(dots, [place] * len(dots), ".", color=palette.LIGHT, markersize=5, zorder=1)
             ends = [metric.scale * one.solved.low, metric.scale * one.solved.high]
             ax.plot(ends, [place, place], color=color, linewidth=2.4)
             ax.plot(metric.scale * one.solved.value, place, "o", color=color, markersize=6)
@@ -32,7 +32,7 @@ def draw(ranked: Sequence[Ranked], outcome: Outcome, recommended: Ranked) -> Fig
             label.set_fontweight("bold" if one.key == recommended.key else "normal")
         ax.set_ylim(len(shown) - 0.5, -0.5)
         ax.set_xlim(-2, 102)
-        ax.grid(axis="x", color=style.LIGHT, linewidth=0.6)
+        ax.grid(axis="x", color=palette.LIGHT, linewidth=0.6)
         ax.set_xlabel(metric.axis)
         ax.set_title("Under your delays; grey: single levels; bold: recommended")
     return figure
