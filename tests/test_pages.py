@@ -76,6 +76,12 @@ def test_the_page_above_the_reports_has_their_questions_and_answers(tmp_path):
         overview.write(tmp_path / "one")
 
 
+def test_the_glossary_of_the_documentation_is_the_reports_own():
+    written = (ROOT / "docs/glossary.md").read_text()
+    assert glossary.page() in written
+    assert glossary.page(chinese=True) in written
+
+
 def test_the_shipped_list_names_every_report():
     listed = re.findall(r"^### .*\]\((\w+)/summary\.md\)$", (ROOT / "exp_runs/README.md").read_text(), re.MULTILINE)
     folders = [path.parent.name for path in (ROOT / "exp_runs").glob("*/summary.md")]

@@ -5,7 +5,6 @@
 
 import functools
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +66,3 @@ def explain(text: str, known: set[str], chinese: bool) -> list[str]:
 def page(chinese: bool = False) -> str:
     """All terms as a Markdown list."""
     return "\n".join(f"- {one.line(chinese)}" for one in terms())
-
-
-if __name__ == "__main__":
-    print(page(chinese="--zh" in sys.argv[1:]))
