@@ -18,6 +18,6 @@ if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
   fi
   echo "$wanted" > "$stamp"
 fi
-python exp/stage_site.py "$@"
+python exp/stage_site.py
 mkdocs build --clean --strict --config-file build/mkdocs.yml
 echo "open first: site/index.html"

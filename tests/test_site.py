@@ -2,14 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rtc.programs import stage_site
 from rtc.report import catalogue, study_tables
 from rtc.report.figures import palette
 from rtc.report.site import episodes, explorer, links, notebook, reference, staging
 from rtc.study import archive, files, pairs
+from rtc.study.cells import Cell
 from rtc.study.outcome import Outcome
 from rtc.study.study import Arm, Comparison, arm
 
@@ -106,6 +109,30 @@ def test_arms_are_named_by_profile_method_and_policy(controls, shown):
     assert colors["naive"] == palette.LOOKS["naive"].color
     assert names["burst", "realtime+oracle"] == explorer.Named("burst", "realtime+oracle", "h8")
     assert all(isinstance(one, Arm) for one in controls.arms())
+
+
+def test_studies_that_share_a_name_are_refused():
+    one, other = ({"name": name, "title": "A"} for name in ("a", "b"))
+    with pytest.raises(ValueError, match="title of several studies of the explorer: A"):
+        stage_site.scripts([one, other], [])
+    with pytest.raises(ValueError, match="name of several studies of the explorer: a"):
+        stage_site.scripts([one, one | {"title": "B"}], [])
+
+
+def test_every_sweep_has_a_set_of_its_own(tmp_path, monkeypatch):
+    """Sets are called like their folders, and have the methods, episodes and points that are there."""
+    template = next(iter(archive.read(ROOT / "exp_runs" / CONTROLS).cells.values()))
+    inputs = {**template.inputs, "config": {**template.inputs["config"], "num_evals": 16}}
+    for name, points in (("delay_sweep", ("d0_s1", "d2_s5")), ("delay_sweep_methods", ("d0_s1", "d4_s4"))):
+        cells = [Cell(point, method, 0, "grasp_easy") for point in points for method in ("naive", "bid")]
+        archive.write(tmp_path / "exp_runs" / name, [replace(template, cell=one, inputs=inputs) for one in cells])
+    monkeypatch.chdir(tmp_path)
+    found = dict(stage_site.sweeps(tmp_path))
+    assert list(found) == ["delay_sweep", "delay_sweep_methods"]
+    assert [one.grid for one in found.values()] == [True, False]
+    assert {one.methods for one in found.values()} == {("naive", "bid")}
+    assert {one.num_evals for one in found.values()} == {16}
+    assert found["delay_sweep_methods"].output_root == str(tmp_path / "exp_runs/delay_sweep_methods")
 
 
 def test_values_are_those_of_the_tables(controls, shown):

@@ -8,8 +8,9 @@ calls it. Numbers come from committed outcomes alone; nothing is run.
 import dataclasses
 import importlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from rtc.shared.paths import ROOT
 from rtc.study import archive, files
 from rtc.study.arguments import StudyArguments
 from rtc.study.outcome import Outcome
-from rtc.study.protocols import published_curve
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,30 @@ class Arguments:
 
     build: Path = Path("build")
     site: Path = Path("site")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep over constant delays.
+
+    Attributes:
+        title: what tells it from the others.
+        arguments: what it was run with, but for methods, episodes and points, which its outcomes say.
+    """
+
+    title: str
+    arguments: delay_sweep.Arguments = field(default_factory=delay_sweep.Arguments)
+
+
+# By their folders in exp_runs/.
+SWEEPS = {
+    "delay_sweep": Sweep("shipped policies"),
+    "delay_sweep_methods": Sweep("methods that look ahead or correct"),
+    "delay_sweep_published_recipe": Sweep(
+        "published training recipe",
+        delay_sweep.Arguments(run_path="logs-bc/published_recipe", prefix_run_path="logs-bc/published_recipe_prefix"),
+    ),
+}
 
 
 def run(args: Arguments) -> None:
@@ -56,34 +80,37 @@ def outcomes() -> Iterator[tuple[Outcome, str, str]]:
         output_root=str(ROOT / "exp_runs/tail_v1"), baseline_root=str(ROOT / "exp_runs/stepA_baseline")
     )
     yield tail_summary.load(tail), tail.run_path, "exp_runs/tail_v1/summary.html"
-    for sweep in _sweeps():
-        yield Outcome.read(sweep.study(), sweep.of_study()), sweep.run_path, f"{sweep.output_root}/summary.html"
+    for name, sweep in sweeps(ROOT):
+        outcome = Outcome.read(sweep.study(), sweep.of_study())
+        title = f"{outcome.study.title}: {SWEEPS[name].title}"
+        named = dataclasses.replace(outcome.study, name=name, title=title)
+        yield dataclasses.replace(outcome, study=named), sweep.run_path, f"exp_runs/{name}/summary.html"
     for path in sorted(files.FOLDER.glob("*.toml")):
         study = files.read(str(path))
-        args = StudyArguments().of(study)
+        args = StudyArguments(output_root=str(ROOT / "exp_runs" / study.name)).of(study)
         if archive.path(args.root).is_file():
             yield Outcome.read(study, args), args.run_path, f"exp_runs/{study.name}/summary.html"
 
 
-def _sweeps() -> Iterator[delay_sweep.Arguments]:
-    """The sweeps over constant delays whose outcomes are there, with the methods and points that they have."""
-    published = delay_sweep.Arguments(
-        run_path="logs-bc/published_recipe",
-        prefix_run_path="logs-bc/published_recipe_prefix",
-        output_root="exp_runs/delay_sweep_published_recipe",
-    )
-    for args in (delay_sweep.Arguments(), published):
-        there = archive.read(args.output_root).cells
-        if there:
-            episodes_of = {int(one.inputs["config"]["num_evals"]) for one in there.values()}
-            profiles = {cell.profile for cell in there}
-            line = {point.profile for point in published_curve.curve(args.delays, 8)}
-            yield dataclasses.replace(
-                args,
-                methods=tuple(dict.fromkeys(cell.method for cell in there)),
-                num_evals=max(episodes_of),
-                grid=not profiles <= line,
-            )
+def sweeps(root: Path) -> Iterator[tuple[str, delay_sweep.Arguments]]:
+    """The sweeps over constant delays whose outcomes are there, by folder, with the methods and points that they have.
+
+    Args:
+        root: the repository.
+    """
+    for name, about in SWEEPS.items():
+        folder = root / "exp_runs" / name
+        there = archive.read(folder).cells
+        if not there:
+            continue
+        args = dataclasses.replace(
+            about.arguments,
+            methods=tuple(dict.fromkeys(cell.method for cell in there)),
+            num_evals=max(int(one.inputs["config"]["num_evals"]) for one in there.values()),
+            output_root=str(folder),
+        )
+        line = {one.profile for one in args.study().arms}
+        yield name, dataclasses.replace(args, grid=not line >= {cell.profile for cell in there})
 
 
 def scripts(sets: Sequence[dict[str, Any]], shown: Sequence[dict[str, Any]]) -> dict[str, str | bytes]:
@@ -92,7 +119,14 @@ def scripts(sets: Sequence[dict[str, Any]], shown: Sequence[dict[str, Any]]) -> 
     Args:
         sets: `explorer.data` of each study.
         shown: recorded episodes.
+
+    Raises:
+        ValueError: two studies share a name or a title, by which the page tells them apart; or there is no library.
     """
+    for name in ("name", "title"):
+        twice = [value for value, count in Counter(one[name] for one in sets).items() if count > 1]
+        if twice:
+            raise ValueError(f"{name} of several studies of the explorer: {', '.join(twice)}; give each its own")
     named = [{name: one[name] for name in ("name", "title")} for one in sets]
     index = {"sets": named, "metrics": explorer.catalogue_entries(), "episodes": list(shown), "data": {}}
     found: dict[str, str | bytes] = {
