@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rtc.programs import stage_site
 from rtc.report import catalogue, study_tables
@@ -57,6 +58,12 @@ def test_the_navigation_has_what_is_there_once():
         {"R": [{"First": "r/one.md"}, {"Eins": "r/two.md"}]},
         {"Rest": [{"Left": "left.md"}]},
     ]
+
+
+def test_every_page_that_the_navigation_names_is_there():
+    named = staging.named(yaml.safe_load((ROOT / "docs/site.yml").read_text())["nav"])
+    there = {*staging.pages(ROOT).values(), "notebook.md"}  # the notebook's page is made where the site is built
+    assert {name for name in named if "*" not in name} - there == set()
 
 
 def test_a_flowchart_becomes_a_table():

@@ -118,7 +118,7 @@ def navigation(wanted: Iterable[Any], there: Mapping[str, str]) -> list[Any]:
         there: titles of the pages by path.
     """
     wanted = list(wanted)
-    placed = set(_named(wanted))
+    placed = set(named(wanted))
     return _kept(wanted, {path: title for path, title in there.items() if path not in placed}, there)
 
 
@@ -138,10 +138,11 @@ def _kept(wanted: Iterable[Any], free: dict[str, str], there: Mapping[str, str])
     return found
 
 
-def _named(wanted: Iterable[Any]) -> Iterable[str]:
+def named(wanted: Iterable[Any]) -> Iterable[str]:
+    """The pages and patterns of MkDocs' `nav`, those in sections included."""
     for entry in wanted:
         what = next(iter(entry.values())) if isinstance(entry, dict) else entry
-        yield from _named(what) if isinstance(what, list) else [what]
+        yield from named(what) if isinstance(what, list) else [what]
 
 
 def configure(root: Path, folder: Path, site: Path, titles: Mapping[str, str]) -> Path:
