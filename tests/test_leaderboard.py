@@ -1,6 +1,7 @@
 """The leaderboard: a method under the protocol, the check of its file, and the table."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from flax import nnx
@@ -8,6 +9,7 @@ from flax import nnx
 from model import FlowPolicy
 from rtc.policies import checkpoints
 from rtc.programs import leaderboard_check, leaderboard_run, leaderboard_show
+from rtc.programs import study as study_program
 from rtc.report import leaderboard
 from rtc.shared.paths import ROOT
 from rtc.study import archive, entries
@@ -101,8 +103,6 @@ FIRST = Cell("no_delay", "half", 0, "grasp_easy")
 
 
 def other(cells, **fields):
-    from dataclasses import replace
-
     return {**cells, FIRST: replace(cells[FIRST], **fields)}
 
 
@@ -127,6 +127,10 @@ def other(cells, **fields):
             "its result says returned_episode_solved = ",
         ),
         (
+            lambda cells: other(cells, result={**cells[FIRST].result, "flow_evals_per_tick": 0.5}),
+            "its result says flow_evals_per_tick = 0.5",
+        ),
+        (
             lambda cells: other(cells, inputs={**cells[FIRST].inputs, "code": "0" * 64}),
             "run it again with this version",
         ),
@@ -142,7 +146,7 @@ def other(cells, **fields):
             "config.execution.execute_horizon = 1, not 2",
         ),
     ],
-    ids=["missing", "fewer", "twice", "column", "result", "code", "level", "horizon"],
+    ids=["missing", "fewer", "twice", "column", "result", "cost", "code", "level", "horizon"],
 )
 def test_what_is_wrong_with_an_entry_is_named(places, tmp_path, change, message):
     folder = changed(tmp_path, places[2], change)
@@ -152,8 +156,6 @@ def test_what_is_wrong_with_an_entry_is_named(places, tmp_path, change, message)
 
 
 def test_cells_that_the_protocol_lacks_are_named(places, tmp_path):
-    from dataclasses import replace
-
     more = Cell("no_delay", "half", 7, "grasp_easy")
     folder = changed(tmp_path, places[2], lambda cells: {**cells, more: replace(cells[FIRST], cell=more)})
     assert [text for text in entries.problems(folder) if "seed_7" in text and "not part of the protocol" in text]
@@ -167,21 +169,77 @@ def test_something_else_is_no_entry(tmp_path):
         leaderboard_check.main([str(tmp_path)])
 
 
-def test_a_table_has_the_protocol_and_its_entries(places, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def board(places, tmp_path_factory):
+    """A folder with the protocol's outcomes, the entry, and entries that are not as the protocol wants them."""
     _root, study, entry = places
-    monkeypatch.chdir(tmp_path)
-    leaderboard_run.main(["naive", "--protocol", str(study), "--num-slots", "4", "--output-dir", "exp_runs/study_toy"])
-    (tmp_path / "exp_runs/leaderboard").mkdir()
-    (tmp_path / "exp_runs/leaderboard/half").symlink_to(entry)
-    found = leaderboard.outcomes(tmp_path, str(study))
-    table = leaderboard.table(found)
+    root = tmp_path_factory.mktemp("board")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        study_program.main([str(study), "--num-slots", "4", "--no-preview"])
+    folder = root / "exp_runs/leaderboard"
+    for name in ("half", "half_again", "older", "other_plugin", "twice_registered", "unreadable"):
+        (folder / name).mkdir(parents=True)
+        for path in ("entry.json", "half.py", "episodes.parquet"):
+            (folder / name / path).write_bytes((entry / path).read_bytes())
+    cells = dict(archive.read(entry).cells)
+    older = replace(cells[FIRST], inputs={**cells[FIRST].inputs, "code": "0" * 64})
+    about = json.loads((entry / "entry.json").read_text())
+    archive.write(folder / "older", {**cells, FIRST: older}.values())
+    (folder / "older/entry.json").write_text(json.dumps(about))
+    (folder / "twice_registered/half.py").write_text(PLUGIN + "# another\n")
+    (folder / "other_plugin/half.py").write_text("raise RuntimeError('<b>no</b>')\n")
+    (folder / "unreadable/entry.json").write_text("{")
+    return root
+
+
+def test_a_table_has_the_protocol_and_its_entries_and_names_those_left_out(places, board, monkeypatch):
+    _root, study, _entry = places
+    monkeypatch.chdir(board)
+    found = leaderboard.read(board, str(study))
+    table = leaderboard.table(found.outcomes)
     assert sorted(table["method"]) == ["half", "naive"]
     assert list(table.columns[:4]) == ["method", "mean under delay (%)", "no_delay", "long_tail"]
     assert set(table["sees"]) == {""}
+    why = {name: " ".join(wrong) for name, wrong in found.left_out.items()}
+    assert set(why) == {"half_again", "older", "other_plugin", "twice_registered", "unreadable"}
+    assert "is that of half already" in why["half_again"]
+    assert "run it again with this version" in why["older"]
+    assert "cannot be loaded: RuntimeError" in why["other_plugin"]
+    assert "half.py cannot be loaded: ValueError" in why["twice_registered"]
+    assert "is no entry of the leaderboard" in why["unreadable"]
     leaderboard_show.main(["--protocol", str(study), "--output", "board.md"])
-    page = (tmp_path / "board.md").read_text()
+    page = (board / "board.md").read_text()
     assert "| half" in page
     assert "and 1 entries" in page
+    assert all(f"| {name} " in page for name in why)
+
+
+def test_a_table_of_which_no_method_is_complete_says_so(places, board, monkeypatch):
+    _root, study, _entry = places
+    monkeypatch.chdir(board)
+    whole = leaderboard.read(board, str(study)).outcomes[0]
+    part = replace(whole, cells={key: cells for key, cells in whole.cells.items() if key[1] == "no_delay"})
+    monkeypatch.setattr(leaderboard, "read", lambda *_: leaderboard.Board([part]))
+    assert "no method has met all profiles" in leaderboard.section(board, str(study))
+
+
+@pytest.mark.parametrize("label", ["../../x", "a|b", "<b>", ".hidden", "two words"])
+def test_labels_are_plain_words(label):
+    with pytest.raises(ValueError, match="label=.* cannot name an entry"):
+        entries.Entry("naive", label)
+
+
+def test_entries_are_not_rows_of_the_protocol(places):
+    study = str(places[1])
+    with pytest.raises(ValueError, match="label='naive' is a row of study_toy"):
+        entries.study(entries.Entry("naive", protocol=study))
+    assert entries.study(entries.Entry("naive", "naive_again", study)).methods == ["naive_again"]
+
+
+def test_protocols_of_other_simulators_are_refused():
+    with pytest.raises(ValueError, match="protocol='gymnasium' cannot have entries"):
+        entries.study(entries.Entry("realtime", "mine", "gymnasium"))
 
 
 def test_without_outcomes_the_page_says_so(tmp_path):
@@ -189,8 +247,7 @@ def test_without_outcomes_the_page_says_so(tmp_path):
 
 
 def test_the_table_of_committed_outcomes_is_that_of_the_report():
-    found = leaderboard.outcomes(ROOT, "tail_v1_controls")
-    table = leaderboard.table(found)
+    table = leaderboard.table(leaderboard.read(ROOT, "tail_v1_controls").outcomes)
     summary = (ROOT / "exp_runs/study_tail_v1_controls/summary.md").read_text()
     assert len(table) == 6
     for row in table.to_dict("records"):

@@ -1,6 +1,7 @@
 """The leaderboard's table, from the protocol's committed outcomes and the entries' files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,33 +33,60 @@ _ABOUT = (
     "**Compare rows that see the same**: `sees` says what a method has that naive execution has not, such as every "
     "delay in advance, the simulator, or training of its own."
 )
+_INCOMPLETE = (
+    "Of the protocol's outcomes, `{path}`, no method has met all profiles yet, so that there is nothing to show."
+)
+_STATED = "What an entry's query multiplies is what its file says; all else of an entry is checked."
 _TIME = (
     "The cells of `{method}` took {minutes:.1f} minutes of wall time, compiling included, on the machine that computed "
     "them ({device})."
 )
 
 
-def outcomes(root: Path, name: str = entries.PROTOCOL) -> list[Outcome]:
-    """The protocol's outcomes, then those of each entry.
+@dataclass(frozen=True)
+class Board:
+    """What there is to compare.
+
+    Attributes:
+        outcomes: the protocol's, then those of each entry; empty where the protocol's are not there.
+        left_out: what is wrong with other entries, by their folders' names.
+    """
+
+    outcomes: Sequence[Outcome] = ()
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+
+def read(root: Path, name: str = entries.PROTOCOL) -> Board:
+    """The protocol's outcomes and its entries. Every entry's plugin is executed.
 
     Raises:
-        ValueError: an entry is not as the protocol wants it, or of another protocol; all that is wrong is named.
+        ValueError: there is no such protocol, or its outcomes are damaged.
     """
     study = files.read(name)
     args = StudyArguments(output_root=str(root / "exp_runs" / study.name)).of(study)
     if not archive.path(args.root).is_file():
-        return []
-    found = [Outcome.read(study, args)]
+        return Board()
+    found, left_out, names = [Outcome.read(study, args)], {}, {}
     for path in sorted((root / entries.FOLDER).glob(f"*/{entries.NAME}")):
-        if entries.read(path.parent).protocol == name:
+        try:
+            entry = entries.read(path.parent)
+            if entry.protocol != name:
+                continue
             wrong = entries.problems(path.parent)
-            if wrong:
-                raise ValueError("\n  ".join([f"{path.parent}: {len(wrong)} problems", *wrong]))
+        except ValueError as error:
+            wrong = [str(error)]
+        else:
+            first = names.setdefault(entry.name, path.parent.name)
+            if first != path.parent.name:
+                wrong = [f"label={entry.name!r} is that of {first} already", *wrong]
+        if wrong:
+            left_out[path.parent.name] = wrong
+        else:
             found.append(entries.outcome(path.parent))
-    return found
+    return Board(found, left_out)
 
 
-def table(found: list[Outcome]) -> pd.DataFrame:
+def table(found: Sequence[Outcome]) -> pd.DataFrame:
     """A row per method that met all profiles: solve rates by profile, their mean under delay, cost, privileges."""
     policies = _policies(found[0])
     rows = [row for outcome in found for row in _rows(outcome, found[0].study, policies)]
@@ -104,22 +132,36 @@ def within(text: str, root: Path, name: str = entries.PROTOCOL) -> str:
 
 def section(root: Path, name: str = entries.PROTOCOL) -> str:
     """The table as Markdown, with what it shows and where it comes from; links are those of a page in docs/."""
-    found = outcomes(root, name)
-    if not found:
+    board = read(root, name)
+    if not board.outcomes:
         path = archive.path(Path("exp_runs") / files.read(name).name)
         return _NOTHING.format(path=path, name=name) + "\n"
-    first = found[0]
+    found, first = board.outcomes, board.outcomes[0]
+    profiles = first.study.profiles
+    whole = [one for one in first.study.methods if first.complete(*((profile, one) for profile in profiles))]
+    if not whole:
+        return _INCOMPLETE.format(path=archive.path(Path("exp_runs") / first.study.name)) + "\n"
     about = {"levels": len(first.levels), "names": ", ".join(first.levels), "episodes": first.total_episodes}
     cells = [cell for outcome in found for cells in outcome.cells.values() for cell in cells]
-    of_first = [cell for profile in first.study.profiles for cell in first.group((profile, first.study.methods[0]))]
-    seconds = sum(cell.provenance["wall_s"] for cell in of_first)
-    took = {"method": first.study.methods[0], "minutes": seconds / 60}
+    timed = [cell for profile in profiles for cell in first.group((profile, whole[0]))]
+    took = {"method": whole[0], "minutes": sum(cell.provenance["wall_s"] for cell in timed) / 60}
     parts = [
-        _ABOUT.format(name=name, **about),
+        _ABOUT.format(name=name, **about) + (f" {_STATED}" if len(found) > 1 else ""),
         tables.format_table(table(found)),
-        _TIME.format(device=of_first[0].provenance["device_kind"], **took),
+        *_left_out(board),
+        _TIME.format(device=timed[0].provenance["device_kind"], **took),
         f"From [the study's report](../exp_runs/{first.study.name}/summary.md) and its `episodes.parquet`"
         + (f", and {len(found) - 1} entries in `{entries.FOLDER}`" if len(found) > 1 else "")
         + f". {provenance.cells_origin(cells)}",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _left_out(board: Board) -> Iterator[str]:
+    """A table of the entries that are not among the rows, with the first thing that is wrong with each."""
+    if board.left_out:
+        rows = [
+            {"left out": name, "problems": len(wrong), "the first": " ".join(wrong[0].split())}
+            for name, wrong in board.left_out.items()
+        ]
+        yield tables.format_table(pd.DataFrame(rows))

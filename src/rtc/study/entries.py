@@ -6,6 +6,7 @@ user's own, the plugin that registers it.
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rtc import methods
+from rtc import methods, worlds
 from rtc.delay.estimators import EstimatorConfig
 from rtc.methods import MethodOptions
 from rtc.shared import files, provenance
@@ -42,6 +43,7 @@ COLUMNS = (
     "abandoned_queries",
     "flow_evals",
 )
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _TOLERANCE = 1e-6  # of means that were computed in another order
 
 
@@ -56,6 +58,9 @@ class Entry:
         method_options: numbers of the method.
         estimator: what it was told about the delay; its first value is the profile's median.
         plugin: file name of the plugin that registers it; None for a method of the package.
+
+    Raises:
+        ValueError: a name that is no plain word: it becomes a folder and a row of the table.
     """
 
     method: str
@@ -64,6 +69,14 @@ class Entry:
     method_options: MethodOptions = field(default_factory=MethodOptions)
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
     plugin: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _LABEL.fullmatch(self.name):
+            field_name = "label" if self.label else "method"
+            raise ValueError(
+                f"{field_name}={self.name!r} cannot name an entry: give a label of letters, digits and _ . + -, that "
+                "begins with a letter or digit"
+            )
 
     @property
     def name(self) -> str:
@@ -76,9 +89,19 @@ def study(entry: Entry) -> Study:
     Each is the arm of the protocol's first method with another method, its options and its estimator.
 
     Raises:
-        ValueError: there is no such protocol or method, or an option that the method does not read.
+        ValueError: there is no such protocol or method, an option that the method does not read, a label that is a
+            row of the protocol, or a protocol on other worlds than Kinetix's or of token policies.
     """
     fixed = study_files.read(entry.protocol)
+    if any(map(worlds.is_hosted, fixed.levels)) or any(one.decoding is not None for one in fixed.arms):
+        raise ValueError(
+            f"protocol={entry.protocol!r} cannot have entries: it has worlds outside Kinetix or token policies; give a "
+            f"study of Kinetix's levels, such as {PROTOCOL}"
+        )
+    if entry.name in fixed.methods:
+        raise ValueError(
+            f"label={entry.name!r} is a row of {fixed.name} already: give the entry a label of its own (--label)"
+        )
     methods.make(entry.method, entry.method_options)
     arms = tuple(_arm(entry, fixed.arm((profile, fixed.methods[0]))) for profile in fixed.profiles)
     return dataclasses.replace(
@@ -131,7 +154,10 @@ def _register(method: str, plugin: Path) -> None:
         raise ValueError(f"{plugin} is missing: it registers the method {method!r}")
     known = methods.METHODS.get(method)
     if known is None or known.sha256 != provenance.sha256(plugin.read_bytes()):
-        methods.load_plugin(plugin)
+        try:
+            methods.load_plugin(plugin)
+        except Exception as error:  # what a stranger's file may raise
+            raise ValueError(f"{plugin} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def outcome(folder: PathLike) -> Outcome:
@@ -182,8 +208,11 @@ def _of_cell(asked: Study, one: Arm, level: str, cell: CellData) -> Iterator[str
         yield f"{SOLVED} is neither 0 nor 1 somewhere"
     if not np.isfinite(cell.episodes[list(COLUMNS)].to_numpy(float)).all():
         yield "some values are not finite"
-    for name in (SOLVED, "returned_episode_returns", "returned_episode_lengths"):
-        mean = cell.episodes[name].mean()
+    means = {
+        name: cell.episodes[name].mean() for name in (SOLVED, "returned_episode_returns", "returned_episode_lengths")
+    }
+    means["flow_evals_per_tick"] = cell.episodes["flow_evals"].sum() / cell.episodes["returned_episode_lengths"].sum()
+    for name, mean in means.items():
         if not np.isclose(cell.result.get(name, np.nan), mean, rtol=_TOLERANCE, atol=_TOLERANCE):
             yield f"its result says {name} = {cell.result.get(name)}, its episodes {mean}"
     config = dataclasses.replace(one.config, num_evals=asked.num_evals)
