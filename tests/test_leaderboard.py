@@ -226,7 +226,7 @@ def test_a_table_of_which_no_method_is_complete_says_so(places, board, monkeypat
 
 @pytest.mark.parametrize("label", ["../../x", "a|b", "<b>", ".hidden", "two words"])
 def test_labels_are_plain_words(label):
-    with pytest.raises(ValueError, match="label=.* cannot name an entry"):
+    with pytest.raises(ValueError, match=r"label=.* cannot name an entry"):
         entries.Entry("naive", label)
 
 

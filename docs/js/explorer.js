@@ -1,14 +1,21 @@
-// The explorer: chooses and draws what explorer/*.js hold. It computes nothing but the sign of a difference.
+// The explorer: chooses and draws what explorer/*.js hold. It computes no statistic: differences are turned round, and
+// on one level a metric without intervals there has the difference of two means.
 (function () {
   "use strict";
   const root = document.getElementById("ed-explorer");
   const shared = window.exp_delta;
-  if (!root || !shared) return;
+  if (!root) return;
+  if (!shared) {
+    root.textContent = "explorer/index.js cannot be read: there is nothing to show.";
+    return;
+  }
   const LISTS = ["profiles", "policies", "methods"];
   const MANY = 8;
   const loaded = {};
   let data = null;
   let state = {};
+  let shows = 0;
+  let opened = 0; // counts calls of open: of two that overlap, the later one is shown
 
   // ---- elements
   function make(tag, properties, ...children) {
@@ -65,7 +72,7 @@
       metric: data.primary,
       cost: "multiplications_per_tick",
       profiles: options("profiles").slice(0, MANY),
-      policies: options("policies").slice(0, data.seeds && options("policies").length > 3 ? 1 : 3),
+      policies: options("policies").slice(0, options("policies").length > 3 ? 1 : 3),
       methods: (methods.length > MANY && plain.length ? plain : methods).slice(0, MANY),
       reference: methods.length > 1 ? "method:" + methods[0] : "",
     };
@@ -76,6 +83,9 @@
     if (!data.places[metric]) data.places[metric] = new Map(data.pairs[metric].map((row, i) => [row[0] + "," + row[1], i]));
     return data.places[metric];
   }
+
+  // A number with its sign turned; what is not known stays null, and nothing becomes -0.
+  const turned = (x) => (x === null || x === 0 ? x : -x);
 
   // The difference a - b as [value, low, high, p]; what is not known is null.
   function difference(a, b) {
@@ -89,11 +99,11 @@
       if (metric === data.primary) found = [...data.level_pairs[place][level], null];
       else {
         const mean = (i) => data.arms[i].levels[metric][level][0];
-        return [mean(a) - mean(b), null, null, null];
+        return [mean(a) === null || mean(b) === null ? null : mean(a) - mean(b), null, null, null];
       }
     }
     const [value, low, high, p] = found;
-    return straight === undefined ? [-value, -high, -low, p] : [value, low, high, p];
+    return straight === undefined ? [turned(value), turned(high), turned(low), p] : [value, low, high, p];
   }
 
   function referenceOf(arm) {
@@ -359,6 +369,7 @@
   }
 
   async function show() {
+    const drawing = ++shows;
     root.dataset.ready = "";
     const metric = shared.metrics[state.metric];
     controls();
@@ -371,7 +382,7 @@
     if (state.reference) for (const profile of state.profiles) charts.push(byDifference(values, metric, profile, found));
     if (data.levels.length > 1 && !state.world) for (const profile of state.profiles) charts.push(byLevel(metric, profile, found));
     await Promise.all(charts);
-    root.dataset.ready = "1";
+    if (drawing === shows) root.dataset.ready = "1";
   }
 
   function load(name) {
@@ -379,18 +390,37 @@
     loaded[name] = new Promise((resolve, reject) => {
       const script = make("script", { src: `explorer/${name}.js` });
       script.addEventListener("load", () => resolve(window.exp_delta.data[name]));
-      script.addEventListener("error", () => reject(new Error(`explorer/${name}.js cannot be read`)));
+      script.addEventListener("error", () => {
+        delete loaded[name];
+        reject(new Error(`explorer/${name}.js cannot be read`));
+      });
       document.head.append(script);
     });
     return loaded[name];
   }
 
   async function open(given) {
+    const call = ++opened;
     const name = shared.sets.some((one) => one.name === given.set) ? given.set : shared.sets[0].name;
-    data = await load(name);
-    state = { set: name, ...allowed(given) };
-    if (location.hash !== address()) history.replaceState(null, "", address());
-    await show();
+    try {
+      const found = await load(name);
+      if (call !== opened) return;
+      data = found;
+      state = { set: name, ...allowed(given) };
+      if (location.hash !== address()) history.replaceState(null, "", address());
+      await show();
+    } catch (error) {
+      if (call === opened) failed(error);
+    }
+  }
+
+  // Says what went wrong in place of what is shown; the choice of studies stays.
+  function failed(error) {
+    for (const part of [parts.choices, parts.buttons, parts.charts, parts.table]) part.replaceChildren();
+    parts.controls.replaceChildren(chooser("set", "Study", [["", ""], ...shared.sets.map((one) => [one.name, one.title])]));
+    parts.controls.querySelector("select").value = "";
+    parts.about.textContent = `This cannot be shown: ${error.message}`;
+    root.dataset.ready = "";
   }
 
   window.addEventListener("hashchange", () => open(wanted()));

@@ -1,7 +1,8 @@
 """The explorer's data: what it draws of a study, computed by the functions that its tables use, as plain JSON.
 
 Arms are named by profile, method and policy. An arm is paired with those that differ from it in one of the three; the
-intervals of these differences are those of the study's tables, so that the page computes nothing.
+intervals of these differences are those of the study's tables. The page computes no statistic: it turns differences
+round and, on one level of several, subtracts means of metrics of which no interval is given there.
 """
 
 import itertools
