@@ -1,15 +1,17 @@
 """From a level's file to a policy by one command, and the starter file."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tyro
 
 from line_world import DEVICES, SMALL_CLONING, SMALL_PPO
-from rtc.programs import console, train_level
+from rtc.programs import console, eval_flow, train_level
 from rtc.training.cloning import CloningConfig
 from rtc.training.demonstrations import DataConfig
 from rtc.worlds.kinetix import levels
@@ -35,6 +37,18 @@ def test_a_level_becomes_a_policy_and_nothing_is_done_twice(line_world, tmp_path
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == written
     with pytest.raises(ValueError, match="is of another run"):
         train_level.run(dataclasses.replace(args, policy=dataclasses.replace(SMALL_CLONING, seed=3)))
+
+
+@pytest.mark.parametrize("rules", [None, "dump", "importer"])
+def test_the_command_that_evaluates_it_is_one_that_works(rules):
+    args = train_level.Arguments(Path("my levels/it's mine.json"), world_rules=rules)
+    said = train_level.evaluation(args, "it's mine", Path("logs-bc/it's mine"))
+    program, *words = shlex.split(said)
+    module, rest = console.find(words)
+    assert (program, module) == ("exp-delta", "rtc.programs.eval_flow")
+    read = tyro.cli(eval_flow.Arguments, args=rest)
+    assert read.level_paths == ("my levels/it's mine.json",)
+    assert (read.run_path, read.world_rules) == ("logs-bc/it's mine", rules)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ and a killed run goes on where it was when the same command is given again.
 """
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,10 +73,16 @@ def run(args: Arguments) -> Path:
     generate_data.generate(generate_data.Arguments(config=data, **common))
     print(f"3 of 3: a policy with chunks of {policy.model.action_chunk_size}, in {output_path}", flush=True)
     (found,) = train_flow.train(train_flow.Arguments(config=policy, output_path=output_path, **common))
-    print("evaluate it: exp-delta eval", end=" ")
-    print(f"--run-path {output_path} --level-paths {args.level} --profile long_tail --output-dir exp_runs/{name}")
+    print(f"evaluate it: {evaluation(args, name, output_path)}")
     commands.open_first(f"{found}.json")
     return found
+
+
+def evaluation(args: Arguments, name: str, output_path: Path) -> str:
+    """The command that evaluates the policy, for a shell: on the level as it was trained on, under the same rules."""
+    words = ["exp-delta", "eval", "--run-path", str(output_path), "--level-paths", str(args.level)]
+    words += ["--world-rules", args.world_rules] if args.world_rules is not None else []
+    return shlex.join([*words, "--profile", "long_tail", "--output-dir", f"exp_runs/{name}"])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
