@@ -13,7 +13,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: 
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Reports that were written since pages have contents; all others are made again with their cells.
-FOLDERS = ("tail_v1", "study_recipe", "study_tail_v1_controls", ".")
+FOLDERS = ("tail_v1", "study_recipe", "study_tail_v1_controls", "study_gymnasium", ".")
 PAGES = [path for folder in FOLDERS for path in sorted((ROOT / "exp_runs" / folder).glob("index*.html"))]
 LEAST_TEXT = 9.0  # pixels, of a figure's labels on a telephone
 

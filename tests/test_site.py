@@ -4,16 +4,21 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 
+from rtc.control.controller import ExecutionConfig
+from rtc.control.records import NEVER
 from rtc.programs import stage_site
 from rtc.report import catalogue, study_tables
 from rtc.report.figures import palette
 from rtc.report.site import episodes, explorer, links, notebook, reference, staging
 from rtc.study import archive, files, pairs
 from rtc.study.cells import Cell
+from rtc.study.evaluation import EvalConfig
 from rtc.study.outcome import Outcome
 from rtc.study.study import Arm, Comparison, arm
 
@@ -187,6 +192,7 @@ def test_other_metrics_have_the_intervals_of_their_kind(controls, shown):
 def test_recorded_episodes_are_complete_and_small():
     found = episodes.index(ROOT)
     videos = list((ROOT / episodes.FOLDER).glob("*.mp4"))
+    assert len(found) >= 4, "docs/episodes has two methods at least in two scenes"
     assert {Path(one["video"]).name for one in found} == {path.name for path in videos}
     assert sum(path.stat().st_size for path in videos) < 2_000_000
     scenes = {one["scene"] for one in found}
@@ -197,6 +203,41 @@ def test_recorded_episodes_are_complete_and_small():
         assert len({launch for launch, *_ in first}) == 1
         assert len({delay for _, delay, _ in first}) == 1  # the same delays meet all methods
         assert all(len(one["age"]) > max(launch for launch, *_ in one["queries"]) for one in of_scene)
+
+
+def test_an_episode_is_recorded_again_if_it_would_be_another(tmp_path, monkeypatch):
+    ran, path = [], tmp_path / "scene-naive.mp4"
+    records = SimpleNamespace(
+        length=np.array([3]),
+        delay=np.array([[1, NEVER, NEVER]]),
+        planned=np.array([[2, NEVER, NEVER]]),
+        age=np.array([[0, 0, NEVER]]),
+        solved=np.array([True]),
+    )
+    black = np.zeros((32, 32, 3), np.uint8)
+    monkeypatch.setattr(episodes.preview, "pictures", lambda *_, **__: iter([black] * 3))
+    subject = SimpleNamespace(
+        level=None,
+        inputs=lambda config, seed: {"horizon": config.execution.execute_horizon, "seed": seed},
+        rollout=lambda config, **_: ran.append(config) or records,
+    )
+
+    def written(horizon=2, seed=0, episode=0, **more):
+        config = EvalConfig(execution=ExecutionConfig(execute_horizon=horizon))
+        episodes.write(path, "level, heavy", subject, config, seed, episode, **more)
+        return len(ran)
+
+    assert [written(), written()] == [1, 1]
+    assert [written(horizon=3), written(horizon=3), written()] == [2, 2, 3]
+    assert [written(seed=1), written(seed=1, episode=1)] == [4, 5]
+    assert written(seed=1, episode=1, again=True) == 6
+    path.with_suffix(".json").unlink()  # a run that was killed between the two files
+    assert [written(seed=1, episode=1), written(seed=1, episode=1)] == [7, 7]
+    (tmp_path / episodes.FOLDER).parent.mkdir()
+    (tmp_path / episodes.FOLDER).symlink_to(tmp_path)
+    (shown,) = episodes.index(tmp_path)
+    assert (shown["queries"], shown["age"], shown["solved"]) == ([[0, 1, 2]], [0, 0, -1], True)
+    assert not {"source", "provenance"} & set(shown)
 
 
 def test_the_notebook_is_executed_without_errors():

@@ -1,7 +1,7 @@
 """Records the episodes that the site's explorer plays side by side: `python exp/record_episodes.py`.
 
 One episode per level and method, the same for all methods: its start and its delays depend on seed and number alone.
-What is there already is kept.
+What is there already is kept, unless it was recorded with other settings, policies or code.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Arguments:
         run_path: run of the policies.
         prefix_run_path: run of the policies trained with simulated delay, for methods that need them.
         output_dir: where videos and timelines go.
-        overwrite: record again what is there.
+        overwrite: record again what would be the same, too.
     """
 
     levels: tuple[str, ...] = ("catcher_v3", "hard_lunar_lander")
@@ -53,9 +53,6 @@ def run(args: Arguments) -> None:
         for method in args.methods:
             scene = f"{level}, {args.profile}"
             path = episodes.place(args.output_dir, scene, method)
-            if path.exists() and path.with_suffix(".json").exists() and not args.overwrite:
-                print(f"skip {path}: it is there")
-                continue
             config = EvalConfig(
                 num_evals=1,
                 num_slots=1,
@@ -65,7 +62,7 @@ def run(args: Arguments) -> None:
                 execution=ExecutionConfig(execute_horizon=args.execute_horizon),
             )
             found = subject.load(methods.run_for(method, args.run_path, args.prefix_run_path), level)
-            episodes.write(path, scene, found, config, args.seed, args.episode)
+            episodes.write(path, scene, found, config, args.seed, args.episode, again=args.overwrite)
             print(f"{path}: {path.stat().st_size} bytes", flush=True)
     commands.open_first(args.output_dir)
 

@@ -3,9 +3,10 @@ again and records where bodies are."""
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -67,11 +68,10 @@ def write(path: Path, takes: Sequence[Take], episode: int) -> None:
         takes: the arms, from left to right, on one level and with one seed: they meet the same random numbers.
         episode: its number.
     """
-    cell, note = takes[0].cell.cell, path.with_suffix(".json")
+    cell = takes[0].cell.cell
     about = f"{cell.level}, seed {cell.seed}, episode {episode}: {' | '.join(take.name for take in takes)}"
     source = store.fingerprint({"episode": episode, "cells": [dict(take.cell.inputs) for take in takes]})
-    if path.exists() and note.exists() and json.loads(note.read_text()).get("source") == source:
-        print(f"skip {path}: it shows this episode")
+    if shows(path, source):
         return
     streams, apart = [], {}
     for take in takes:
@@ -80,9 +80,44 @@ def write(path: Path, takes: Sequence[Take], episode: int) -> None:
         if apart[take.name]:
             warnings.warn(f"{path}: the replay of {take.name} differs in {', '.join(apart[take.name])}", stacklevel=2)
         streams.append(frames(take, records, differs=bool(apart[take.name])))
-    render.write_video(path, side_by_side(streams), fps=1000 / takes[0].config.delay_profile.tick_ms)
     facts = {"episode": about, "source": source, "differs": apart}
-    files.atomic_write(note, json.dumps(facts, indent=2) + "\n")
+    keep(path, side_by_side(streams), 1000 / takes[0].config.delay_profile.tick_ms, facts, indent=2)
+
+
+def shows(path: Path, source: str) -> bool:
+    """Whether a video is there and, beside it, a note that it was made of this; says so.
+
+    Args:
+        path: the video.
+        source: fingerprint of all that it depends on.
+    """
+    note = path.with_suffix(".json")
+    found = path.exists() and note.exists() and json.loads(note.read_text()).get("source") == source
+    if found:
+        print(f"skip {path}: it shows this episode")
+    return found
+
+
+def keep(
+    path: Path,
+    shown: Iterable[UInt8[np.ndarray, "h w 3"]],
+    fps: float,
+    facts: Mapping[str, Any],
+    indent: int | None = None,
+) -> None:
+    """Writes a video and then the note beside it; in between there is none, so that a killed run makes both again.
+
+    Args:
+        path: the video, *.mp4.
+        shown: its pictures.
+        fps: pictures per second.
+        facts: what the note says, "source" among it.
+        indent: of the note, which is JSON.
+    """
+    note = path.with_suffix(".json")
+    note.unlink(missing_ok=True)
+    render.write_video(path, shown, fps=fps)
+    files.atomic_write(note, json.dumps(facts, indent=indent) + "\n")
 
 
 def play(subject: Subject, config: EvalConfig, seed: int, episode: int) -> Records:

@@ -8,13 +8,14 @@ import numpy as np
 
 from rtc.control.records import NEVER, Records
 from rtc.report import preview
-from rtc.shared import files, provenance
+from rtc.shared import provenance
+from rtc.study import cells as store
 from rtc.study.evaluation import EvalConfig
 from rtc.study.subject import FlowSubject
-from rtc.worlds.kinetix import render
 
 FOLDER = Path("docs/episodes")
 SIZE = 240  # pixels
+_UNSHOWN = ("provenance", "source")
 
 
 def index(root: Path) -> list[dict[str, Any]]:
@@ -23,7 +24,7 @@ def index(root: Path) -> list[dict[str, Any]]:
     for path in sorted((root / FOLDER).glob("*.json")):
         shown = json.loads(path.read_text())
         shown["video"] = f"episodes/{path.stem}.mp4"
-        found.append({name: value for name, value in shown.items() if name != "provenance"})
+        found.append({name: value for name, value in shown.items() if name not in _UNSHOWN})
     return found
 
 
@@ -32,8 +33,10 @@ def place(folder: Path, scene: str, method: str) -> Path:
     return folder / f"{scene.replace(', ', '-')}-{method}.mp4"
 
 
-def write(path: Path, scene: str, subject: FlowSubject, config: EvalConfig, seed: int, episode: int) -> None:
-    """Runs an episode and writes its video and, beside it, its timeline.
+def write(
+    path: Path, scene: str, subject: FlowSubject, config: EvalConfig, seed: int, episode: int, again: bool = False
+) -> None:
+    """Runs an episode and writes its video and, beside it, its timeline; keeps those of the same episode and settings.
 
     Args:
         path: the video, *.mp4.
@@ -41,15 +44,19 @@ def write(path: Path, scene: str, subject: FlowSubject, config: EvalConfig, seed
         subject: level and policy.
         config: the evaluation.
         seed, episode: which episode; its start and delays are the same with every method.
+        again: replace them even so.
     """
+    inputs = dict(subject.inputs(config, seed))
+    source = store.fingerprint({"inputs": inputs, "episode": episode, "scene": scene, "size": SIZE})
+    if not again and preview.shows(path, source):
+        return
     records = subject.rollout(config, seed=seed, episodes=np.array([episode]), num_slots=1, record_poses=True)
     fps = 1000 / config.delay_profile.tick_ms
     head = [config.method, scene]
     frames = preview.pictures(subject.level, records, head, starts_alike=config.start_noise == 0, size=SIZE)
-    render.write_video(path, frames, fps=fps)
     facts = {"scene": scene, "method": config.method, "seed": seed, "episode": episode, "fps": fps}
-    about = {**facts, **timeline(records), "provenance": provenance.origin()}
-    files.atomic_write(path.with_suffix(".json"), json.dumps(about) + "\n")
+    about = {**facts, **timeline(records), "source": source, "provenance": provenance.origin()}
+    preview.keep(path, frames, fps, about)
 
 
 def timeline(records: Records) -> dict[str, Any]:
