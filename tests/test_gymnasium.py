@@ -266,3 +266,11 @@ def test_costs_are_those_of_a_batched_world_with_such_observations(run):
     assert found.query > 0
     assert more.costs(EvalConfig()).query - found.query == 2 * SMALL.channel_dim
     assert jax.eval_shape(hosted._Outside(3).reset, start_keys(2))[1].shape == (2, 3)
+
+
+def test_settings_of_training_that_would_have_no_effect_are_refused():
+    with pytest.raises(ValueError, match="tasks has no entry"):
+        train_gym.Arguments(tasks=())
+    with pytest.raises(ValueError, match="push_every=20 has no effect with push_ticks=0"):
+        RecordingConfig(push_every=20, push_ticks=0)
+    assert RecordingConfig(push_ticks=0).push_every == 40

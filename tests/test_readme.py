@@ -1,5 +1,6 @@
 """Both READMEs show the same commands, and the commands exist with these flags."""
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -23,6 +24,7 @@ from rtc.programs import (
     check_physics,
     check_statistics,
     compare_groups,
+    console,
     delay_sweep,
     libero_demonstrations,
     measure_spread,
@@ -105,6 +107,33 @@ def own_commands(names):
         command for name in names for command in re.findall(r"^\| `(\S+ [^`]+)` \|", (ROOT / name).read_text(), re.M)
     ]
     return [command for command in found if re.match(r"([A-Z_]+=\S+ )*(python|bash) (exp|src|tests)/", command)]
+
+
+def console_commands(names):
+    """What pages run with `exp-delta`, in blocks and in the text; what stands for other words is left out."""
+    found = [command for name in names for command in commands(name)]
+    found += [span for name in names for span in re.findall(r"`([^`\n]+)`", (ROOT / name).read_text())]
+    found = [command for command in found if command.startswith("exp-delta ")]
+    return [command for command in found if not re.search(r"[…|]|\b[A-Z]{3,}\b|\.\.\.|<", command)]
+
+
+@pytest.mark.parametrize("command", dict.fromkeys(console_commands([*READMES, *PAGES, "docs/adding-a-method.md"])))
+def test_command_of_the_console_exists_with_its_flags(command):
+    module, flags = console.find(shlex.split(command, comments=True)[1:])
+    if module == "rtc.programs.study" and flags:
+        study_files.find(flags.pop(0))
+    if flags and "--help" not in flags:
+        arguments = StudyArguments if module == "rtc.programs.study" else importlib.import_module(module).Arguments
+        tyro.cli(arguments, args=flags)
+
+
+def test_commands_of_the_console_are_found():
+    found = console_commands(PAGES)
+    assert len(found) >= 6
+    with pytest.raises(ValueError, match="evall"):
+        test_command_of_the_console_exists_with_its_flags("exp-delta evall --run-path logs-bc/x")
+    with pytest.raises(SystemExit):
+        test_command_of_the_console_exists_with_its_flags("exp-delta eval --run-paht logs-bc/x")
 
 
 @pytest.mark.parametrize("pages", TRANSLATED)

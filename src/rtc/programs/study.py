@@ -56,7 +56,8 @@ def write_preview(study: Study, outcome: Outcome, args: StudyArguments) -> None:
 def previewed(study: Study, outcome: Outcome) -> Sequence[ArmKey]:
     """The arms of the preview: those that the study names, else the comparison whose candidate starves most.
 
-    Without comparisons it is the arm that starves most, alone.
+    Without comparisons it is the arm that starves most, alone. None where an arm that the study names has no finished
+    cells on the level.
     """
     level = outcome.levels[0]
     there = {one.key for one in study.arms if one.decoding is None and (level, *one.key) in outcome.cells}
@@ -69,8 +70,11 @@ def previewed(study: Study, outcome: Outcome) -> Sequence[ArmKey]:
         for comparison in study.comparisons
         if comparison.less is None and there.issuperset(comparison.arms)
     ]
-    if study.preview is not None and there.issuperset(study.preview):
-        return study.preview
+    if study.preview is not None:
+        lacking = [" under ".join(reversed(key)) for key in study.preview if key not in there]
+        if lacking:
+            print(f"no preview: {study.name} names {', '.join(lacking)}, whose cells on {level} cannot be shown")
+        return () if lacking else study.preview
     if pairs:
         return max(pairs, key=lambda pair: (starved(pair[0]), starved(pair[1])))
     return [max((one.key for one in study.arms if one.key in there), key=starved)] if there else []

@@ -50,6 +50,8 @@ class Arguments:
     resume: bool = True
 
     def __post_init__(self):
+        if not self.tasks:
+            raise ValueError(f"tasks has no entry, so nothing would be trained: give some of {', '.join(tasks.TASKS)}")
         for name in self.tasks:
             require_choice("tasks entry", name, tasks.TASKS)
         if self.config.labels is not None or self.config.model.robot_ahead is not None:

@@ -325,6 +325,9 @@ class Study:
                 require_choice(f"{self.name}: figure {one.stem}: profiles entry", profile, self.profiles)
             for method in one.methods:
                 require_choice(f"{self.name}: figure {one.stem}: methods entry", method, self.methods)
+            for family in one.families:
+                named = dict.fromkeys(comparison.family for comparison in self.comparisons)
+                require_choice(f"{self.name}: figure {one.stem}: families entry", family, named)
         for key in self.preview or ():
             if key not in [one.key for one in self.arms]:
                 raise ValueError(f"preview of {self.name}: there is no arm {key}")

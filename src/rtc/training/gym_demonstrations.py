@@ -43,6 +43,10 @@ class RecordingConfig:
         for name in ("seed", "push_ticks"):
             require_int(name, getattr(self, name), low=0)
         require_float("noise", self.noise, low=0.0, high=1.0)
+        if not self.push_ticks and self.push_every != type(self).push_every:
+            raise ValueError(
+                f"push_every={self.push_every} has no effect with push_ticks=0: give push_ticks, or leave it out"
+            )
 
 
 def record(task: Task, config: RecordingConfig) -> Demonstrations:
