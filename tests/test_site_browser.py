@@ -43,12 +43,19 @@ def outcome() -> Outcome:
     return Outcome(files.read("tail_v1_controls"), {key: tuple(cells) for key, cells in found.items()})
 
 
+def without_intervals(shown: dict) -> dict:
+    """A study called `another` whose differences are 0, without intervals."""
+    primary = [[a, b, 0, None, None, None] for a, b, *_ in shown["pairs"][shown["primary"]]]
+    pairs = shown["pairs"] | {shown["primary"]: primary}
+    return shown | {"name": "another", "title": "Another study", "pairs": pairs}
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Iterator[str]:
     """The address of a site with the explorer of one study, a leaderboard, a report and a page of docs/."""
     build = tmp_path_factory.mktemp("site")
     shown = explorer.data(outcome(), "logs-bc/h8", f"exp_runs/{STUDY}/summary.html")
-    generated = stage_site.scripts([shown], episodes.index(ROOT))
+    generated = stage_site.scripts([shown, without_intervals(shown)], episodes.index(ROOT))
     board = (ROOT / "docs/leaderboard.md").read_text()
     generated["leaderboard.md"] = leaderboard.within(board, ROOT, "tail_v1_controls")
     titles = staging.stage(ROOT, build / "pages", generated)
@@ -173,6 +180,42 @@ def test_controls_change_what_is_shown_and_the_address_restores_it(page, site):
     page.evaluate("location.hash = '#set=no_such&metric=none&profiles=nowhere'")
     page.wait_for_function("location.hash.includes('returned_episode_solved')")
     assert len(rows(ready(page))) == 18
+
+
+def test_a_difference_without_an_interval_is_shown_without_one_either_way_round(page, site):
+    opened(page, site, "#set=another")
+    for method in ("naive", "realtime_q80"):
+        page.select_option("select[name=reference]", f"method:{method}")
+        shown = {row["method"]: row[f"solved (pp) to method {method}"] for row in rows(ready(page))}
+        assert shown.pop(method) == ""
+        assert set(shown.values()) == {"+0.0"}
+
+
+def test_of_two_choices_the_later_one_is_shown(page, site):
+    held = []
+    page.route("**/explorer/another.js", held.append)
+    opened(page, site)
+    page.select_option("select[name=set]", "another")
+    page.wait_for_function("document.querySelector('script[src=\"explorer/another.js\"]') !== null")
+    page.select_option("select[name=set]", STUDY)
+    ready(page)
+    held[0].continue_()
+    page.wait_for_function("window.exp_delta.data.another !== undefined")
+    page.wait_for_timeout(100)
+    assert ready(page).locator("select[name=set]").input_value() == STUDY
+    assert f"set={STUDY}" in page.evaluate("location.hash")
+
+
+@pytest.mark.parametrize("script", ["index", STUDY])
+def test_a_script_that_cannot_be_read_is_said(browser, site, script):
+    page = browser.new_page()
+    page.route(f"**/explorer/{script}.js", lambda route: route.abort())
+    page.goto(f"{site}explorer.html")
+    page.wait_for_function("document.querySelector('#ed-explorer').textContent.includes('cannot be read')")
+    if script == STUDY:  # another study can still be chosen
+        page.select_option("select[name=set]", "another")
+        assert rows(ready(page))
+    page.close()
 
 
 def test_the_csv_has_the_numbers_of_the_view(page, site):
