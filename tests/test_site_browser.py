@@ -193,7 +193,7 @@ def test_a_difference_without_an_interval_is_shown_without_one_either_way_round(
 
 def test_of_two_choices_the_later_one_is_shown(page, site):
     held = []
-    page.route("**/explorer/another.js", held.append)
+    page.route("**/explorer/another.js", lambda route: held.append(route))
     opened(page, site)
     page.select_option("select[name=set]", "another")
     page.wait_for_function("document.querySelector('script[src=\"explorer/another.js\"]') !== null")
