@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
-from rtc.report import answers, glossary, overview
+from rtc.report import answers, glossary, overview, page
+from rtc.report.page import Page, Section
 from rtc.study import files as study_files
 from rtc.study.layout import Drawing
 from rtc.study.study import Study, arm
@@ -27,6 +29,24 @@ def test_the_answer_is_the_marked_first_paragraph(tmp_path):
     assert answers.answer(tmp_path, True) is None
     (tmp_path / "discussion.zh-CN.md").write_text("**回答。** 第一个。\n")
     assert answers.answer(tmp_path, True) == "第一个。"
+
+
+def test_only_figures_that_a_page_no_longer_names_go(tmp_path):
+    own = tmp_path / "figures"
+    own.mkdir()
+    for name in ("holiday.png", "other.svg", "preview.mp4"):
+        (own / name).write_bytes(b"the user's")
+    (tmp_path / "notes.md").write_text("![other](figures/other.png)\n")
+
+    def write(*names, videos=True):
+        drawn = {name: Figure() for name in names}
+        written = {"en": Page("A page", [Section("Data", [], names)], "here")}
+        return page.write(tmp_path, written, drawn, videos=videos).read_text()
+
+    assert "<video" in write("one", "two")
+    assert "<video" not in write("two", videos=False)
+    left = {path.name for path in own.iterdir()}
+    assert left == {"holiday.png", "other.svg", "preview.mp4", "two.png", "two.svg"}
 
 
 def test_a_term_is_explained_where_it_comes_up_first():

@@ -178,6 +178,7 @@ def test_no_conclusion_without_a_working_baseline(tail):
 
 def test_the_timeline_is_left_out_without_a_trace(tail, tmp_path):
     files.atomic_write(tmp_path / "figures" / "timeline.png", "of an earlier report")
+    files.atomic_write(tmp_path / "summary.md", "# Report\n\n![timeline](figures/timeline.png)\n")
     report.write(TAIL_STUDY, tail, tmp_path)
     assert "no episode trace was recorded" in (tmp_path / "summary.md").read_text()
     assert not (tmp_path / "figures" / "timeline.png").exists()

@@ -1,6 +1,7 @@
 """The writer of all reports: Markdown with tables and figures, and one self-contained page for a browser."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,26 +63,36 @@ def write(
     pages: Mapping[str, Page],
     drawn: Mapping[str, Figure],
     name: str = SUMMARY,
-    kept: Sequence[str] = (),
     site: str | None = None,
+    videos: bool = True,
 ) -> Path:
     """Writes the pages and figures/ below `root`, and HTML; returns the file to open first.
+
+    Of what is in figures/, only figures that the pages named before and no longer name go.
 
     Args:
         pages: by language, see `web.LANGUAGES`; English is always there.
         drawn: figures by name.
         name: file name of the Markdown, without suffix.
-        kept: figures of earlier reports that stay; others go.
         site: file name of the HTML, without suffix. None: index beside a summary, and none beside other pages, such as
             a README, which GitHub shows by itself.
+        videos: the HTML holds the previews below `root` too.
     """
-    for path in (root / "figures").glob("*.*"):
-        if path.suffix in (".png", ".svg") and path.stem not in (*drawn, *kept):
-            path.unlink()
     for stem, figure in drawn.items():
         style.save(figure, root / "figures" / stem)
     texts = {language: root / f"{name}{LANGUAGES[language]}.md" for language in pages}
+    before = _shown(path.read_text() for path in texts.values() if path.is_file())
     for language, page in pages.items():
         files.atomic_write(texts[language], page.markdown())
+    for stem in before - _shown(path.read_text() for path in texts.values()) - set(drawn):
+        for suffix in (".png", ".svg"):
+            (root / "figures" / f"{stem}{suffix}").unlink(missing_ok=True)
     site = "index" if site is None and name == SUMMARY else site
-    return texts["en"] if site is None else web.write(root, texts, site)
+    return texts["en"] if site is None else web.write(root, texts, site, videos=videos)
+
+
+def _shown(texts: Iterable[str]) -> set[str]:
+    """Names of the figures in Markdown that `Section.markdown` wrote."""
+    return {
+        stem for text in texts for stem in re.findall(r"^!\[[^\]]*\]\(figures/([^/)]+)\.png\)$", text, re.MULTILINE)
+    }

@@ -139,7 +139,7 @@ def write(
     sections += [_section(f"{run.name}, epoch {epoch}", found) for (run, epoch), found in groups.items()]
     sections.append(page.Section("Learning curves", [], [*drawn, *kept]))
     text = Page("Policies", sections, provenance.footer(started))
-    return page.write(root, {"en": text}, drawn, name="README", kept=kept)
+    return page.write(root, {"en": text}, drawn, name="README")
 
 
 def _section(heading: str, policies: Mapping[Shipped, Interval]) -> page.Section:

@@ -66,12 +66,13 @@ class Link:
         return f'<a href="{html.escape(self.target)}">{html.escape(self.text)}</a>'
 
 
-def write(root: Path, texts: Mapping[str, Path], name: str = "index") -> Path:
+def write(root: Path, texts: Mapping[str, Path], name: str = "index", *, videos: bool = True) -> Path:
     """Writes `<root>/<name>.html` from Markdown files, their figures, and the videos below `root`; returns its path.
 
     Args:
         texts: files by language: `en`, and `zh-CN` where there is one, which gets <name>.zh-CN.html.
         name: of the file, without suffix.
+        videos: whether to show the previews below `root`.
 
     Raises:
         FileNotFoundError: a file names an image that does not exist.
@@ -83,7 +84,7 @@ def write(root: Path, texts: Mapping[str, Path], name: str = "index") -> Path:
             above = root.parent / "index.html"
         if above.is_file():
             links.insert(0, Link(_WORDS[language]["all"], f"../{above.name}"))
-        files.atomic_write(root / f"{name}{LANGUAGES[language]}.html", page(path, language, links))
+        files.atomic_write(root / f"{name}{LANGUAGES[language]}.html", page(path, language, links, videos))
     return root / f"{name}.html"
 
 

@@ -41,4 +41,4 @@ def write(advice: Advice, root: Path, started: float) -> Path:
     cells = [cell for found in advice.outcome.cells.values() for cell in found]
     origin = provenance.cells_origin(cells) + provenance.footer(started)
     text = Page(f"Advice for {Path(advice.log.path).name}", sections, origin)
-    return page.write(root, {"en": text}, drawn, name=STEM, site=STEM)
+    return page.write(root, {"en": text}, drawn, name=STEM, site=STEM, videos=False)
