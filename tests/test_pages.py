@@ -1,13 +1,16 @@
-"""What pages share: the answer first, a glossary, and the page above all reports."""
+"""What pages share: the answer first, a glossary, names, and the page above all reports."""
 
+import html
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from rtc.report import answers, glossary, overview, page
+from rtc.report import answers, glossary, overview, page, web
 from rtc.report.page import Page, Section
+from rtc.shared import markup
 from rtc.study import files as study_files
 from rtc.study.layout import Drawing
 from rtc.study.study import Study, arm
@@ -49,6 +52,36 @@ def test_only_figures_that_a_page_no_longer_names_go(tmp_path):
     assert left == {"holiday.png", "other.svg", "preview.mp4", "two.png", "two.svg"}
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<img src=x>.csv",
+        "&lt;b&gt;",
+        "</h1><script>a</script>",
+        "a`<i>`` <b>x</b>` <u>",
+        "`<b>`",
+        "<!-- x",
+        "a\n# b <b>",
+    ],
+)
+def test_names_never_become_html(name, tmp_path):
+    parts = [f"{markup.code(name)}: {' '.join(markup.plain(name).split())}", pd.DataFrame({"label": [name], "n": [1]})]
+    path = tmp_path / "page.md"
+    path.write_text(Page(f"Advice for {name}", [Section("", parts)], "x").markdown())
+    body, _ = web.to_html(path)
+    own = {"h1", "p", "code", "table", "thead", "tbody", "tr", "th", "td", "div"}
+    assert set(re.findall(r"<(\w+)", body)) <= own
+    assert "<!--" not in body
+    shown = html.unescape(re.sub("<[^>]*>", "", body))
+    words = " ".join(name.replace("`", "").split())
+    assert " ".join(shown.replace("`", "").split()).count(words) == 4
+
+
+def test_comparisons_stay_as_they_are():
+    assert markup.plain("p < 0.001 & 3<4, `x<y>`") == "p < 0.001 & 3<4, `x<y>`"
+    assert markup.code("a.csv") == "`a.csv`"
+
+
 def test_a_term_is_explained_where_it_comes_up_first():
     known = set()
     first = glossary.explain("What `long_tail` costs `realtime_linear`.", known, False)
@@ -88,10 +121,10 @@ def test_the_page_above_the_reports_has_their_questions_and_answers(tmp_path):
     assert "[page](one/index.html) · [episodes.parquet](one/episodes.parquet)" in one
     assert "Which?\n\nNo answer has been written yet." in two
     assert "- [A measurement](bench.md)" in text
-    html = (tmp_path / "index.html").read_text()
-    assert 'href="one/index.html"' in html  # the page, where there is one
-    assert 'href="two/summary.md"' in html
-    assert "全部" not in html
+    shown = (tmp_path / "index.html").read_text()
+    assert 'href="one/index.html"' in shown  # the page, where there is one
+    assert 'href="two/summary.md"' in shown
+    assert "全部" not in shown
     with pytest.raises(ValueError, match="holds no reports"):
         overview.write(tmp_path / "one")
 

@@ -16,6 +16,7 @@ from rtc.delay.logs.record import WARM_UP_FACTOR
 from rtc.report.figures import latency_log, style
 from rtc.report.page import Page, Section
 from rtc.shared import files, provenance, tables
+from rtc.shared.markup import code, plain
 
 FACTS, TRACE, STEM = "latency.json", "trace.csv", "latency"
 MOST_ROWS = 20
@@ -104,7 +105,7 @@ class Replay:
 
 def sections(log: DelayLog, found: Description, replay: Replay, root: Path) -> list[Section]:
     """What is printed and written: the log, what was left out, the description, the ticks, how to replay them."""
-    taken = f"`{log.path}`, read as `{log.format}`: {log.chosen}. A delay is {log.measures}."
+    taken = f"{code(log.path)}, read as `{log.format}`: {plain(log.chosen)}. A delay is {plain(log.measures)}."
     entries = found.count + sum(one.count for one in log.left_out)
     counts = f"{log.lines} lines, {entries} of them about a delay; {found.count} delays were kept."
     rule = (
@@ -112,7 +113,7 @@ def sections(log: DelayLog, found: Description, replay: Replay, root: Path) -> l
         "`--keep-warm-up` and `--keep-first` leave them in."
     )
     out = [left_out(log), rule] if log.left_out else ["Nothing was left out."]
-    notes = "\n".join(f"- {note}" for note in log.notes)
+    notes = "\n".join(f"- {plain(note)}" for note in log.notes)
     step = f"d = ceil(latency · {found.hz:g} Hz), the delay in control ticks of {1000 / found.hz:.4g} ms."
     if found.uncertain:
         step += f" For {100 * found.uncertain:.2g} % of the delays the log's resolution leaves open which of two it is."

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rtc.report import web
 from rtc.report.figures import style
 from rtc.report.web import LANGUAGES
-from rtc.shared import files, tables
+from rtc.shared import files, markup, tables
 
 SUMMARY = "summary"
 
@@ -54,8 +54,9 @@ class Page:
     origin: str
 
     def markdown(self) -> str:
-        """The page as Markdown."""
-        return "\n\n".join([f"# {self.title}", *(one.markdown() for one in self.sections), self.origin.strip()]) + "\n"
+        """The page as Markdown; the title may hold a name that the user gave."""
+        title = " ".join(markup.plain(self.title).split())
+        return "\n\n".join([f"# {title}", *(one.markdown() for one in self.sections), self.origin.strip()]) + "\n"
 
 
 def write(

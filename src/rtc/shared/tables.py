@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Real
 
+from rtc.shared import markup
+
 
 def format_table(table: pd.DataFrame) -> str:
     """A table as aligned Markdown; floats with four significant digits, numbers to the right."""
-    columns = [str(name) for name in table.columns]
+    columns = [_cell_text(str(name)) for name in table.columns]
     rows = [[_cell_text(value) for value in row] for row in table.itertuples(index=False)]
     numeric = [pd.api.types.is_numeric_dtype(table[name]) for name in table.columns]
     widths = [max(3, *(len(row[i]) for row in [columns, *rows])) for i in range(len(columns))]
@@ -27,7 +29,7 @@ def format_table(table: pd.DataFrame) -> str:
 def _cell_text(value: Any) -> str:
     if isinstance(value, float):
         return "n/a" if np.isnan(value) else f"{value:.4g}"
-    return str(value).replace("|", "\\|")
+    return markup.plain(str(value)).replace("|", "\\|").replace("\n", " ")
 
 
 def number(value: float, decimals: int, signed: bool = False) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 from rtc.delay.logs import Description
 from rtc.report.advice.facts import Advice
 from rtc.report.page import Section
+from rtc.shared.markup import code, plain
 from rtc.study import identity
 from rtc.study.advice import LOG
 
@@ -30,8 +31,10 @@ def delays(advice: Advice) -> Section:
                 f"of a chunk of {scale.horizon} (%)": f"{100 * asked / scale.horizon:.0f}",
             }
         )
-    taken = f"`{advice.log.path}`: {found.count} delays, read as `{advice.log.format}`: {advice.log.measures}."
-    left = ", ".join(f"{one.count} {one.reason}" for one in advice.log.left_out)
+    taken = (
+        f"{code(advice.log.path)}: {found.count} delays, read as `{advice.log.format}`: {plain(advice.log.measures)}."
+    )
+    left = ", ".join(f"{one.count} {plain(one.reason)}" for one in advice.log.left_out)
     taken += f" Left out: {left}." if left else ""
     parts = [taken + f" More about them: `{LOG}/latency.md`.", pd.DataFrame(rows), _scaling(advice)]
     return Section("Your delays", [*parts, *doubts(advice)], ["delays"])

@@ -13,11 +13,12 @@ from rtc.report.figures import advice as figure
 from rtc.report.figures import latency_log
 from rtc.report.page import Page, Section
 from rtc.shared import files, provenance
+from rtc.shared.markup import plain
 
 
 def absent(advice: Advice) -> list[Section]:
     """Methods that were not run."""
-    said = [f"- `{name}`: {why}" for name, why in advice.left_out.items()]
+    said = [f"- `{name}`: {plain(why)}" for name, why in advice.left_out.items()]
     said += [f"- `{name}`: no time was left; the same command adds it" for name in advice.unfinished]
     return [Section("What was not compared", ["\n".join(said)])] if said else []
 
