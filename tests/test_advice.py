@@ -264,10 +264,22 @@ def test_what_needs_training_has_a_second_answer(tmp_path):
     assert "`--fps=30 --actions_per_chunk=50 --chunk_size_threshold=0.88 --aggregate_fn_name=latest_only`" in text
 
 
+def test_no_tail_is_not_an_unknown_one():
+    no_tail, unknown = "At this resolution your delays have no tail.", "What your tail costs it is not computed yet."
+    complete = outcome_of(**CLEAR)
+    log_alone = dataclasses.replace(complete, cells={k: v for k, v in complete.cells.items() if k[1] == LOG})
+    for latency, outcome, said in (
+        ((400.0,) * 400, log_alone, no_tail),
+        ((400.0,) * 99 + (1500.0,), log_alone, unknown),
+        ((400.0,) * 99 + (1500.0,), complete, "Your tail costs it +10.0"),
+    ):
+        text = answer.headline(advice_of(outcome, latency)).markdown()
+        assert [one for one in (no_tail, unknown, "Your tail costs it +10.0") if one in text] == [said]
+
+
 def test_doubts_are_said():
     slow = answer.headline(advice_of(outcome_of(**CLEAR), latency=(1000.0,) * 40))
     assert "more than half of a chunk" in slow.markdown()
-    assert "At this resolution your delays have no tail" not in slow.markdown()
     fast = advice_of(outcome_of(**CLEAR), latency=(30.0,) * 40)
     said = " ".join(delays.doubts(fast))
     assert "below one tick of the benchmark" in said

@@ -83,5 +83,7 @@ def _tail_sentence(advice: Advice) -> str:
     if gained is not None:
         no_gain = "" if gained.low > 0 else ", so a gain cannot be shown"
         said.append(f"halving the p99 would bring {points(gained)} points{no_gain}")
-    text = "; ".join(said) or "at this resolution your delays have no tail"
+    if not said and advice.tail.constant is None:
+        said = ["at this resolution your delays have no tail"]
+    text = "; ".join(said) or "what your tail costs it is not computed yet"
     return f"{text[0].upper()}{text[1:]}."
