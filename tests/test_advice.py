@@ -21,6 +21,7 @@ from rtc.study import agreement, ranking, runner, statistics, timed
 from rtc.study import cells as store
 from rtc.study.advice import CONSTANT, HALVED, LOG, Policies, Scale, Tails
 from rtc.study.arguments import StudyArguments
+from rtc.study.evaluation import NonFiniteError
 from rtc.study.outcome import Outcome
 from rtc.study.study import arm
 from stubs import TINY
@@ -302,12 +303,32 @@ def test_time_is_kept(monkeypatch):
 
     monkeypatch.setattr(timed.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(timed.runner, "run_cells", run_cells)
-    monkeypatch.setattr(timed, "_missing", lambda study, args, arms: list(arms))
+    monkeypatch.setattr(timed, "_planned", lambda study, args, arms: list(arms))
     groups = {"a": ["1"], "there": [], "b": ["2"], "c": ["3"]}
     args = StudyArguments()
-    assert timed.run(None, args, groups, 10.0) == ["c"]
+    assert timed.run(None, args, groups, 10.0) == timed.Rest(["c"])
     assert computed == [["1"], ["2"]]
-    assert timed.run(None, args, groups, 0.0) == ["a", "b", "c"]
+    assert timed.run(None, args, groups, 0.0) == timed.Rest(["a", "b", "c"])
+
+
+def test_a_method_that_breaks_down_does_not_stop_the_others(program, monkeypatch):
+    root, run = program
+    monkeypatch.setattr(design, "METHODS", ("naive", "synchronous"))
+    compute = runner.compute
+
+    def broken(planned, started):
+        if planned.config.method == "naive":
+            raise NonFiniteError("the policy produced a non-finite number: naive <b>")
+        return compute(planned, started)
+
+    monkeypatch.setattr(runner, "compute", broken)
+    run()
+    text = (root / "advice.md").read_text()
+    assert "**Use `synchronous`" in text
+    assert "- `naive`: the policy produced a non-finite number: naive &lt;b>; only settings" in text
+    monkeypatch.setattr(design, "METHODS", ("naive",))
+    with pytest.raises(SystemExit, match=r"no method is complete .*; naive: the policy produced a non-finite number"):
+        run()
 
 
 @pytest.fixture
@@ -336,6 +357,10 @@ def test_from_a_log_to_a_page_and_again(program, monkeypatch, capsys):
     assert Path(root / "log/latency.md").is_file()
     monkeypatch.setattr(runner, "compute", None)  # nothing is left to compute
     run("--minutes", "0")
+    again = []
+    monkeypatch.setattr(timed.runner, "run_cells", lambda cells, overwrite, done: again.extend(cells))
+    run("--overwrite")
+    assert f"{len(again)} of {len(again)} cells to compute" in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r"cell.*config|Nothing was changed"):
         run("--episodes", "8")
     with pytest.raises(SystemExit, match="minutes=-1"):

@@ -8,7 +8,7 @@ chunk, and writes a page, advice.html and advice.md: docs/advise.md.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Arguments(read_log.Arguments):
         keep_first: keep the first query of a session.
         keep_warm_up: keep leading delays far above what follows.
         output_dir: where page, cells and trace go; by default exp_runs/advice/<name of the log>.
-        overwrite: replace the advice for another log, rate or chunk there.
+        overwrite: compute everything again, and replace the advice for another log, rate or chunk there.
         chunk: actions that one chunk of your policy holds.
         minutes: time for computing; methods that do not fit are named, and the same command adds them. 0 only writes
             the page again.
@@ -87,10 +87,12 @@ def run(args: Arguments) -> None:
     print(f"{len(log.latency_ms)} delays; policies of {run_name} (H = {chosen.chunk}); methods: {', '.join(groups)}")
     print(runner.check(study, study_args), flush=True)
     latency_log.write(log, found, read_log.replay(), place, started)
-    unfinished = timed.run(study, study_args, groups, 60 * args.minutes)
+    rest = timed.run(study, study_args, groups, 60 * args.minutes)
     outcome = Outcome.read(study, study_args)
-    require_some(outcome)
-    page = advice.write(Advice(log, found, scale, chosen, tail, outcome, left_out, unfinished), root, started)
+    require_some(outcome, rest.broken)
+    page = advice.write(
+        Advice(log, found, scale, chosen, tail, outcome, left_out | stopped(rest.broken), rest.late), root, started
+    )
     commands.open_first(page)
 
 
@@ -150,10 +152,16 @@ def profiles(
     return design.profiles(*written, tail, thorough=thorough)
 
 
-def require_some(outcome: Outcome) -> None:
-    """Raises ValueError where no method is complete on all levels."""
+def stopped(broken: Mapping[str, str]) -> dict[str, str]:
+    """What the page says of methods in which a NaN or infinity appeared."""
+    return {name: f"{error}; only settings that are complete on all levels are compared" for name, error in broken.items()}
+
+
+def require_some(outcome: Outcome, broken: Mapping[str, str]) -> None:
+    """Raises ValueError where no method is complete on all levels; methods that broke down are named with the reason."""
     if not advice.candidates(outcome):
-        raise ValueError("no method is complete on all levels: give more --minutes, fewer --levels or --episodes")
+        why = "".join(f"; {name}: {error}" for name, error in broken.items())
+        raise ValueError(f"no method is complete on all levels: give more --minutes, fewer --levels or --episodes{why}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

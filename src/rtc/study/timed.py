@@ -3,21 +3,37 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
 from rtc.study import plan as planning
 from rtc.study import runner
 from rtc.study.arguments import StudyArguments
+from rtc.study.evaluation import NonFiniteError
 from rtc.study.plan import PlannedCell
 from rtc.study.study import Arm, Study
 
 
-def run(study: Study, args: StudyArguments, groups: Mapping[str, Sequence[Arm]], seconds: float) -> list[str]:
-    """Computes the cells that are missing, group by group.
+@dataclass(frozen=True)
+class Rest:
+    """Groups that are incomplete.
+
+    Attributes:
+        late: those for which there was no time.
+        broken: those in which a NaN or infinity appeared, with what was said of it.
+    """
+
+    late: list[str] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+
+
+def run(study: Study, args: StudyArguments, groups: Mapping[str, Sequence[Arm]], seconds: float) -> Rest:
+    """Computes the cells that are missing, or all of them with `args.overwrite`, group by group.
 
     A group is begun if, going by the slowest one so far, at least half of it falls within the time; the first one is,
-    unless there is no time at all. Cells are kept, so that another run goes on where this one stopped.
+    unless there is no time at all. Cells are kept, so that another run goes on where this one stopped. A group in which
+    a NaN or infinity appears ends there, and the next one is begun.
 
     Args:
         study: the study that all arms belong to.
@@ -26,31 +42,34 @@ def run(study: Study, args: StudyArguments, groups: Mapping[str, Sequence[Arm]],
         seconds: wall time; 0 computes nothing.
 
     Returns:
-        Names of the groups that are incomplete.
+        The groups that are incomplete.
 
     Raises:
         ConflictError: results of another configuration are in the way.
-        NonFiniteError: a NaN or infinity appeared; the cells before it are kept.
     """
-    todo = {name: _missing(study, args, arms) for name, arms in groups.items()}
+    todo = {name: _planned(study, args, arms) for name, arms in groups.items()}
     todo = {name: cells for name, cells in todo.items() if cells}
-    started, slowest, left = time.monotonic(), 0.0, []
+    started, slowest, rest = time.monotonic(), 0.0, Rest()
     with _bar(sum(map(len, todo.values()))) as bar:
         for name, cells in todo.items():
             spent = time.monotonic() - started
             if spent + slowest / 2 >= seconds:
-                left.append(name)
+                rest.late.append(name)
                 continue
             bar.set_description(name)
-            runner.run_cells(cells, overwrite=args.overwrite, done=lambda _line: bar.update())
+            try:
+                runner.run_cells(cells, overwrite=args.overwrite, done=lambda _line: bar.update())
+            except NonFiniteError as error:
+                rest.broken[name] = str(error)
             slowest = max(slowest, time.monotonic() - started - spent)
             if bar.disable:
                 print(f"{name}: {len(cells)} cells, {time.monotonic() - started - spent:.0f} s", flush=True)
-    return left
+    return rest
 
 
-def _missing(study: Study, args: StudyArguments, arms: Sequence[Arm]) -> list[PlannedCell]:
-    return [cell for cell in planning.cells(study, args, arms) if cell.standing().status != "complete"]
+def _planned(study: Study, args: StudyArguments, arms: Sequence[Arm]) -> list[PlannedCell]:
+    cells = planning.cells(study, args, arms)
+    return [cell for cell in cells if args.overwrite or cell.standing().status != "complete"]
 
 
 def _bar(total: int) -> tqdm:

@@ -39,8 +39,8 @@ def headline(advice: Advice) -> Section:
         )
     if advice.unfinished:
         parts.append(
-            f"**Not compared for lack of time:** {', '.join(advice.unfinished)}. Run the same command again to add "
-            "them: what is computed is kept."
+            f"**Not compared for lack of time:** {', '.join(advice.unfinished)}. Run the same command again, "
+            "without `--overwrite`, to add them: what is computed is kept."
         )
     return Section("What to use", parts)
 

@@ -26,7 +26,7 @@ class Advice:
         chosen: the policies that were asked.
         tail: what was compared with the log's delays.
         outcome: the finished cells.
-        left_out: methods whose policies or networks are not there, and why.
+        left_out: methods whose policies or networks are not there, or that broke down, and why.
         unfinished: methods for which there was no time.
     """
 
