@@ -154,7 +154,9 @@ def profiles(
 
 def stopped(broken: Mapping[str, str]) -> dict[str, str]:
     """What the page says of methods in which a NaN or infinity appeared."""
-    return {name: f"{error}; only settings that are complete on all levels are compared" for name, error in broken.items()}
+    return {
+        name: f"{error}; only settings that are complete on all levels are compared" for name, error in broken.items()
+    }
 
 
 def require_some(outcome: Outcome, broken: Mapping[str, str]) -> None:
