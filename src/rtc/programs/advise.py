@@ -160,7 +160,7 @@ def stopped(broken: Mapping[str, str]) -> dict[str, str]:
 
 
 def require_some(outcome: Outcome, broken: Mapping[str, str]) -> None:
-    """Raises ValueError where no method is complete on all levels; methods that broke down are named with the reason."""
+    """Raises ValueError where no method is complete on all levels, with the reasons of those that broke down."""
     if not advice.candidates(outcome):
         why = "".join(f"; {name}: {error}" for name, error in broken.items())
         raise ValueError(f"no method is complete on all levels: give more --minutes, fewer --levels or --episodes{why}")
