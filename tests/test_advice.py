@@ -262,7 +262,7 @@ def test_what_needs_training_has_a_second_answer(tmp_path):
     assert "`trained_prefix` needs training of its own. Without any: `naive`" in text
     assert "This run is small" not in text
     assert "**Not compared for lack of time:** realtime." in text
-    assert "`--fps=30 --actions_per_chunk=50 --chunk_size_threshold=0.88 --aggregate_fn_name=latest_only`" in text
+    assert "`--fps=30 --actions_per_chunk=50 --chunk_size_threshold=0.8800 --aggregate_fn_name=latest_only`" in text
 
 
 def test_no_tail_is_not_an_unknown_one():
@@ -292,6 +292,21 @@ def test_every_method_has_words_and_settings(method):
     assert words.METHOD_TEXTS[method]
     one = next(design.arms(method, Policies("run", 8, LEVELS, "prefix"), {LOG: design.DelayProfileConfig()}))
     assert "In code of your own" in settings.section(one, None, SCALE).markdown()
+
+
+@pytest.mark.parametrize(("chunk", "every"), [(50, 6), (30, 20), (7, 2), (100, 1), (333, 1), (8, 8)])
+def test_the_asynchronous_client_queries_at_the_tick_that_was_advised(chunk, every):
+    flags = settings.lerobot_client("naive", every, chunk, 30.0)
+    threshold = float(re.search(r"--chunk_size_threshold=(\S+)", flags)[1])
+    assert 0 <= threshold <= 1
+    assert (chunk - every) / chunk <= threshold < (chunk - every + 1) / chunk
+
+
+def test_settings_name_their_release():
+    one = next(design.arms("trained_prefix", Policies("run", 8, LEVELS, "prefix"), {LOG: design.DelayProfileConfig()}))
+    text = settings.section(one, None, SCALE).markdown()
+    assert "Flags are those of LeRobot 0.6.1" in text
+    assert "newer than release 0.6.1" in text
 
 
 def test_time_is_kept(monkeypatch):

@@ -1,11 +1,16 @@
 """Settings of LeRobot and openpi that do what was recommended, as their commands spell them.
 
 Names are those of LeRobot's `lerobot-rollout` (src/lerobot/rollout, src/lerobot/policies/rtc) and asynchronous client
-(src/lerobot/async_inference), and of openpi's examples and client. In LeRobot's RTC, `execution_horizon` is the first
+(src/lerobot/async_inference) in release `RELEASE`, but for `--inference.rtc.mode` and `--policy.rtc_training_max_delay`,
+which that release does not have and its repository has at commit 0020b360; and of openpi's examples and client, which
+have no releases. In LeRobot's RTC, `execution_horizon` is the first
 action without weight, H - s of the paper, and a query starts when no more than `queue_threshold` actions are left,
 H - s again; the asynchronous client sends an observation when the share of its queue that is left is at most
 `chunk_size_threshold`.
 """
+
+import math
+from fractions import Fraction
 
 import pandas as pd
 
@@ -14,6 +19,7 @@ from rtc.report.page import Section
 from rtc.study.advice import UNPLANNED, Scale
 from rtc.study.study import Arm
 
+RELEASE = "0.6.1"
 NO_FLAG = "no flag: not part of it"
 _SCHEDULES = {"realtime": "EXP", "hard_masking": "ZEROS"}
 
@@ -26,7 +32,7 @@ def lerobot_rollout(method: str, every: int, chunk: int, hz: float) -> str:
         return f"`{rate} {rtc} --inference.rtc.prefix_attention_schedule={_SCHEDULES[method]}`"
     if method == "trained_prefix":
         return f"`{rate} {rtc} --inference.rtc.mode=trained`, with a Pi0.5 checkpoint trained with " + (
-            "`--policy.rtc_training_max_delay`"
+            f"`--policy.rtc_training_max_delay` (both are newer than release {RELEASE})"
         )
     if method == "synchronous":
         return f"`{rate} --inference.type=sync --policy.n_action_steps={every}`"
@@ -35,8 +41,9 @@ def lerobot_rollout(method: str, every: int, chunk: int, hz: float) -> str:
 
 def lerobot_client(method: str, every: int, chunk: int, hz: float) -> str:
     """Flags of `python -m lerobot.async_inference.robot_client`."""
-    share = (chunk - every) / chunk
-    timing = f"--fps={hz:g} --actions_per_chunk={chunk} --chunk_size_threshold={share:.2f}"
+    # Rounded up: the client compares with <=, so that 10 of 30 actions are not above it.
+    share = math.ceil(Fraction(10_000 * (chunk - every), chunk)) / 10_000
+    timing = f"--fps={hz:g} --actions_per_chunk={chunk} --chunk_size_threshold={share:.4f}"
     if method == "naive":
         return f"`{timing} --aggregate_fn_name=latest_only`"
     if method == "temporal_ensemble":
@@ -66,6 +73,7 @@ def section(recommended: Arm, plain: Arm | None, scale: Scale) -> Section:
         ]
         parts += [f"`{method}`, a new query every {every} of {scale.chunk} actions:", _table(rows), *_notes(method)]
     shown = recommended if plain is None or recommended.config.method not in UNPLANNED else plain
+    parts.append(f"Flags are those of LeRobot {RELEASE}; other releases may name them otherwise.")
     parts.append("\n".join(["In code of your own:", "", *_own(recommended, scale), *_estimates(shown)]))
     return Section("Settings to copy", parts)
 
