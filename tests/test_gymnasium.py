@@ -121,8 +121,12 @@ def test_a_simulator_that_is_missing_is_named_with_the_fix(monkeypatch):
         raise gymnasium.error.DependencyNotInstalled("no simulator")
 
     monkeypatch.setattr(gymnasium, "make", make)
-    with pytest.raises(ValueError, match=r"gym:Reacher-v5.*no simulator.*pip install 'exp-delta\[mujoco\]'"):
+    with pytest.raises(
+        ValueError, match=r"gym:Reacher-v5.*no simulator.*pip --python .* install 'exp-delta\[mujoco\]'"
+    ):
         worlds.open_env(worlds.load("gym:Reacher-v5"))
+    with pytest.raises(ValueError, match=r"gym:Pendulum-v1.*no simulator.*pip --python .* install gymnasium"):
+        worlds.open_env(worlds.load("gym:Pendulum-v1"))
 
 
 def test_a_world_runs_by_its_name_with_any_policy():

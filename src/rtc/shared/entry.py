@@ -5,6 +5,7 @@ Only the standard library is imported here, so that a Python without the project
 
 import importlib
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -73,8 +74,8 @@ _with_place = warnings.formatwarning
 
 
 def how_to_install(package: str) -> str:
-    """The command that adds a package to this Python, whose environment has no pip of its own."""
-    return f"python3 -m pip --python {sys.executable} install {package}"
+    """The command that adds a package, or an extra ('exp-delta[served]'), to this Python, which may have no pip."""
+    return f"python3 -m pip --python {sys.executable} install {shlex.quote(package) if '[' in package else package}"
 
 
 def _check_python() -> None:

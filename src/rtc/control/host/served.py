@@ -16,6 +16,7 @@ import numpy as np
 
 from rtc.control.host.framing import pack, unpack
 from rtc.control.host.policies import PolicySpec, Reply, Request
+from rtc.shared.entry import how_to_install
 from rtc.shared.validation import require_positive
 
 ACTIONS = "actions"
@@ -23,7 +24,7 @@ ACTIONS = "actions"
 MAX_BYTES = 2**26
 # Of a server's error text.
 SHOWN_CHARACTERS = 2000
-INSTALL = "the package {name} is missing, which served policies need: pip install 'exp-delta[served]'"
+INSTALL = "the package {name} is missing, which served policies need: {fix}"
 
 
 class ServerError(ConnectionError):
@@ -195,7 +196,7 @@ def _websockets() -> _Websockets:
     """Raises ValueError where the extra is not installed."""
     for name in ("msgpack", "websockets"):
         if importlib.util.find_spec(name) is None:
-            raise ValueError(INSTALL.format(name=name))
+            raise ValueError(INSTALL.format(name=name, fix=how_to_install("exp-delta[served]")))
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
 

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 
 from rtc.control.host.environments import Step
 from rtc.shared import provenance
+from rtc.shared.entry import how_to_install
 from rtc.shared.validation import require_choice
 from rtc.worlds.gym.environment import GymEnvironment
 
@@ -118,7 +119,8 @@ class TaskEnvironment:
             env = gymnasium.make(task.name, max_episode_steps=task.max_ticks)
         except (DependencyNotInstalled, ImportError) as error:
             raise ValueError(
-                f"world='gym:{task.name}' needs more than Gymnasium ({error}): pip install 'exp-delta[{task.extra}]'"
+                f"world='gym:{task.name}' has no simulator here ({error}): "
+                + how_to_install("gymnasium" if task.extra is None else f"exp-delta[{task.extra}]")
             ) from error
         self.task, self.max_ticks, self.action_dim = task, task.max_ticks, task.action_dim
         self.bound_actions = task.bound_actions
