@@ -1,11 +1,11 @@
 """Settings of LeRobot and openpi that do what was recommended, as their commands spell them.
 
 Names are those of LeRobot's `lerobot-rollout` (src/lerobot/rollout, src/lerobot/policies/rtc) and asynchronous client
-(src/lerobot/async_inference) in release 0.6.1, but for `--inference.rtc.mode` and `--policy.rtc_training_max_delay`: that
-release does not have them, its repository at commit 0020b360 does. Those of openpi's examples and client, which has no
-releases, are of its repository. In LeRobot's RTC, `execution_horizon` is the first action without weight, H - s of the
-paper, and a query starts when no more than `queue_threshold` actions are left, H - s again; the asynchronous client
-sends an observation when the share of its queue that is left is at most `chunk_size_threshold`.
+(src/lerobot/async_inference) in release 0.6.1, but for `--inference.rtc.mode` and `--policy.rtc_training_max_delay`:
+that release does not have them, its repository at commit 0020b360 does. In LeRobot's RTC, `execution_horizon` is the
+first action without weight, H - s of the paper, and a query starts when no more than `queue_threshold` actions are
+left, H - s again; the asynchronous client sends an observation when the share of its queue that is left is at most
+`chunk_size_threshold`. Those of openpi are of its examples and client.
 """
 
 import math
@@ -121,5 +121,5 @@ def _estimates(one: Arm) -> list[str]:
     return [
         f"- the planned delay is the {100 * q:g} % quantile of the last ten. LeRobot plans for the longest since the "
         f"start, which forgets nothing: in `rollout/inference/rtc.py` replace `latency_tracker.max()` by "
-        f"`latency_tracker.percentile({q:g})`."
+        f"`latency_tracker.percentile({q:g})`, which is of the last hundred."
     ]
