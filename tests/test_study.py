@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import types
 from pathlib import Path
 
 import jax
@@ -24,7 +23,6 @@ from rtc.shared.launchers import LauncherConfig, Task
 from rtc.study import cells as store
 from rtc.study import families, pairs, plan, runner, statistics
 from rtc.study.arguments import StudyArguments
-from rtc.study.layout import Drawing
 from rtc.study.outcome import Outcome
 from rtc.study.runner import ConflictError
 from rtc.study.study import Comparison, Study, arm, versus
@@ -222,30 +220,6 @@ def test_a_task_holds_the_arms_that_share_a_program():
     ]
     assert [[one.profile for one in task.arguments[3]] for task in first] == [["no_delay", "burst"]] * 4
     assert [[one.method for one in task.arguments[3]] for task in second] == [["late"]] * 2
-
-
-def test_families_of_a_figure_are_those_of_the_comparisons():
-    compared = (dataclasses.replace(SMALL.comparisons[0], family="tail"),)
-    drawn = Drawing("comparisons", families=("tail",))
-    assert dataclasses.replace(SMALL, comparisons=compared, figures=(drawn,)).figures == (drawn,)
-    with pytest.raises(ValueError, match="families entry='tial'"):
-        dataclasses.replace(
-            SMALL, comparisons=compared, figures=(dataclasses.replace(drawn, families=("tail", "tial")),)
-        )
-
-
-def test_a_preview_that_cannot_be_shown_is_not_replaced_by_another(capsys):
-    row = types.SimpleNamespace(result={"starved_fraction": 0.5})
-    whole = {("grasp_easy", *one.key): (row,) for one in SMALL.arms}
-    outcome = types.SimpleNamespace(levels=["grasp_easy"], cells=whole)
-    named = dataclasses.replace(SMALL, preview=(("long_tail", "naive"),))
-    assert study_program.previewed(named, outcome) == (("long_tail", "naive"),)
-    assert study_program.previewed(SMALL, outcome) == (("long_tail", "naive"), ("no_delay", "naive"))
-    assert capsys.readouterr().out == ""
-    part = types.SimpleNamespace(levels=["grasp_easy"], cells={key: whole[key] for key in whole if "no_delay" in key})
-    assert study_program.previewed(named, part) == ()
-    assert "no preview: small names naive under long_tail" in capsys.readouterr().out
-    assert study_program.previewed(SMALL, part) == [("no_delay", "naive")]
 
 
 def test_a_small_study_from_start_to_page(arguments, monkeypatch, capsys):
