@@ -8,6 +8,7 @@ PAGES = {page.page: page for page in read_pages()}
 SETTINGS = "settings, formulas and definitions only"
 # Pages whose numbers are compared with no table, and why.
 WITHOUT = {
+    "docs/advise.md": SETTINGS,
     "docs/concepts.md": SETTINGS,
     "docs/concepts.zh-CN.md": SETTINGS,
     "docs/explorer.md": SETTINGS,
