@@ -132,7 +132,7 @@ def test_where_a_replay_is_not_the_record():
 
 def test_every_frame_of_a_preview_names_profile_and_method(monkeypatch):
     captions = []
-    monkeypatch.setattr(preview.render, "draw", lambda shapes, caption: captions.append(caption))
+    monkeypatch.setattr(preview.render, "draw", lambda shapes, size, caption: captions.append(caption))
     monkeypatch.setattr(preview, "shapes", lambda level, state: ())
     monkeypatch.setattr(preview.levels, "at_poses", lambda level, poses: None)
     subject = types.SimpleNamespace(level=types.SimpleNamespace(name="a", start=None))
