@@ -4,7 +4,6 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,52 +14,28 @@ from rtc import worlds
 from rtc.control import host
 from rtc.control.controller import Controller
 from rtc.control.records import Records
-from rtc.methods import Place
 from rtc.policies import checkpoints
 from rtc.policies.flow import FlowPolicy
 from rtc.study import costs, evaluation, identity, preparation
 from rtc.study.costs import Costs
 from rtc.study.evaluation import EvalConfig, Evaluation, ModelSize
-from rtc.study.preparation import Assets, find_assets
+from rtc.study.preparation import Assets
+from rtc.study.subject import PolicySubject
 from rtc.worlds import HostWorld
 
 
 @dataclass(frozen=True)
-class HostedSubject:
-    """A flow policy in a world that is stepped from Python, one environment at a time.
-
-    Attributes:
-        level: the world.
-        level_path: how the user named it.
-        policy: the policy.
-        checkpoint: its file.
-        checkpoint_sha256: hash of that file.
-        training: the facts stored with the checkpoint.
-        run_path: directory of its run, where the networks are that a method needs besides.
-    """
+class HostedSubject(PolicySubject):
+    """A flow policy in a world that is stepped from Python, one environment at a time."""
 
     level: HostWorld
-    level_path: str
-    policy: FlowPolicy
-    checkpoint: Path
-    checkpoint_sha256: str
-    training: dict
-    run_path: Path
-
-    def assets(self, config: EvalConfig) -> Assets:
-        """The networks that a configuration's method needs, as far as there are any.
-
-        Raises:
-            ValueError: one was made for another world or policy.
-        """
-        found = find_assets(config, Place(self.run_path, self.level.name, self.checkpoint))
-        for asset in found.values():
-            asset.require_made_for(self.level.sha256, self.checkpoint_sha256)
-        return found
 
     @property
-    def chunk_size(self) -> int:
-        return self.policy.action_chunk_size
+    def filed_under(self) -> str:
+        return self.level.name
+
+    def code(self, config: EvalConfig) -> str:
+        return identity.hosted_code(config, worlds.module_of(self.level.kind))
 
     def check(self, config: EvalConfig) -> None:
         evaluation.require_horizon(config.execution.execute_horizon, self.chunk_size)
@@ -77,17 +52,6 @@ class HostedSubject:
                 f"method={config.method!r} looks at the simulator, which is stepped elsewhere in {self.level_path}: "
                 "choose one that is not privileged"
             )
-
-    def inputs(self, config: EvalConfig, seed: int) -> dict[str, Any]:
-        found = {
-            "config": {**identity.settings(config), "seed": seed},
-            "checkpoint_sha256": self.checkpoint_sha256,
-            "level_sha256": self.level.sha256,
-            "code": identity.hosted_code(config, worlds.module_of(self.level.kind)),
-        }
-        if assets := self.assets(config):
-            found["assets"] = {name: asset.sha256 for name, asset in assets.items()}
-        return found
 
     def controller(self, config: EvalConfig) -> Controller:
         """The controller, with the networks that the method needs."""

@@ -15,6 +15,7 @@ from rtc.study import costs, evaluation, identity, preparation
 from rtc.study.costs import Costs
 from rtc.study.evaluation import EvalConfig, Evaluation, ModelSize
 from rtc.study.preparation import Assets, find_assets
+from rtc.worlds import HostWorld
 from rtc.worlds.kinetix import levels
 from rtc.worlds.kinetix.levels import Level
 
@@ -56,8 +57,8 @@ class Subject(Protocol):
 
 
 @dataclass(frozen=True)
-class FlowSubject:
-    """A flow policy on a level.
+class PolicySubject:
+    """A flow policy on a level, wherever that is simulated: what belongs to it, and what its results depend on.
 
     Attributes:
         level: the level.
@@ -69,7 +70,7 @@ class FlowSubject:
         run_path: directory of its run, where the networks are that a method needs besides.
     """
 
-    level: Level
+    level: Level | HostWorld
     level_path: str
     policy: FlowPolicy
     checkpoint: Path
@@ -77,13 +78,22 @@ class FlowSubject:
     training: dict
     run_path: Path = Path()
 
+    @property
+    def filed_under(self) -> str:
+        """The level as files of networks are named after it."""
+        return self.level_path
+
+    def code(self, config: EvalConfig) -> str:
+        """Digest of the code that evaluates it."""
+        raise NotImplementedError
+
     def assets(self, config: EvalConfig) -> Assets:
         """The networks that a configuration's method needs, as far as there are any.
 
         Raises:
             ValueError: one was made for another level or policy.
         """
-        found = find_assets(config, Place(self.run_path, self.level_path, self.checkpoint))
+        found = find_assets(config, Place(self.run_path, self.filed_under, self.checkpoint))
         for asset in found.values():
             asset.require_made_for(self.level.sha256, self.checkpoint_sha256)
         return found
@@ -92,17 +102,12 @@ class FlowSubject:
     def chunk_size(self) -> int:
         return self.policy.action_chunk_size
 
-    def check(self, config: EvalConfig) -> None:
-        evaluation.require_horizon(config.execution.execute_horizon, self.chunk_size)
-        preparation.check_policy(config, self.policy, self.assets(config))
-        preparation.controller_for(config)
-
     def inputs(self, config: EvalConfig, seed: int) -> dict[str, Any]:
         found = {
             "config": {**identity.settings(config), "seed": seed},
             "checkpoint_sha256": self.checkpoint_sha256,
             "level_sha256": self.level.sha256,
-            "code": identity.code(config),
+            "code": self.code(config),
         }
         if self.checkpoint.suffix == checkpoints.PICKLE and self.policy.config.simulated_delay is not None:
             # The file does not say how it was trained: the user does.
@@ -110,6 +115,21 @@ class FlowSubject:
         if assets := self.assets(config):
             found["assets"] = {name: asset.sha256 for name, asset in assets.items()}
         return found
+
+
+@dataclass(frozen=True)
+class FlowSubject(PolicySubject):
+    """A flow policy on a level of Kinetix."""
+
+    level: Level
+
+    def code(self, config: EvalConfig) -> str:
+        return identity.code(config)
+
+    def check(self, config: EvalConfig) -> None:
+        evaluation.require_horizon(config.execution.execute_horizon, self.chunk_size)
+        preparation.check_policy(config, self.policy, self.assets(config))
+        preparation.controller_for(config)
 
     def prepare(self, config: EvalConfig) -> tuple[Environment, FlowPolicy, Controller]:
         """What the executor runs, see `preparation.prepare`."""
