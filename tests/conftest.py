@@ -42,6 +42,7 @@ from rtc.control import executor
 from rtc.methods import registry
 from rtc.training.demonstrations import DataConfig
 from rtc.worlds.kinetix import levels
+from still_level import still_levels
 
 SHA256 = "0" * 64  # of the line world's file
 
@@ -111,6 +112,13 @@ def in_line_world() -> Iterator[None]:
 def line_world():
     """Every level is the line world."""
     with in_line_world():
+        yield
+
+
+@pytest.fixture
+def without_physics():
+    """Every level stays as it starts, which takes a fraction of the compiler's time."""
+    with still_levels():
         yield
 
 

@@ -26,6 +26,8 @@ from rtc.study.outcome import Outcome
 from rtc.study.study import arm
 from stubs import TINY
 
+pytestmark = pytest.mark.usefixtures("without_physics")
+
 LEVELS = ("grasp_easy", "catapult", "catcher_v3", "car_launch")
 SCALE = Scale(30.0, 50, 8)
 

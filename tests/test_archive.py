@@ -16,6 +16,8 @@ from rtc.study.cells import Cell, CellData
 from rtc.study.outcome import Outcome
 from stubs import TINY
 
+pytestmark = pytest.mark.usefixtures("without_physics")
+
 INPUTS = {"config": {"num_evals": 3, "seed": 0}, "code": "a" * 64}
 EPISODES = pd.DataFrame(
     {

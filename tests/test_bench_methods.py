@@ -12,6 +12,8 @@ from rtc.policies import checkpoints
 from rtc.programs import bench_methods
 from stubs import TINY
 
+pytestmark = pytest.mark.usefixtures("without_physics")
+
 
 @pytest.fixture
 def arguments(tmp_path):

@@ -22,6 +22,8 @@ from rtc.study.protocols.published_curve import Point
 from rtc.study.runner import ConflictError
 from stubs import TINY
 
+pytestmark = pytest.mark.usefixtures("without_physics")
+
 
 def test_the_curve_executes_as_long_as_a_query_takes():
     points = published_curve.curve((0, 1, 2, 3, 4), 8)

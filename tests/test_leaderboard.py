@@ -14,6 +14,7 @@ from rtc.report import leaderboard
 from rtc.shared.paths import ROOT
 from rtc.study import archive, entries
 from rtc.study.cells import Cell
+from still_level import still_levels
 from stubs import TINY
 
 PLUGIN = '''"""A method for the test."""
@@ -73,7 +74,8 @@ def places(tmp_path_factory):
     study.write_text(STUDY.format(run=root / "run"))
     plugin.write_text(PLUGIN)
     common = ["--protocol", str(study), "--num-slots", "4"]
-    leaderboard_run.main(["half", "--plugin", str(plugin), "--output-dir", str(entry), *common])
+    with still_levels():
+        leaderboard_run.main(["half", "--plugin", str(plugin), "--output-dir", str(entry), *common])
     yield root, study, entry
     registry._ENTRIES.clear()
     registry._ENTRIES.update(before)
@@ -174,7 +176,7 @@ def board(places, tmp_path_factory):
     """A folder with the protocol's outcomes, the entry, and entries that are not as the protocol wants them."""
     _root, study, entry = places
     root = tmp_path_factory.mktemp("board")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, still_levels():
         patch.chdir(root)
         study_program.main([str(study), "--num-slots", "4", "--no-preview"])
     folder = root / "exp_runs/leaderboard"

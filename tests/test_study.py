@@ -50,7 +50,12 @@ def modules_for_jobs(monkeypatch):
 
 
 @pytest.fixture
-def arguments(tmp_path):
+def arguments(on_the_simulator, without_physics):
+    return on_the_simulator
+
+
+@pytest.fixture
+def on_the_simulator(tmp_path):
     policy = FlowPolicy(obs_dim=679, action_dim=6, config=TINY, rngs=nnx.Rngs(0))
     checkpoints.save_policy(tmp_path / "run/1/policies/worlds_l_grasp_easy", policy, {})
     places = {"run_path": str(tmp_path / "run"), "output_root": str(tmp_path / "study")}
@@ -335,14 +340,14 @@ def test_wandb_gets_the_report_without_a_network(arguments, tmp_path, monkeypatc
     assert names >= {"comparisons", "all", "level", "arms"}
 
 
-def test_a_study_by_submitit_gives_the_same_episodes(arguments, tmp_path):
-    study_program.run(SMALL, arguments)
+def test_a_study_by_submitit_gives_the_same_episodes(on_the_simulator, tmp_path):
+    study_program.run(SMALL, on_the_simulator)
     jobs = LauncherConfig("submitit", "local", log_dir=str(tmp_path / "jobs"), timeout_min=5)
-    elsewhere = dataclasses.replace(arguments, launcher=jobs, output_root=str(tmp_path / "jobs_study"))
+    elsewhere = dataclasses.replace(on_the_simulator, launcher=jobs, output_root=str(tmp_path / "jobs_study"))
     study_program.run(SMALL, elsewhere)
     here, there = (
         sorted(Path(args.output_root).rglob("episodes.csv"), key=lambda path: path.parts[-4:])
-        for args in (arguments, elsewhere)
+        for args in (on_the_simulator, elsewhere)
     )
     assert len(here) == len(there) == 2
     assert [path.read_bytes() for path in here] == [path.read_bytes() for path in there]
