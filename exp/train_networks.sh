@@ -33,4 +33,5 @@ train() {
 }
 
 train_each "${levels[@]}"
+python exp/report_networks.py
 report_failed

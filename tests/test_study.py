@@ -50,16 +50,16 @@ def modules_for_jobs(monkeypatch):
 
 
 @pytest.fixture
-def arguments(on_the_simulator, without_physics):
-    return on_the_simulator
-
-
-@pytest.fixture
 def on_the_simulator(tmp_path):
     policy = FlowPolicy(obs_dim=679, action_dim=6, config=TINY, rngs=nnx.Rngs(0))
     checkpoints.save_policy(tmp_path / "run/1/policies/worlds_l_grasp_easy", policy, {})
     places = {"run_path": str(tmp_path / "run"), "output_root": str(tmp_path / "study")}
     return StudyArguments(num_evals=4, num_slots=4, preview=False, **places)
+
+
+@pytest.fixture
+def arguments(on_the_simulator, without_physics):
+    return on_the_simulator
 
 
 def test_other_episodes_than_the_studys_need_a_place_of_their_own(arguments):
@@ -345,10 +345,8 @@ def test_a_study_by_submitit_gives_the_same_episodes(on_the_simulator, tmp_path)
     jobs = LauncherConfig("submitit", "local", log_dir=str(tmp_path / "jobs"), timeout_min=5)
     elsewhere = dataclasses.replace(on_the_simulator, launcher=jobs, output_root=str(tmp_path / "jobs_study"))
     study_program.run(SMALL, elsewhere)
-    here, there = (
-        sorted(Path(args.output_root).rglob("episodes.csv"), key=lambda path: path.parts[-4:])
-        for args in (on_the_simulator, elsewhere)
-    )
+    roots = (Path(args.output_root) for args in (on_the_simulator, elsewhere))
+    here, there = (sorted(root.rglob("episodes.csv"), key=lambda path: path.parts[-4:]) for root in roots)
     assert len(here) == len(there) == 2
     assert [path.read_bytes() for path in here] == [path.read_bytes() for path in there]
 
