@@ -81,6 +81,11 @@ class Arguments:
             raise ValueError(f"experts={self.experts} with kinds={self.kinds}: {fix}")
         if not self.head.model.reads_base:
             raise ValueError("head.model.reads_base=False is what kinds=head_only is for: leave it out")
+        if self.head.labels != HeadTraining.labels and ("correction" not in chosen or self.demonstrations is not None):
+            raise ValueError(
+                f"head.labels={self.head.labels!r} has no effect on heads that do not see the chunk, or learn from "
+                "demonstrations: leave it out"
+            )
         used = {
             "recording": self.needs_rollouts(self.kinds),
             "own_recording": VLASH in chosen and self.demonstrations is None,
@@ -113,7 +118,8 @@ def train(args: Arguments) -> list[Path]:
                 delayed.export(delayed.best(args.experts, paths[kind].name), paths[kind], wanted[kind])
                 print(f"{paths[kind]}: {wanted[kind]['solve_rate']:.1%} solved at the end of training, over all delays")
                 continue
-            data = demonstrated.data if demonstrated and kind in SHOWN else rollouts
+            own = None if kind == VLASH else rollouts
+            data = demonstrated.data if demonstrated and kind in SHOWN else own
             facts = _train(args, one, data, kind, wanted[kind], paths[kind])
             print(f"{paths[kind]}: loss {facts['loss']:.4f}")
         written += paths.values()
@@ -187,6 +193,8 @@ def _is_there(path: Path, kind: Kind, wanted: Mapping[str, Any]) -> bool:
     if not weights.with_suffix(path, weights.HEADER).exists():
         return False
     found = checkpoints.facts(path) if kind == VLASH else networks.facts(path)
+    if kind in HEADS:
+        found = found | {"training": heads.BEFORE | found["training"]}
     if changed := [name for name, value in wanted.items() if name != "data_path" and found.get(name) != value]:
         raise ValueError(f"{path} was trained otherwise ({', '.join(changed)}): --no-resume replaces it")
     print(f"{path}: there already")
@@ -225,7 +233,9 @@ def _config(args: Arguments, kind: Kind) -> FitConfig:
     """The hyper-parameters of a kind of network."""
     if kind in HEADS:
         model = dataclasses.replace(args.head.model, reads_base=kind == "correction")
-        return dataclasses.replace(args.head, model=model)
+        # A head that does not see the chunk cannot tell its noise; demonstrations have labels of their own.
+        labels = args.head.labels if kind == "correction" and args.demonstrations is None else "mean"
+        return dataclasses.replace(args.head, model=model, labels=labels)
     return {"forward": args.forward, "latent": args.latent, VLASH: args.vlash}[kind]
 
 

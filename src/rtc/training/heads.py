@@ -1,8 +1,9 @@
 """Training of correction heads: from what a policy planned to what is right when the tick has come."""
 
 import dataclasses
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,8 @@ SHARE = 0.95
 BLOCK = 1024
 READS_BASE = HeadConfig()
 ALONE = HeadConfig(reads_base=False)
+# What trainings did before there was a choice.
+BEFORE = {"labels": "mean"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,10 @@ class HeadTraining(FitConfig):
     Attributes:
         draws: chunks that the policy draws for every observation, of which the base actions are taken.
         num_flow_steps: flow steps of these chunks.
+        labels: what is right without demonstrations, which is the first action of the policy's own chunk of a tick.
+            `same_noise`: of the chunk whose initial noise is, tick by tick, that of the chunk to be corrected, so that
+            the head stays with what was chosen where several actions are right. `mean`: averaged over the draws, all
+            with noise of their own.
         model: size of the head.
     """
 
@@ -50,6 +57,7 @@ class HeadTraining(FitConfig):
     ema_decay: float = 0.0
     draws: int = 2
     num_flow_steps: int = 5
+    labels: Literal["mean", "same_noise"] = "same_noise"
     model: HeadConfig = READS_BASE
 
     def __post_init__(self):
@@ -63,13 +71,13 @@ class Dataset(NamedTuple):
 
     Attributes:
         obs: the observation.
-        label: the right action.
+        label: the right action after each of the chunks.
         chunk: chunks that the policy drew then, clipped to the actions' range.
         last: index of the last tick of the episode.
     """
 
     obs: Float[Array, "n o"]
-    label: Float[Array, "n a"]
+    label: Float[Array, "n k a"]
     chunk: Float[Array, "n k h a"]
     last: Int[Array, " n"]
 
@@ -81,29 +89,30 @@ def correcting(
 
     Entries beyond an episode's end do not count.
     """
-    tick, base, phase, valid = _planned(data, batch, key)
-    correction = net(features(data.obs[tick], base, phase, READS_BASE))
-    return _mean_square(base + correction - data.label[tick], valid), {}
+    obs, base, phase, label, valid = _planned(data, batch, key)
+    correction = net(features(obs, base, phase, READS_BASE))
+    return _mean_square(base + correction - label, valid), {}
 
 
 def acting(
     net: Mlp, data: Dataset, batch: Int[Array, " b"], key: PRNGKeyArray
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """Mean squared error of the actions of a head that does not know what was planned."""
-    tick, base, phase, valid = _planned(data, batch, key)
-    action = net(features(data.obs[tick], base, phase, ALONE))
-    return _mean_square(action - data.label[tick], valid), {}
+    obs, base, phase, label, valid = _planned(data, batch, key)
+    action = net(features(obs, base, phase, ALONE))
+    return _mean_square(action - label, valid), {}
 
 
-def _planned(data: Dataset, start: Int[Array, " b"], key: PRNGKeyArray) -> tuple[Array, Array, Array, Array]:
-    """Of a chunk drawn at each of these: a tick, its planned action, its place in the chunk, whether it is there."""
+def _planned(data: Dataset, start: Int[Array, " b"], key: PRNGKeyArray) -> tuple[Array, Array, Array, Array, Array]:
+    """Of a chunk drawn at each of these ticks, and one of its entries: what is observed when its tick comes, its
+    action, its place in the chunk, the right action, and whether the episode still lasts."""
     draws, size = data.chunk.shape[1:3]
     draw_key, entry_key = jax.random.split(key)
     draw = jax.random.randint(draw_key, start.shape, 0, draws)
     entry = jax.random.randint(entry_key, start.shape, 0, size)
     valid = start + entry <= data.last[start]
     tick = jnp.minimum(start + entry, data.last[start])
-    return tick, data.chunk[start, draw, entry], entry / size, valid
+    return data.obs[tick], data.chunk[start, draw, entry], entry / size, data.label[tick, draw], valid
 
 
 def _mean_square(error: Float[Array, "b a"], valid: Array) -> Float[Array, ""]:
@@ -113,27 +122,55 @@ def _mean_square(error: Float[Array, "b a"], valid: Array) -> Float[Array, ""]:
 def dataset(
     policy: FlowPolicy, obs: Float[np.ndarray, "n o"], last: np.ndarray, label: np.ndarray | None, config: HeadTraining
 ) -> Dataset:
-    """Draws the chunks; without labels the right action is the policy's own first one, averaged over its draws."""
-    keys = jax.random.split(jax.random.key(config.seed), -(-len(obs) // BLOCK))
-    rows = [
-        np.asarray(_draw(policy, jnp.asarray(_padded(obs, i)), key, config.draws, config.num_flow_steps))
-        for i, key in enumerate(keys)
-    ]
-    chunk = np.concatenate(rows)[: len(obs)]
-    label = chunk[:, :, 0].mean(axis=1) if label is None else label
+    """Draws the chunks; without labels the right actions are the policy's own first ones, see `HeadTraining.labels`."""
+    chunk = _chunks(policy, obs, config)
+    if label is None:
+        label = chunk[:, :, 0]
+        label = label.mean(axis=1, keepdims=True) if config.labels == "mean" else label
+    else:
+        label = label[:, None]
+    label = np.broadcast_to(label, (len(obs), config.draws, label.shape[-1]))
     return Dataset(jnp.asarray(obs), jnp.asarray(label), jnp.asarray(chunk), jnp.asarray(last, jnp.int32))
 
 
-def _padded(obs: Float[np.ndarray, "n o"], block: int) -> Float[np.ndarray, "b o"]:
-    rows = obs[block * BLOCK : (block + 1) * BLOCK]
+def _chunks(policy: FlowPolicy, obs: Float[np.ndarray, "n o"], config: HeadTraining) -> Float[np.ndarray, "n k h a"]:
+    """Chunks of the policy at every tick."""
+    starts = range(0, len(obs), BLOCK)
+    noise = (_noise_of_chunks if config.labels == "mean" else _noise_of_ticks)(policy, len(starts), config)
+    rows = [
+        np.asarray(_draw(policy, jnp.asarray(_padded(obs, start)), one, config.num_flow_steps))
+        for start, one in zip(starts, noise, strict=True)
+    ]
+    return np.concatenate(rows)[: len(obs)]
+
+
+def _noise_of_chunks(policy: FlowPolicy, blocks: int, config: HeadTraining) -> Iterator[Float[Array, "k b h a"]]:
+    """Block by block, noise of which every chunk has its own."""
+    shape = (BLOCK, policy.action_chunk_size, policy.action_dim)
+    for key in jax.random.split(jax.random.key(config.seed), blocks):
+        yield jnp.stack([jax.random.normal(one, shape) for one in jax.random.split(key, config.draws)])
+
+
+def _noise_of_ticks(policy: FlowPolicy, blocks: int, config: HeadTraining) -> Iterator[Float[Array, "k b h a"]]:
+    """Block by block, noise of which every tick has its own, the same in all chunks that reach it."""
+    size = policy.action_chunk_size
+    shape = (config.draws, blocks * BLOCK + size - 1, policy.action_dim)
+    ticks = jax.random.normal(jax.random.key(config.seed), shape)
+    reached = np.arange(BLOCK)[:, None] + np.arange(size)
+    for block in range(blocks):
+        yield ticks[:, block * BLOCK + reached]
+
+
+def _padded(obs: Float[np.ndarray, "n o"], start: int) -> Float[np.ndarray, "b o"]:
+    rows = obs[start : start + BLOCK]
     return np.pad(rows, ((0, BLOCK - len(rows)), (0, 0)), mode="edge")
 
 
-@partial(runtime.jit, static_argnums=(3, 4))
+@partial(runtime.jit, static_argnums=3)
 def _draw(
-    policy: FlowPolicy, obs: Float[Array, "b o"], key: PRNGKeyArray, draws: int, num_steps: int
+    policy: FlowPolicy, obs: Float[Array, "b o"], noise: Float[Array, "k b h a"], num_steps: int
 ) -> Float[Array, "b k h a"]:
-    chunks = [policy.action(one, obs, num_steps) for one in jax.random.split(key, draws)]
+    chunks = [policy.action(None, obs, num_steps, noise=one) for one in noise]
     return jnp.clip(jnp.stack(chunks, axis=1), -1, 1)
 
 
@@ -164,6 +201,6 @@ def train(policy: FlowPolicy, data: Trajectories | Demonstrations, config: HeadT
 
 def _held_out(net: Mlp, objective: trainer.Objective, data: Dataset, cut: int) -> dict[str, float]:
     ticks, key = jnp.arange(cut, len(data.last)), jax.random.key(0)
-    tick, base, _, valid = _planned(data, ticks, key)
-    uncorrected = _mean_square(base - data.label[tick], valid)
+    _, base, _, label, valid = _planned(data, ticks, key)
+    uncorrected = _mean_square(base - label, valid)
     return {"held_out_loss": float(objective(net, data, ticks, key)[0]), "uncorrected_loss": float(uncorrected)}
