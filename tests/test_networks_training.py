@@ -29,7 +29,7 @@ from rtc.training.heads import HeadTraining
 from rtc.training.latents import LatentTraining
 from rtc.training.networks import Job
 from rtc.training.vlash import VlashTraining
-from stubs import EchoPolicy, NoisePolicy, SmoothEnv
+from stubs import NoisePolicy, SmoothEnv
 
 ENV = SmoothEnv((2, 3, 4), 24)
 SHORT = {"num_epochs": 6, "batch_size": 32, "learning_rate": 3e-3, "warmup_steps": 10}

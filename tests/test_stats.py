@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from rtc.delay import profiles
 from rtc.study import statistics, verdicts
 from rtc.study.statistics import Interval
 from rtc.study.verdicts import SeedMetrics
@@ -82,10 +83,18 @@ def test_seed_std_by_hand():
     assert math.isnan(statistics.seed_std([0.2]))
 
 
-def judge(solved_before=(0.5, 0.7), solved_after=(0.5, 0.7), d_p99=2.0, p_violate=0.0, baseline=WORKS):
-    long_tail = SeedMetrics([4.0, 4.0], [0.04, 0.06], solved_before)
-    controlled = SeedMetrics([d_p99] * 2, [p_violate] * 2, solved_after)
-    return verdicts.judge_tail_control(long_tail, controlled, baseline)
+def judge(
+    solved_before=(0.5, 0.7),
+    solved_after=(0.5, 0.7),
+    d_p99=2.0,
+    p_violate=0.0,
+    baseline=WORKS,
+    episodes=512,
+    capped=False,
+):
+    long_tail = SeedMetrics([4.0, 4.0], [0.04, 0.06], solved_before, 512)
+    controlled = SeedMetrics([d_p99] * 2, [p_violate] * 2, solved_after, episodes)
+    return verdicts.judge_tail_control(long_tail, controlled, baseline, capped=capped)
 
 
 def test_verdict_passes():
@@ -117,6 +126,22 @@ def test_verdict_fails(change, failing):
     assert [check.passed for check in verdict.checks] == [index != failing for index in range(3)]
 
 
+def test_what_holds_by_construction_is_no_evidence():
+    verdict = judge(capped=True)
+    assert [check.by_construction for check in verdict.checks] == [True, True, False]
+    assert verdict.passed
+    assert not judge(capped=True, solved_after=(0.45, 0.46)).passed
+    # A cap that caps nothing shows that something is wrong.
+    assert not judge(capped=True, d_p99=4.0).passed
+
+
+def test_a_profile_caps_another():
+    capped, tail = (profiles.PROFILES[name] for name in ("tail_controlled", "long_tail"))
+    assert verdicts._caps(capped, tail)
+    assert not verdicts._caps(tail, capped)
+    assert not verdicts._caps(capped, profiles.PROFILES["heavy"])
+
+
 def test_solve_rate_just_above_the_limit_passes():
     assert judge(solved_after=(0.46, 0.46)).passed
     assert judge(solved_before=(0.1, 0.1), solved_after=(0.3 - 0.2, 0.1)).passed
@@ -130,6 +155,7 @@ def test_solve_rate_just_above_the_limit_passes():
         ({"baseline": statistics.wilson(0, 20)}, "0.0% of the episodes"),
         ({"baseline": statistics.wilson(5, 256)}, "2.0% of the episodes"),
         ({"solved_before": (0.5,), "solved_after": (0.5,)}, "two seeds"),
+        ({"episodes": 99}, "99 episodes per profile are too few: at least 100"),
     ],
 )
 def test_verdict_refuses_a_conclusion(change, reason):

@@ -15,7 +15,7 @@ from rtc.study.layout import Section, drawings
 from rtc.study.outcome import Outcome
 from rtc.study.protocols.tail_v1 import CONTROLLED, LONG_TAIL, REALTIME
 from rtc.study.study import Comparison, Study
-from rtc.study.verdicts import Verdict
+from rtc.study.verdicts import Check, Verdict
 
 Key = tuple[str, str]
 Parts = Sequence[str | pd.DataFrame]
@@ -114,7 +114,7 @@ def verdict(outcome: Outcome) -> str:
 def _verdict_lines(judged: Verdict) -> list[str]:
     """The checks and the conclusion; without a conclusion the solve rate is not judged."""
     d_p99, p_violate, solved = judged.checks
-    mark = ["PASS" if check.passed else "FAIL" for check in judged.checks]
+    mark = [_mark(check) for check in judged.checks]
     if not judged.conclusive:
         mark[2] = "NOT JUDGED"
     limit = f"{solved.limit:.1%}" if np.isfinite(solved.limit) else "n/a"
@@ -125,7 +125,20 @@ def _verdict_lines(judged: Verdict) -> list[str]:
     ]
     if not judged.conclusive:
         return [*lines, "", f"**No conclusion** about the policy can be drawn: {judged.reason}."]
-    return [*lines, "", f"Conclusion: **{'PASS' if judged.passed else 'FAIL'}**."]
+    return [*lines, "", f"Conclusion: **{'PASS' if judged.passed else 'FAIL'}**. {_WEAK_RULE}"]
+
+
+_WEAK_RULE = (
+    "One standard deviation over seeds is a weak bound: a fall of that size can be real. The paired differences are "
+    "the better test."
+)
+
+
+def _mark(check: Check) -> str:
+    """What a check came to."""
+    if check.by_construction:
+        return "BY CONSTRUCTION"
+    return "PASS" if check.passed else "FAIL"
 
 
 def _seeds(context: Context) -> Parts:

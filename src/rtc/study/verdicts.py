@@ -1,10 +1,12 @@
 """The pass/fail verdict on tail control."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from rtc.delay.profiles import DelayProfileConfig
 from rtc.study import statistics
 from rtc.study.outcome import Outcome
 from rtc.study.statistics import SOLVED, Interval
@@ -12,6 +14,8 @@ from rtc.study.study import ArmKey
 
 # A policy whose zero-delay solve rate is surely below this cannot show what delay costs.
 MIN_BASELINE_SOLVED = 0.05
+# Fewer episodes per profile are not judged.
+MIN_EPISODES = 100
 # The largest difference of solve rates that does not matter, stated before the runs.
 MARGIN = 0.02
 _ROUNDING = 1e-12
@@ -26,6 +30,7 @@ class Check:
         reference: the value without tail control.
         candidate: the value with tail control.
         limit: the bound that `candidate` has to stay below (delay checks) or reach (solve rate).
+        by_construction: the two profiles allow nothing else, whatever policy and method do: no evidence.
     """
 
     name: str
@@ -33,6 +38,7 @@ class Check:
     candidate: float
     limit: float
     passed: bool
+    by_construction: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,20 +57,24 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """All checks hold and the data allow the conclusion."""
-        return self.conclusive and all(check.passed for check in self.checks)
+        """All checks hold that could have failed, there is one, and the data allow the conclusion."""
+        open_ones = [check for check in self.checks if not check.by_construction]
+        return self.conclusive and bool(open_ones) and all(check.passed for check in open_ones)
 
 
 @dataclass(frozen=True)
 class SeedMetrics:
-    """One value per seed of a (profile, method) group, in seed order."""
+    """One value per seed of a (profile, method) group, in seed order, and the number of its episodes."""
 
     d_p99: Sequence[float]
     p_violate: Sequence[float]
     solved: Sequence[float]
+    episodes: int
 
 
-def judge_tail_control(long_tail: SeedMetrics, controlled: SeedMetrics, baseline: Interval | None) -> Verdict:
+def judge_tail_control(
+    long_tail: SeedMetrics, controlled: SeedMetrics, baseline: Interval | None, *, capped: bool = False
+) -> Verdict:
     """Judges tail control of the delay for one method.
 
     With means over seeds throughout:
@@ -75,18 +85,19 @@ def judge_tail_control(long_tail: SeedMetrics, controlled: SeedMetrics, baseline
 
     Args:
         baseline: solve rate of the same policy at zero delay (Wilson interval); None if it was not measured.
+        capped: tail control is a cap on the long tail's own delays, so that the first two checks cannot fail.
 
     Returns:
         The verdict. It is inconclusive without a baseline, with a baseline of about 0 (no episode solved, or
-        an upper bound below 0.05: a policy that fails without delay shows nothing about delay), and with
-        fewer than two seeds.
+        an upper bound below 0.05: a policy that fails without delay shows nothing about delay), with fewer than two
+        seeds, and with fewer than 100 episodes per profile.
     """
     spread = statistics.seed_std(long_tail.solved)
     solved_before, solved_after = float(np.mean(long_tail.solved)), float(np.mean(controlled.solved))
     floor = solved_before - spread
     checks = (
-        _falls("d_p99 falls", long_tail.d_p99, controlled.d_p99),
-        _falls("p_violate falls", long_tail.p_violate, controlled.p_violate),
+        _falls("d_p99 falls", long_tail.d_p99, controlled.d_p99, capped),
+        _falls("p_violate falls", long_tail.p_violate, controlled.p_violate, capped),
         Check(
             name="solve rate does not fall by more than one standard deviation over seeds",
             reference=solved_before,
@@ -95,16 +106,18 @@ def judge_tail_control(long_tail: SeedMetrics, controlled: SeedMetrics, baseline
             passed=bool(solved_after >= floor - _ROUNDING),
         ),
     )
-    reason = _why_inconclusive(baseline, seeds=len(long_tail.solved))
+    episodes = min(long_tail.episodes, controlled.episodes)
+    reason = _why_inconclusive(baseline, seeds=len(long_tail.solved), episodes=episodes)
     return Verdict(checks, conclusive=not reason, reason=reason)
 
 
-def _falls(name: str, reference: Sequence[float], candidate: Sequence[float]) -> Check:
+def _falls(name: str, reference: Sequence[float], candidate: Sequence[float], capped: bool) -> Check:
     before, after = float(np.mean(reference)), float(np.mean(candidate))
-    return Check(name, before, after, limit=before, passed=bool(after < before - _ROUNDING))
+    passed = bool(after < before - _ROUNDING)
+    return Check(name, before, after, limit=before, passed=passed, by_construction=capped and passed)
 
 
-def _why_inconclusive(baseline: Interval | None, seeds: int) -> str:
+def _why_inconclusive(baseline: Interval | None, seeds: int, episodes: int) -> str:
     if baseline is None:
         return "the zero-delay baseline is missing, so it is unknown whether the policy works without delay"
     if baseline.value == 0 or baseline.high < MIN_BASELINE_SOLVED:
@@ -114,6 +127,8 @@ def _why_inconclusive(baseline: Interval | None, seeds: int) -> str:
         )
     if seeds < 2:
         return "the standard deviation over seeds needs at least two seeds"
+    if episodes < MIN_EPISODES:
+        return f"{episodes} episodes per profile are too few: at least {MIN_EPISODES} are judged"
     return ""
 
 
@@ -125,11 +140,19 @@ def judge(outcome: Outcome, candidate: ArmKey, reference: ArmKey) -> Verdict:
     """
 
     def metrics(key: ArmKey) -> SeedMetrics:
-        rows = [cell.result for cell in outcome.group(key)]
-        if not rows:
+        cells = outcome.group(key)
+        if not cells:
             raise ValueError(f"there are no cells {'/'.join(key)}: the verdict needs {candidate} and {reference}")
-        return SeedMetrics(*([row[name] for row in rows] for name in ("d_p99", "p_violate", SOLVED)))
+        values = ([cell.result[name] for cell in cells] for name in ("d_p99", "p_violate", SOLVED))
+        return SeedMetrics(*values, episodes=sum(len(cell.episodes) for cell in cells))
 
     key = outcome.study.baseline
     baseline = statistics.solve_rate(outcome.group(key)) if key and outcome.complete(key) else None
-    return judge_tail_control(metrics(reference), metrics(candidate), baseline)
+    capped = _caps(*(outcome.study.arm(key).config.delay_profile for key in (candidate, reference)))
+    return judge_tail_control(metrics(reference), metrics(candidate), baseline, capped=capped)
+
+
+def _caps(candidate: DelayProfileConfig, reference: DelayProfileConfig) -> bool:
+    """Whether the first profile is the second with a cap on its delays."""
+    cap = candidate.tail_cap
+    return cap is not None and reference.tail_cap is None and candidate == dataclasses.replace(reference, tail_cap=cap)

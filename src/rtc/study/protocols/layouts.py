@@ -31,6 +31,7 @@ TAIL_V1 = (
     Section("seeds"),
     Section("costs", heading="Delay and starvation", text="Means over seeds.", metrics=DELAY_METRICS),
     Section("differences"),
+    Section("margins"),
     Section("figures", heading="Figures"),
     Section("protocol"),
     Section("provenance"),
