@@ -206,6 +206,21 @@ def test_paint_finds_the_noise_that_leads_to_what_is_left(query):
         assert (chunk[row, length:] != query.leftover[row, length:]).any()
 
 
+def test_carried_noise_is_that_of_the_same_tick(policy, query):
+    """The chunk is the policy's own, from the last noise moved on by the ticks that have passed, then fresh noise."""
+    method, other = methods.make("carried_noise"), query._replace(key=jax.random.split(jax.random.key(9), B))
+    asked = jax.jit(lambda one, state: method.answer(policy, one, state, jnp.zeros(B, int), STEPS))
+    (first, *_), state = asked(query, method.init(policy, B))
+    (second, *_), after = asked(other, state)
+    noise, carried = state[0], after[0]
+    np.testing.assert_allclose(first, next_chunk("naive", policy, query), atol=1e-5)
+    for row, kept in enumerate(query.overlap_end):
+        np.testing.assert_array_equal(carried[row, :kept], noise[row, H - kept :])
+        assert (carried[row, kept:] != noise[row, kept:]).all()
+    again = jax.jit(lambda: policy.action(None, query.obs, STEPS, noise=carried, flow_steps=query.flow_steps))()
+    np.testing.assert_allclose(second, again, atol=1e-5)
+
+
 def test_trained_prefix_commits_what_is_left_of_the_old_chunk(policy, query):
     chunk = next_chunk("trained_prefix", policy, query)
     for row, length in enumerate([0, 1, 2, 2, 1]):  # trained with prefixes of at most 2

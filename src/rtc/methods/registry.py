@@ -17,6 +17,7 @@ from typing import Any
 from rtc.methods.a2c2 import a2c2, foresee_learned_a2c2, foresee_simulator_a2c2, head_only, trained_prefix_a2c2
 from rtc.methods.base import Method
 from rtc.methods.bid import bid, bid_contrast
+from rtc.methods.carried_noise import carried_noise
 from rtc.methods.delay_expert import delay_expert
 from rtc.methods.ensemble import temporal_ensemble
 from rtc.methods.foresee import (
@@ -75,6 +76,7 @@ _ENTRIES: dict[str, Entry] = {
         "temporal_ensemble": temporal_ensemble,
         "trained_prefix": trained_prefix,
         "paint": paint,
+        "carried_noise": carried_noise,
         "foresee_simulator": foresee_simulator,
         "foresee_learned": foresee_learned,
         "foresee_learned+realtime": foresee_learned_realtime,

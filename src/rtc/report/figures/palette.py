@@ -63,6 +63,7 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
         "bid_contrast": Look(ROSE, "X"),
         "trained_prefix": Look(GREEN, "s"),
         "paint": Look(MAGENTA, "p"),
+        "carried_noise": Look(ORANGE, "d"),
         "foresee_simulator": Look(FOREST, "o"),
         "foresee_learned": Look(FOREST, "s"),
         "foresee_learned+realtime": Look(FOREST, "^"),
