@@ -27,8 +27,9 @@ _PREDICTORS = {
 _HEADS = {"correction": "corrected (`a2c2`)", "head_only": "head alone (`head_only`)"}
 _SHOWN = "`model / nothing`: of the network, and of predicting that nothing changes, by how many ticks ahead."
 _CHUNKS = """\
-Mean square error of a tick's action against what the policy would do there, asked at that tick: of the planned action
-as it is, of the action that the head corrects, and of a head that sees no plan. `share`: corrected by uncorrected.
+Mean square error of a tick's action against what the policy would do there, asked at that tick with the same noise: of
+the planned action as it is, and of the action that the head corrects; `share` is their ratio. A head that sees no plan
+is measured against the mean of two draws with noise of their own, so its column is not to be compared with the others.
 """
 
 
