@@ -22,8 +22,9 @@ def recorded(**changes):
 def test_labels_are_the_experts_and_executed_actions_have_noise():
     config, data = recorded()
     assert data.num_solved == 3 == data.done.sum()
+    np.testing.assert_array_equal(np.flatnonzero(data.done) - np.flatnonzero(data.solved), config.after_ticks)
     assert (data.obs.dtype, data.action.dtype, data.executed.dtype) == (np.float32, np.float16, np.float16)
-    assert data.mean_ticks == len(data.obs) / 3
+    assert data.ticks == len(data.obs) - 3 * config.after_ticks
     ends = np.flatnonzero(data.done)
     np.testing.assert_array_equal(np.diff(data.episode, append=3), data.done)
     # Played again, executed actions lead through the same states, and the expert says the same in them.
@@ -114,8 +115,8 @@ def test_a_recording_goes_on_where_it_was(program, tmp_path, capsys):
 def test_the_table_counts_episodes(tmp_path):
     _, data = recorded()
     failed = data.solved.copy()
-    failed[np.flatnonzero(data.done)[0]] = False
-    sized = [one._replace(facts={"bytes": 5e5}) for one in (data, data._replace(solved=failed, task=4))]
+    failed[np.flatnonzero(data.solved)[0]] = False
+    sized = [one._replace(facts=one.facts | {"bytes": 5e5}) for one in (data, data._replace(solved=failed, task=4))]
     found = libero_demonstrations.table(sized)
     assert isinstance(found, pd.DataFrame)
     assert list(found["task"]) == ["3", "4", "all"]

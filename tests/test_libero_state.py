@@ -129,20 +129,29 @@ def test_bowls_that_topple_are_placed_again():
     assert len(simulation.seeds) == state.DRAWS
 
 
-def test_the_benchmark_s_states_are_chosen_by_the_seed_or_by_number():
+def test_an_episode_starts_from_the_benchmark_s_state_of_its_number_or_else_of_the_seed():
     simulation = KinematicTabletop(topples=range(1000))
     env = environment(simulation, states=np.arange(100.0).reshape(50, 2))
     env.reset(53)
-    env.choose(7)
+    env.begin_episode(7)
     env.reset(53)
-    env.choose(None)
-    env.reset(49)
-    assert [list(one) for one in simulation.states] == [[6, 7], [14, 15], [98, 99]]
-    assert simulation.seeds == [53, 53, 49]
-    with pytest.raises(ValueError, match="initial_state=50 must be an integer, between 0 and 49"):
-        env.choose(50)
-    with pytest.raises(ValueError, match="open the environment with benchmark=True"):
-        environment().choose(0)
+    assert [list(one) for one in simulation.states] == [[6, 7], [14, 15]]
+    assert simulation.seeds == [53, 53]
+    with pytest.raises(ValueError, match="episode 50 has no initial state: the benchmark has 50"):
+        env.begin_episode(50)
+    drawn = environment()
+    drawn.begin_episode(50)  # its places are drawn
+    drawn.reset(0)
+
+
+def test_the_host_executor_says_which_episode_begins():
+    simulation = KinematicTabletop()
+    env = environment(simulation, states=np.arange(100.0).reshape(50, 2))
+    for seed in (0, 1):
+        rtc.evaluate(env=env, policy=lambda obs: np.zeros((8, 7)), episodes=2, seed=seed, max_ticks=2)
+    # The policy is a function, whose chunk's shape is found at a start of the seed 0.
+    assert [one[0] // 2 for one in simulation.states] == [0, 0, 1, 1, 0, 1]
+    assert len(set(simulation.seeds)) == 5
 
 
 def test_arguments_are_checked():

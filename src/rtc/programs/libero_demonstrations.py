@@ -75,15 +75,19 @@ def table(recordings: Iterable[StateDemonstrations]) -> pd.DataFrame:
                 "episodes": episodes,
                 "solved": solved,
                 "solved (%)": tables.interval(100 * rate.value, 100 * rate.low, 100 * rate.high, 1),
-                "mean length (ticks)": sum(len(data.done) for data in group) / episodes,
+                "mean length (ticks)": sum(data.ticks for data in group) / episodes,
                 "size (MB)": sum(data.facts["bytes"] for data in group) / 1e6,
             }
         )
     return pd.DataFrame(rows)
 
 
-def run(args: Arguments) -> None:
-    setup_check.require(images=False)
+def recorded(args: Arguments) -> dict[int, Path]:
+    """Records the tasks that are not there yet; returns all files, by task.
+
+    Raises:
+        ValueError: what is there was recorded otherwise, or LIBERO is needed and not installed.
+    """
     tasks = args.tasks or tuple(range(find_suite(args.config.suite).num_tasks))
     files.require_writable(args.folder)
     with files.lock(args.folder):
@@ -92,14 +96,21 @@ def run(args: Arguments) -> None:
         missing = [
             task for task in tasks if not args.resume or demonstrations.recorded(paths[task], args.config) is None
         ]
+        if missing:
+            setup_check.require(images=False)
         _record_all(missing, args)
+    return paths
+
+
+def run(args: Arguments) -> None:
+    paths = recorded(args)
     found = [demonstrations.load(path) for path in paths.values()]
     sized = [
         data._replace(facts=data.facts | {"bytes": path.stat().st_size})
         for data, path in zip(found, paths.values(), strict=True)
     ]
     print(tables.format_table(table(sized)))
-    commands.open_first(paths[tasks[0]])
+    commands.open_first(next(iter(paths.values())))
 
 
 def _record_all(tasks: Sequence[int], args: Arguments) -> None:

@@ -77,6 +77,12 @@ def package_versions() -> dict[str, str]:
     return {name: _package_version(name) for name in PACKAGES}
 
 
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Versions of those of these packages that are installed, by name."""
+    versions = {name: _package_version(name) for name in names}
+    return {name: version for name, version in versions.items() if version != "unknown"}
+
+
 def _package_version(name: str) -> str:
     try:
         return importlib.metadata.version(name)

@@ -41,8 +41,11 @@ MAIN_COLUMNS = (
 )
 EPISODES, DELAYS, RESULTS, MARKER = "episodes.csv", "delays.csv", "results.csv", "cell.json"
 TRACE, COLLECTED = "timeline.npz", "results_all.csv"
-# The input that may differ in a cell that is computed again unasked: a version of the code.
+# The inputs that may differ in a cell that is computed again unasked: a version of the code.
 CODE = "code"
+# And versions of what simulates a world that is stepped from Python, by package.
+SIMULATOR = "simulator"
+VERSIONS = (CODE, SIMULATOR)
 _REQUIRED = (EPISODES, RESULTS)
 _SCHEMA = 3
 
@@ -224,11 +227,21 @@ def standing(directory: PathLike, cell: Cell | None = None, inputs: Inputs | Non
 
 
 def compared(there: Inputs, wanted: Inputs) -> Standing:
-    """What results depend on, against what is wanted."""
-    changed = differences(there, plain(wanted))
-    if any(name.split(".")[0] != CODE for name, _, _ in changed):
-        named = "; ".join(f"{name} = {there}, not {wanted}" for name, there, wanted in changed if name != CODE)
+    """What results depend on, against what is wanted.
+
+    Versions of a simulator that is not installed here are those that are there: it could not compute them again.
+    """
+    changed = [
+        (name, there, wanted)
+        for name, there, wanted in differences(there, plain(wanted))
+        if not (name.startswith(f"{SIMULATOR}.") and wanted == "none")
+    ]
+    versions = {name for name, _, _ in changed if name.split(".")[0] in VERSIONS}
+    if len(changed) > len(versions):
+        named = "; ".join(f"{name} = {there}, not {wanted}" for name, there, wanted in changed if name not in versions)
         return Standing("other", f"computed with another configuration: {named}")
+    if versions - {CODE}:
+        return Standing("older", "computed with another version of the simulator")
     return Standing("older", "computed with another version of the code") if changed else Standing("complete")
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from rtc.control.records import Records
 from rtc.policies import checkpoints
 from rtc.policies.flow import FlowPolicy
 from rtc.study import costs, evaluation, identity, preparation
+from rtc.study.cells import SIMULATOR
 from rtc.study.costs import Costs
 from rtc.study.evaluation import EvalConfig, Evaluation, ModelSize
 from rtc.study.preparation import Assets
@@ -32,7 +34,14 @@ class HostedSubject(PolicySubject):
 
     @property
     def filed_under(self) -> str:
-        return self.level.name
+        return self.level.home.name
+
+    @property
+    def made_for(self) -> str:
+        return self.level.home.sha256
+
+    def inputs(self, config: EvalConfig, seed: int) -> dict[str, Any]:
+        return super().inputs(config, seed) | {SIMULATOR: dict(self.level.simulator)}
 
     def code(self, config: EvalConfig) -> str:
         return identity.hosted_code(config, worlds.module_of(self.level.kind))
@@ -46,6 +55,12 @@ class HostedSubject(PolicySubject):
                     f"{name}={value!r} has no effect in {self.level_path}, which has a simulator and starts of its "
                     f"own: leave it {usual!r}"
                 )
+        starts = self.level.num_starts
+        if starts is not None and config.num_evals > starts:
+            raise ValueError(
+                f"num_evals={config.num_evals}, but {self.level_path} has {starts} start states, one per episode: "
+                f"choose at most {starts}, and more seeds for more episodes"
+            )
         preparation.check_policy(config, self.policy, self.assets(config))
         if preparation.controller_for(config).method.privileged:
             raise ValueError(
@@ -157,10 +172,10 @@ def load(
         FileNotFoundError: no such run or epoch.
     """
     world = worlds.load(level_path)
-    path = checkpoints.find_policy(run_path, world.name, step, file)
+    path = checkpoints.find_policy(run_path, world.home.name, step, file)
     sizes = {"obs_dim": world.observation_dim, "action_dim": world.action_dim}
     policy, training = checkpoints.load_policy(path, **sizes)
-    checkpoints.check_level(path, training, world.name, world.sha256, chosen=file is not None)
+    checkpoints.check_level(path, training, world.home.name, world.home.sha256, chosen=file is not None)
     if size is not None:
         policy, training = checkpoints.load_policy(path, size.wanted(policy.config, trust=True), **sizes)
     return HostedSubject(world, level_path, policy, path, checkpoints.sha256(path), training, Path(run_path))

@@ -12,7 +12,7 @@ from rtc.shared.files import PathLike
 from rtc.study import archive, families, pairs, statistics
 from rtc.study import plan as planning
 from rtc.study.arguments import StudyArguments
-from rtc.study.cells import CODE, CellData, CellError
+from rtc.study.cells import CODE, SIMULATOR, CellData, CellError
 from rtc.study.pairs import PairedTest
 from rtc.study.statistics import Interval
 from rtc.study.study import Arm, ArmKey, Comparison, Study
@@ -63,6 +63,7 @@ class Outcome:
                     versions.setdefault(version, set()).add(cell.inputs[CODE])
         needed = [one.key for one in study.arms] if required is None else required
         _require_one_version(versions, args)
+        _require_one_simulator(found, args)
         lacking = [text for (_, *key), text in missing.items() if tuple(key) in needed]
         if lacking:
             raise CellError("\n  ".join([f"{len(lacking)} arms are incomplete:", *lacking]))
@@ -164,3 +165,15 @@ def _require_one_version(versions: Mapping[str, set[str]], args: StudyArguments)
     current = {now in there for now, there in versions.items()}
     if any(len(there) > 1 for there in versions.values()) or len(current) > 1:
         raise ValueError(f"{args.root} has cells of different versions of the code: run it again")
+
+
+def _require_one_simulator(found: Mapping[Key, tuple[CellData, ...]], args: StudyArguments) -> None:
+    """Raises ValueError where cells were simulated by different versions of a package."""
+    versions: dict[str, set[str]] = {}
+    for cells in found.values():
+        for cell in cells:
+            for package, version in cell.inputs.get(SIMULATOR, {}).items():
+                versions.setdefault(package, set()).add(version)
+    for package, there in versions.items():
+        if len(there) > 1:
+            raise ValueError(f"{args.root} has cells of {package} {', '.join(sorted(there))}: run it again")

@@ -137,7 +137,14 @@ def finished(study: Study, args: StudyArguments, one: Arm, level: str, seed: int
         wanted = store.plain({**identity.settings(config), "seed": seed})
         if kept is None or kept.inputs["config"] != wanted:
             raise CellError(str(error)) from error
-        return kept, identity.code(config)
+        return kept, _code(config, level)
+
+
+def _code(config: EvalConfig, level: str) -> str:
+    """Version of the code that evaluates flow policies on a level."""
+    if not worlds.is_hosted(level):
+        return identity.code(config)
+    return identity.hosted_code(config, worlds.module_of(worlds.load(level).kind))
 
 
 def pooled(cell: CellData) -> DelayProfileConfig:
@@ -206,4 +213,4 @@ def _taken(cell: PlannedCell) -> bool:
 
 def _unlike(there: dict[str, Any], wanted: dict[str, Any]) -> bool:
     changed = store.differences(there, store.plain(wanted))
-    return any(name not in (store.CODE, "config.seed") for name, _, _ in changed)
+    return any(name != "config.seed" and name.split(".")[0] not in store.VERSIONS for name, _, _ in changed)

@@ -83,6 +83,11 @@ class PolicySubject:
         """The level as files of networks are named after it."""
         return self.level_path
 
+    @property
+    def made_for(self) -> str:
+        """Hash of the level that networks are made for."""
+        return self.level.sha256
+
     def code(self, config: EvalConfig) -> str:
         """Digest of the code that evaluates it."""
         raise NotImplementedError
@@ -95,7 +100,7 @@ class PolicySubject:
         """
         found = find_assets(config, Place(self.run_path, self.filed_under, self.checkpoint))
         for asset in found.values():
-            asset.require_made_for(self.level.sha256, self.checkpoint_sha256)
+            asset.require_made_for(self.made_for, self.checkpoint_sha256)
         return found
 
     @property

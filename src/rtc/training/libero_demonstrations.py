@@ -6,7 +6,7 @@ A file (`.npz`, no pickles) holds one episode after another, each in the order o
     action    [n, 7]   what the expert commanded in that state, without noise, float16: the label
     executed  [n, 7]   what was executed, float16
     done      [n]      last tick of an episode
-    solved    [n]      that tick reached the goal
+    solved    [n]      the first tick that reached the goal
     episode   [n]      number of the episode, from 0
     seed      [e]      the seed that its start was drawn from, per episode
     task      []       number of the task in its suite
@@ -16,6 +16,7 @@ Labels are the expert's without noise in the states that noise leads to (DART, a
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -25,11 +26,15 @@ from jaxtyping import Bool, Float, Int
 from rtc.control.host.environments import Step
 from rtc.shared import provenance
 from rtc.shared.validation import require_float, require_int
-from rtc.training import npz
+from rtc.training import demonstrations, npz
+from rtc.training.demonstrations import Demonstrations
 from rtc.worlds.libero.constants import ACTION_DIM, find_suite
 from rtc.worlds.libero.scene import STATE_DIM, Scene
+from rtc.worlds.libero.state_worlds import StateSuite, scaled
 
 GRIPPER = ACTION_DIM - 1
+EXPERT = "BowlExpert"
+_SHARED = ("obs", "action", "executed", "done", "solved")
 # Largest deltas of a push; one that turns more can leave a joint at its limit, with no way back.
 PUSHED = np.array([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])
 
@@ -46,20 +51,24 @@ class RecordingConfig:
             draws its own, uniformly from 0 on.
         push_ticks: ticks at most for which an episode's first actions are one random push, so that hands start
             elsewhere; every episode draws its own number, uniformly from 0 on.
+        after_ticks: ticks for which an episode goes on once the goal is reached: chunks of actions that begin shortly
+            before it then go on, too.
     """
 
     suite: str = "libero_spatial"
     episodes: int = 50
     seed: int = 0
-    noise: float = 0.1
+    noise: float = 0.15
     push_ticks: int = 10
+    after_ticks: int = 16
 
     def __post_init__(self):
         find_suite(self.suite)
         require_int("episodes", self.episodes, low=1)
         require_int("seed", self.seed, low=0)
         require_float("noise", self.noise, low=0.0, high=1.0)
-        require_int("push_ticks", self.push_ticks, low=0)
+        for name in ("push_ticks", "after_ticks"):
+            require_int(name, getattr(self, name), low=0)
 
 
 class StateDemonstrations(NamedTuple):
@@ -80,9 +89,9 @@ class StateDemonstrations(NamedTuple):
         return int(self.solved.sum())
 
     @property
-    def mean_ticks(self) -> float:
-        """Mean length of an episode in control ticks."""
-        return len(self.done) / len(self.seed)
+    def ticks(self) -> int:
+        """Ticks of all episodes, those after the goal left out."""
+        return len(self.done) - self.num_solved * self.facts["config"]["after_ticks"]
 
 
 class Tabletop(Protocol):
@@ -133,6 +142,7 @@ def _episode(
     environment.reset(seed)
     expert.reset()
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray, bool]] = []
+    reached = None
     while True:
         scene = environment.scene()
         label = expert.act(scene)
@@ -142,9 +152,50 @@ def _episode(
         executed[:GRIPPER] = np.clip(executed[:GRIPPER] + scale * rng.standard_normal(GRIPPER), -1, 1)
         executed = executed.astype(np.float16)
         step = environment.step(executed.astype(float))
-        rows.append((scene.vector().astype(np.float32), label.astype(np.float16), executed, step.solved))
-        if step.terminated or step.truncated:
+        first = step.solved and reached is None
+        rows.append((scene.vector().astype(np.float32), label.astype(np.float16), executed, first))
+        reached = len(rows) if first else reached
+        if step.truncated if reached is None else len(rows) >= reached + config.after_ticks:
             return tuple(np.array(column) for column in zip(*rows, strict=True))
+
+
+def joined(recordings: Sequence[StateDemonstrations], home: StateSuite) -> Demonstrations:
+    """The tasks of a suite as demonstrations for one policy, in numbers for networks; failures are kept.
+
+    Args:
+        recordings: of some tasks, all by one configuration.
+        home: the suite.
+    """
+    one_hot = np.eye(home.suite.num_tasks, dtype=np.float32)
+    obs = [np.concatenate([one.obs, np.tile(one_hot[one.task], (len(one.obs), 1))], axis=1) for one in recordings]
+    merged = {name: np.concatenate([getattr(one, name) for one in recordings]) for name in _SHARED}
+    fields = {
+        "obs": scaled(np.concatenate(obs)),
+        "action": merged["action"].astype(np.float32),
+        "other": merged["executed"].astype(np.float32),
+        "done": merged["done"],
+        "solved": merged["solved"],
+        "finite": np.isfinite(merged["obs"]).all(axis=1),
+        "expert": np.zeros(len(merged["done"]), np.int32),
+    }
+    config = recordings[0].facts["config"]
+    facts = {
+        "level": home.name,
+        "level_sha256": home.sha256,
+        "experts": {EXPERT: {}},
+        "masked_experts": {},
+        "config": config,
+        "tasks": [one.task for one in recordings],
+        "seed": config["seed"],
+        "sample_actions": False,
+        "record_mode": True,
+        "action_noise_std": config["noise"],
+        "max_experts": None,
+        "origin": [one.facts["origin"] for one in recordings],
+        **demonstrations.counts(fields),
+    }
+    size = fields["obs"].shape[1]
+    return Demonstrations(**fields, template=np.zeros(size, np.float32), entries=np.arange(size), facts=facts)
 
 
 def path_of(folder: Path, task: int) -> Path:

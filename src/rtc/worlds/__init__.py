@@ -5,6 +5,7 @@
 
 from rtc.worlds.registry import (
     BatchedWorld,
+    Home,
     HostWorld,
     Kind,
     World,
@@ -20,6 +21,7 @@ from rtc.worlds.registry import (
 
 __all__ = [
     "BatchedWorld",
+    "Home",
     "HostWorld",
     "Kind",
     "World",

@@ -5,6 +5,7 @@ path of its file. Another simulator is one module with the functions of `Kind` a
 """
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ _MODULES = {
     "gym": "rtc.worlds.gym.worlds",
     "kinetix": "rtc.worlds.kinetix.levels",
     "libero": "rtc.worlds.libero.worlds",
+    "libero_state": "rtc.worlds.libero.state_worlds",
 }
 
 
@@ -48,6 +50,18 @@ class BatchedWorld(World, Protocol):
     bound_actions: Bool[np.ndarray, " a"]
 
 
+class Home(Protocol):
+    """What policies are trained for: a world, or a suite of worlds that share one.
+
+    Attributes:
+        name: under which policies and their networks are filed.
+        sha256: hash of its content, which they note.
+    """
+
+    name: str
+    sha256: str
+
+
 class HostWorld(World, Protocol):
     """A world that is stepped from Python, one environment at a time (`open_env`).
 
@@ -56,6 +70,9 @@ class HostWorld(World, Protocol):
         bound_actions: which action dimensions drive anything.
         path: where it was found, for provenance.
         observation_dim, action_dim: sizes of what policies read and write.
+        home: what its policy is trained for: itself, or the suite that it belongs to.
+        num_starts: number of its start states, of which episode n gets number n; None where the seed draws them.
+        simulator: versions of the packages that simulate it, by name, as far as they are installed.
     """
 
     sha256: str
@@ -63,6 +80,9 @@ class HostWorld(World, Protocol):
     path: str
     observation_dim: int
     action_dim: int
+    home: Home
+    num_starts: int | None
+    simulator: Mapping[str, str]
 
 
 class Kind(Protocol):

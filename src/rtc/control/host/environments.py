@@ -41,6 +41,10 @@ class ExternalEnvironment(Protocol):
 
         max_ticks: control ticks after which an episode ends.
         bound_actions: of each action dimension, whether it drives anything; all of them by default.
+
+    And a method `begin_episode(number: int) -> None`, which is called before an episode's `reset` with the episode's
+    number, for benchmarks that say from which state episode n starts, whatever the seed. It raises ValueError for a
+    number that has none.
     """
 
     def reset(self, seed: int) -> Observation:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
 from rtc.control import executor
 from rtc.control.blocks import stream_keys
@@ -90,10 +90,7 @@ def rollout(
     if numbers.ndim != 1 or numbers.size == 0 or numbers.min() < 0:
         raise ValueError("episodes must be a non-empty vector of numbers of at least 0")
     rules = deferred.deferred(controller, respondent.sizes)
-    runs = [
-        _Episode(environment, respondent, rules, jax.random.fold_in(jax.random.key(seed), number), max_ticks).run()
-        for number in numbers
-    ]
+    runs = [_Episode(environment, respondent, rules, seed, int(number), max_ticks).run() for number in numbers]
     records, latency_ms = jax.tree.map(lambda *rows: np.concatenate(rows), *runs)
     # One program ran them all: its ticks stand in the first row, so that `executor.slot_ticks` finds them.
     ticks = np.zeros_like(records.slot_ticks)
@@ -111,17 +108,21 @@ class _Episode:
         environment: ExternalEnvironment,
         respondent: Respondent,
         rules: Controller,
-        key: Key[Array, ""],
+        seed: int,
+        number: int,
         max_ticks: int,
     ):
-        self.environment, self.respondent, self.rules, self.key = environment, respondent, rules, key
-        self.max_ticks = max_ticks
+        self.environment, self.respondent, self.rules = environment, respondent, rules
+        self.number, self.max_ticks = number, max_ticks
+        self.key = jax.random.fold_in(jax.random.key(seed), number)
         self.tick = 0
         self.unanswered = deferred.no_replies(respondent.sizes)
         self.seen: deque[Observation] = deque(maxlen=rules.observation_lag + rules.correction_delay + 1)
         self.latency_ms = np.full((1, max_ticks), np.nan)
 
     def run(self) -> Rollout:
+        if hasattr(self.environment, "begin_episode"):
+            self.environment.begin_episode(self.number)
         obs = self.environment.reset(seed_of(stream_keys(self.key[None], START)[0]))
         self._see(obs)
         bootstrap = self.respondent.begin(self.key, obs, int(self.rules.execute_horizon))

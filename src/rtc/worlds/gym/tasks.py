@@ -15,7 +15,7 @@ from gymnasium.error import DependencyNotInstalled
 from jaxtyping import Bool, Float
 
 from rtc.control.host.environments import Step
-from rtc.shared import provenance
+from rtc.shared import identity, provenance
 from rtc.shared.entry import how_to_install
 from rtc.shared.validation import require_choice
 from rtc.worlds.gym.environment import GymEnvironment
@@ -42,7 +42,6 @@ class Task:
         tolerance: the error has to be less, in rad or m.
         hold: for so many ticks.
         max_ticks: ticks after which an episode ends: the environment's own limit.
-        tick_ms: milliseconds per control tick.
         scale: of every entry of the observation.
         action_dim: numbers per action.
         error: the error of an observation.
@@ -50,12 +49,12 @@ class Task:
     """
 
     kind: ClassVar[str] = "gym"
+    num_starts: ClassVar[None] = None
 
     name: str
     tolerance: float
     hold: int
     max_ticks: int
-    tick_ms: float
     scale: tuple[float, ...]
     action_dim: int
     error: Error = field(compare=False)
@@ -69,6 +68,16 @@ class Task:
     def bound_actions(self) -> Bool[np.ndarray, " a"]:
         """All actions drive something."""
         return np.ones(self.action_dim, bool)
+
+    @property
+    def home(self) -> "Task":
+        """Every task has a policy of its own."""
+        return self
+
+    @property
+    def simulator(self) -> dict[str, str]:
+        """Versions of what simulates it, as far as that is installed."""
+        return identity.installed(("gymnasium", "mujoco") if self.extra == "mujoco" else ("gymnasium",))
 
     @property
     def path(self) -> str:
@@ -89,8 +98,8 @@ TASKS = MappingProxyType(
     {
         task.name: task
         for task in (
-            Task("Pendulum-v1", 0.2, 20, 200, 50.0, _PENDULUM, 1, lean),
-            Task("Reacher-v5", 0.02, 10, 50, 20.0, _REACHER, 2, gap, "mujoco"),
+            Task("Pendulum-v1", 0.2, 20, 200, _PENDULUM, 1, lean),
+            Task("Reacher-v5", 0.02, 10, 50, _REACHER, 2, gap, "mujoco"),
         )
     }
 )

@@ -4,15 +4,15 @@ Needs the extra `libero`, assets, and a library that renders without a display: 
 """
 
 import importlib
-import importlib.metadata
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float
 
+from rtc.shared import identity
 from rtc.worlds.libero import setup_check
 from rtc.worlds.libero.constants import ENVIRONMENT_SEED, IMAGE_PIXELS, Suite
 from rtc.worlds.libero.episodes import Simulation
@@ -78,11 +78,7 @@ class LiberoTasks:
 
     def versions(self) -> dict[str, str]:
         """Versions of what a result depends on, by distribution."""
-        found = {}
-        for name in DISTRIBUTIONS:
-            with suppress(importlib.metadata.PackageNotFoundError):
-                found[name] = importlib.metadata.version(name)
-        return found
+        return identity.installed(DISTRIBUTIONS)
 
 
 def import_libero(assets: Path) -> Any:

@@ -61,28 +61,27 @@ class StateEnvironment:
         self.max_ticks = suite.max_steps
         self.observation_dim = STATE_DIM + suite.num_tasks
         self.bound_actions = np.ones(ACTION_DIM, bool)
-        self._states, self._chosen, self._tick = initial_states, None, 0
+        self._states, self._number, self._tick = initial_states, None, 0
 
-    def choose(self, initial_state: int | None) -> None:
-        """Lets all further episodes start from one of the benchmark's initial states; None: from the seed's choice.
+    def begin_episode(self, number: int) -> None:
+        """Lets the next episode start from the benchmark's initial state of its number, where states are not drawn.
 
         Raises:
-            ValueError: there is no such state, or none at all.
+            ValueError: there is no such state.
         """
-        if self._states is None:
+        if self._states is not None and number >= len(self._states):
             raise ValueError(
-                "initial_state has no effect where places are drawn: open the environment with benchmark=True"
+                f"episode {number} has no initial state: the benchmark has {len(self._states)}, one per episode, so "
+                "choose at most as many episodes, and more seeds for more"
             )
-        if initial_state is not None:
-            require_int("initial_state", initial_state, low=0, high=len(self._states) - 1)
-        self._chosen = initial_state
+        self._number = number
 
     def reset(self, seed: int) -> Float[np.ndarray, " o"]:
         """Starts an episode and lets objects settle; returns its first observation.
 
         The seed decides where fixtures stand, and everything else too unless episodes start from the benchmark's
-        states: then it decides which one, unless one is chosen. Places that are drawn may overlap, and throw the bowl
-        over, or off the table, as it settles: then the next seed's are taken.
+        states: then the episode's number decides which one (`begin_episode`), and without one the seed. Places that are
+        drawn may overlap, and throw the bowl over, or off the table, as it settles: then the next seed's are taken.
         """
         self._tick = 0
         for draw in range(1 if self._states is not None else DRAWS):
@@ -95,7 +94,7 @@ class StateEnvironment:
     def _settle(self, seed: int) -> None:
         self.simulation.reset(seed)
         if self._states is not None:
-            number = seed % len(self._states) if self._chosen is None else self._chosen
+            number = seed % len(self._states) if self._number is None else self._number
             self.simulation.set_state(self._states[number])
         for _ in range(SETTLING_STEPS):
             self.simulation.step(np.array(SETTLING_ACTION, float))
