@@ -82,15 +82,19 @@ def table(recordings: Iterable[StateDemonstrations]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def recorded(args: Arguments) -> dict[int, Path]:
+def recorded(args: Arguments, *, wait: bool = False) -> dict[int, Path]:
     """Records the tasks that are not there yet; returns all files, by task.
+
+    Args:
+        args: what to record.
+        wait: for another process that records there.
 
     Raises:
         ValueError: what is there was recorded otherwise, or LIBERO is needed and not installed.
     """
     tasks = args.tasks or tuple(range(find_suite(args.config.suite).num_tasks))
     files.require_writable(args.folder)
-    with files.lock(args.folder):
+    with files.lock(args.folder, wait):
         files.remove_leftovers(args.folder)
         paths = {task: demonstrations.path_of(args.folder, task) for task in tasks}
         missing = [

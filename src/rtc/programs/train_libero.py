@@ -24,14 +24,14 @@ from rtc.worlds.libero.state_worlds import StateSuite, find_state_suite
 
 CONFIG = CloningConfig(
     run_path=Path("logs-expert/libero_spatial"),
-    num_epochs=120,
-    save_every=120,
-    batch_size=256,
-    parts=2,
+    num_epochs=80,
+    save_every=80,
+    batch_size=128,
+    parts=1,
     learning_rate=1e-3,
-    warmup_steps=500,
+    warmup_steps=300,
     ema_decay=0.999,
-    model=ModelConfig(channel_dim=64, channel_hidden_dim=128, token_hidden_dim=32, num_layers=3, action_chunk_size=8),
+    model=ModelConfig(channel_dim=64, channel_hidden_dim=128, token_hidden_dim=32, num_layers=2, action_chunk_size=8),
 )
 
 
@@ -78,7 +78,7 @@ def train(args: Arguments) -> Path:
 def _demonstrations(args: Arguments, home: StateSuite, path: Path) -> Demonstrations:
     """The suite's demonstrations, recorded and joined where they are not there yet."""
     asked = recording.Arguments(args.recording, folder=args.config.run_path, processes=args.processes)
-    recorded = [demonstrations.load(one) for one in recording.recorded(asked).values()]
+    recorded = [demonstrations.load(one) for one in recording.recorded(asked, wait=True).values()]
     with files.lock(path.parent, wait=True):
         npz.save(path, demonstrations.joined(recorded, home))
     return shown.load(path)

@@ -1,17 +1,18 @@
 """Trains what methods need besides a policy: `python src/train_networks.py --run-path logs-bc/<run>`."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from rtc import methods
+from rtc import methods, worlds
 from rtc.policies import checkpoints, networks, weights
 from rtc.policies.checkpoints import level_slug
 from rtc.programs import presets
 from rtc.shared import provenance
 from rtc.shared.validation import require_choice
-from rtc.study import preparation, recordings, subject
+from rtc.study import hosted_suite, preparation, recordings, subject
+from rtc.study.hosted_suite import HostedSuite
 from rtc.study.recordings import RecordingConfig
 from rtc.study.subject import FlowSubject
 from rtc.training import cloning, delayed, demonstrations, forward, heads, latents, runs, trainer, trajectories, vlash
@@ -24,6 +25,7 @@ from rtc.training.trainer import FitConfig
 from rtc.training.trajectories import Trajectories
 from rtc.training.vlash import VlashTraining
 
+Trainable = FlowSubject | HostedSuite
 Kind = Literal["forward", "correction", "head_only", "latent", "vlash", "delay_expert"]
 HEADS = ("correction", "head_only")
 VLASH, EXPERT = "vlash", "delay_expert"
@@ -47,7 +49,8 @@ class Arguments:
     run_path: Path = Path("logs-bc/h8")
     """The policies' run."""
     level_paths: tuple[str, ...] = ("all",)
-    """Levels, one after the other: paths, names, or "all" for the benchmark's 12."""
+    """Levels, one after the other: paths, names, or "all" for the benchmark's 12. Worlds that are stepped from Python
+    and share a policy (libero_state:libero_spatial_0, ...) share its networks: give all of them."""
     kinds: tuple[Kind, ...] = ("forward", "correction")
     """forward: models of the level; correction: heads of A2C2; head_only: heads that act by themselves; latent:
     predictors of FutureRTC; vlash: the run's policies, fine-tuned on observations whose robot is ahead; delay_expert:
@@ -106,11 +109,10 @@ class Arguments:
 def train(args: Arguments) -> list[Path]:
     """Trains what the arguments ask for; returns the networks' files, without suffix."""
     written = []
-    for level_path in presets.expand(args.level_paths):
-        one = subject.load(args.run_path, level_path)
+    for one in _subjects(args):
         demonstrated = _demonstrated(args, one)
         wanted = {kind: _wanted(args, one, kind, demonstrated) for kind in args.kinds}
-        paths = {kind: _place(args, kind, level_path) for kind in args.kinds}
+        paths = {kind: _place(args, kind, one.filed_under) for kind in args.kinds}
         missing = [kind for kind in args.kinds if not (args.resume and _is_there(paths[kind], kind, wanted[kind]))]
         rollouts = _rollouts(args, one) if args.needs_rollouts(missing) else None
         for kind in missing:
@@ -126,6 +128,23 @@ def train(args: Arguments) -> list[Path]:
     return written
 
 
+def _subjects(args: Arguments) -> Iterator[Trainable]:
+    """The run's policies, one after the other: on every level, and those that some worlds share in these worlds.
+
+    Raises:
+        ValueError: a kind of network that is for Kinetix alone.
+    """
+    stepped = []
+    for level_path in presets.expand(args.level_paths):
+        if worlds.is_hosted(level_path):
+            stepped.append(level_path)
+        else:
+            yield subject.load(args.run_path, level_path)
+    if stepped and (kinetix := sorted({VLASH, EXPERT} & set(args.kinds))):
+        raise ValueError(f"kinds={', '.join(kinetix)} is for levels of Kinetix, and {stepped[0]} is none: leave it out")
+    yield from hosted_suite.load(args.run_path, stepped)
+
+
 def _place(args: Arguments, kind: Kind, level_path: str) -> Path:
     """Where a network goes, without suffix: a policy for vlash where the run has one of the level, at any epoch."""
     if kind != VLASH:
@@ -137,18 +156,18 @@ def _place(args: Arguments, kind: Kind, level_path: str) -> Path:
     return cloning.policy_path(run, args.vlash.num_epochs, slug)
 
 
-def _rollouts(args: Arguments, one: FlowSubject) -> Trajectories:
+def _rollouts(args: Arguments, one: Trainable) -> Trajectories:
     return recordings.record(one, args.recording, _recorded(args, one, "rollouts"), resume=args.resume)
 
 
-def _own_episodes(args: Arguments, one: FlowSubject) -> Demonstrations:
+def _own_episodes(args: Arguments, one: Trainable) -> Demonstrations:
     path = _recorded(args, one, "own_episodes")
     found = recordings.demonstrate(one, args.own_recording, path, resume=args.resume)
     return trajectories.as_demonstrations(found, preparation.template(one.level))
 
 
-def _recorded(args: Arguments, one: FlowSubject, what: str) -> Path:
-    return args.work_path / args.run_path.name / what / f"{level_slug(one.level_path)}.npz"
+def _recorded(args: Arguments, one: Trainable, what: str) -> Path:
+    return args.work_path / args.run_path.name / what / f"{level_slug(one.filed_under)}.npz"
 
 
 class Demonstrated(NamedTuple):
@@ -158,18 +177,18 @@ class Demonstrated(NamedTuple):
     facts: dict[str, Any]
 
 
-def _demonstrated(args: Arguments, one: FlowSubject) -> Demonstrated | None:
+def _demonstrated(args: Arguments, one: Trainable) -> Demonstrated | None:
     if args.demonstrations is None:
         return None
-    path = args.demonstrations / f"{level_slug(one.level_path)}.npz"
+    path = args.demonstrations / f"{level_slug(one.filed_under)}.npz"
     data = demonstrations.load(path)
     return Demonstrated(data, cloning.data_facts(path, data, one.level.name, one.level.sha256))
 
 
-def _wanted(args: Arguments, one: FlowSubject, kind: Kind, demonstrated: Demonstrated | None) -> dict[str, Any]:
+def _wanted(args: Arguments, one: Trainable, kind: Kind, demonstrated: Demonstrated | None) -> dict[str, Any]:
     """What a network is trained for, on and how."""
     if kind == EXPERT:
-        return {"level": one.level.name} | delayed.facts(delayed.best(args.experts, level_slug(one.level_path)))
+        return {"level": one.level.name} | delayed.facts(delayed.best(args.experts, level_slug(one.filed_under)))
     found = {
         "level": one.level.name,
         "level_sha256": one.level.sha256,
@@ -203,7 +222,7 @@ def _is_there(path: Path, kind: Kind, wanted: Mapping[str, Any]) -> bool:
 
 def _train(
     args: Arguments,
-    one: FlowSubject,
+    one: Trainable,
     data: Trajectories | Demonstrations | None,
     kind: Kind,
     wanted: Mapping[str, Any],
@@ -223,10 +242,9 @@ def _train(
         if kind == VLASH:
             data = data or _own_episodes(args, one)
             return vlash.train(one.policy, data, vlash.robot_entries(one.level, data.entries), config, job)
-        policy = preparation.observed(one.level, one.policy, "fast")[1]
         if kind == "latent":
-            return latents.train(policy, data, config, job)
-        return heads.train(policy, data, config, job)
+            return latents.train(one.observing, data, config, job)
+        return heads.train(one.observing, data, config, job)
 
 
 def _config(args: Arguments, kind: Kind) -> FitConfig:

@@ -119,13 +119,21 @@ def rollout(
     seed: int,
     episodes: Int[np.ndarray, " n"],
 ) -> Records:
-    """Opens the world, runs some episodes in it one after the other, and closes it."""
-    environment = worlds.open_env(world)
-    try:
-        asked = {"num_steps": config.num_flow_steps, "method_name": config.method}
-        return host.rollout(environment, policy, rules, seed=seed, episodes=episodes, **asked).records
-    finally:
-        environment.close()
+    """Runs some episodes in a world, one after the other.
+
+    The world stays open for the next cells: some simulators take seconds to open, and their resets forget what was.
+    """
+    asked = {"num_steps": config.num_flow_steps, "method_name": config.method}
+    return host.rollout(_opened(world), policy, rules, seed=seed, episodes=episodes, **asked).records
+
+
+def _opened(world: HostWorld) -> host.ExternalEnvironment:
+    """The world's environment; the one that was opened last is kept, and closed for another."""
+    if world not in _OPEN:
+        while _OPEN:
+            _OPEN.popitem()[1].close()
+        _OPEN[world] = worlds.open_env(world)
+    return _OPEN[world]
 
 
 def evaluate(
@@ -155,6 +163,9 @@ def evaluate(
         evaluations=lambda steps: rules.method.network_evaluations(steps) * hedge,
         bootstrap_evaluations=rules.method.bootstrap_evaluations(policy, config.num_flow_steps),
     )
+
+
+_OPEN: dict[HostWorld, Any] = {}
 
 
 @functools.lru_cache(maxsize=64)

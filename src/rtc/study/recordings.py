@@ -3,21 +3,34 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from jaxtyping import Bool, Int
 
-from rtc.control import executor
 from rtc.control.controller import ExecutionConfig
-from rtc.control.recorder import Recorder
-from rtc.control.records import Records
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.shared.validation import require_int
-from rtc.study.evaluation import EvalConfig, require_finite
-from rtc.study.subject import FlowSubject
+from rtc.study.evaluation import EvalConfig
+from rtc.study.subject import Recorded
 from rtc.training import npz, trajectories
 from rtc.training.trajectories import Trajectories
+from rtc.worlds import Home
+
+
+class Recordable(Protocol):
+    """A policy whose rollouts can be recorded: a `FlowSubject`, or a `rtc.study.hosted_suite.HostedSuite`."""
+
+    level: Home
+    checkpoint_sha256: str
+
+    @property
+    def chunk_size(self) -> int: ...
+
+    def seen(self) -> tuple[Int[np.ndarray, " o"], Bool[np.ndarray, " o"]]: ...
+
+    def record(self, config: EvalConfig, *, seed: int, episodes: Int[np.ndarray, " n"]) -> Recorded: ...
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ class RecordingConfig:
         require_int("num_flow_steps", self.num_flow_steps, low=1)
 
 
-def record(subject: FlowSubject, config: RecordingConfig, path: Path, *, resume: bool = True) -> Trajectories:
+def record(subject: Recordable, config: RecordingConfig, path: Path, *, resume: bool = True) -> Trajectories:
     """The policy's rollouts by naive execution, from `path` or made and written there.
 
     Raises:
@@ -82,11 +95,11 @@ def record(subject: FlowSubject, config: RecordingConfig, path: Path, *, resume:
     if (found := _kept(path, facts, resume)) is not None:
         return found
     recorded = [_rollouts(subject, config, kind) for kind in wanted]
-    parts = [(one.poses.obs, one.poses.action, one.length) for one in recorded]
+    parts = [(one.obs, one.action, one.length) for one in recorded]
     return _keep(path, subject, parts, facts | {"solved": [float(one.solved.mean()) for one in recorded]})
 
 
-def demonstrate(subject: FlowSubject, config: RecordingConfig, path: Path, *, resume: bool = True) -> Trajectories:
+def demonstrate(subject: Recordable, config: RecordingConfig, path: Path, *, resume: bool = True) -> Trajectories:
     """The policy's own solved episodes without delay, asked for a new chunk at every tick: demonstrations by itself.
 
     The actions are what was commanded, before the action noise, within the actions' range. From `path` or made and
@@ -106,11 +119,11 @@ def demonstrate(subject: FlowSubject, config: RecordingConfig, path: Path, *, re
             "learn: record more, or give demonstrations"
         )
     solved = recorded.solved
-    parts = [(recorded.poses.obs[solved], np.clip(recorded.actions[solved], -1, 1), recorded.length[solved])]
+    parts = [(recorded.obs[solved], np.clip(recorded.commanded[solved], -1, 1), recorded.length[solved])]
     return _keep(path, subject, parts, facts | {"solved": float(solved.mean())})
 
 
-def _facts(subject: FlowSubject, config: RecordingConfig) -> dict[str, Any]:
+def _facts(subject: Recordable, config: RecordingConfig) -> dict[str, Any]:
     return {
         "level": subject.level.name,
         "level_sha256": subject.level.sha256,
@@ -127,15 +140,14 @@ def _kept(path: Path, facts: dict[str, Any], resume: bool) -> Trajectories | Non
     return found
 
 
-def _keep(path: Path, subject: FlowSubject, parts: list[Any], facts: dict[str, Any]) -> Trajectories:
-    env = subject.prepare(EvalConfig())[0]
-    robot, entries = np.asarray(env.robot), np.asarray(env.entries, np.int32)
+def _keep(path: Path, subject: Recordable, parts: list[Any], facts: dict[str, Any]) -> Trajectories:
+    entries, robot = subject.seen()
     data = trajectories.joined(parts, robot=robot, entries=entries, facts=facts)
     trajectories.save(path, data)
     return data
 
 
-def _rollouts(subject: FlowSubject, config: RecordingConfig, kind: RolloutKind) -> Records:
+def _rollouts(subject: Recordable, config: RecordingConfig, kind: RolloutKind) -> Recorded:
     horizon = max(kind.delay, 1)
     settings = EvalConfig(
         num_flow_steps=config.num_flow_steps,
@@ -143,15 +155,4 @@ def _rollouts(subject: FlowSubject, config: RecordingConfig, kind: RolloutKind) 
         estimator=EstimatorConfig(kind="oracle"),
         execution=ExecutionConfig(execute_horizon=horizon, action_noise=kind.action_noise),
     )
-    env, policy, controller = subject.prepare(settings)
-    records = executor.rollout(
-        Recorder(env),
-        policy,
-        controller,
-        seed=config.seed,
-        episodes=np.arange(config.episodes),
-        num_steps=config.num_flow_steps,
-        record_poses=True,
-    )
-    require_finite(records, f"recording of level {subject.level.name}, delay {kind.delay}")
-    return records
+    return subject.record(settings, seed=config.seed, episodes=np.arange(config.episodes))

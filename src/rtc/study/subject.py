@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from rtc.control import executor
 from rtc.control.controller import Controller
 from rtc.control.environment import Environment
+from rtc.control.recorder import Recorder
 from rtc.control.records import Records
 from rtc.methods import Place
 from rtc.policies import checkpoints
@@ -18,6 +22,24 @@ from rtc.study.preparation import Assets, find_assets
 from rtc.worlds import HostWorld
 from rtc.worlds.kinetix import levels
 from rtc.worlds.kinetix.levels import Level
+
+
+class Recorded(NamedTuple):
+    """What happened in some episodes, for what is learned from it.
+
+    Attributes:
+        obs: what was observed, of the entries that can change.
+        action: what was executed then, action noise included.
+        commanded: before the noise.
+        length: control ticks of the episode.
+        solved: the goal was reached.
+    """
+
+    obs: Float[np.ndarray, "n t o"]
+    action: Float[np.ndarray, "n t a"]
+    commanded: Float[np.ndarray, "n t a"]
+    length: Int[np.ndarray, " n"]
+    solved: Bool[np.ndarray, " n"]
 
 
 class Subject(Protocol):
@@ -146,6 +168,24 @@ class FlowSubject(PolicySubject):
 
     def evaluate(self, config: EvalConfig, seed: int) -> Evaluation:
         return evaluation.evaluate(config, self.level, self.policy, assets=self.assets(config), seed=seed)
+
+    @property
+    def observing(self) -> FlowPolicy:
+        """The policy, reading the observation entries that can change."""
+        return self.prepare(EvalConfig())[1]
+
+    def seen(self) -> tuple[Int[np.ndarray, " o"], Bool[np.ndarray, " o"]]:
+        """The observation entries that can change, and which of these are those of the robot's own bodies."""
+        env = self.prepare(EvalConfig())[0]
+        return np.asarray(env.entries, np.int32), np.asarray(env.robot)
+
+    def record(self, config: EvalConfig, *, seed: int, episodes: Int[np.ndarray, " n"]) -> Recorded:
+        """Some episodes to learn from."""
+        env, policy, controller = self.prepare(config)
+        asked = {"seed": seed, "episodes": episodes, "num_steps": config.num_flow_steps, "record_poses": True}
+        records = executor.rollout(Recorder(env), policy, controller, **asked)
+        evaluation.require_finite(records, f"recording of level {self.level.name}")
+        return Recorded(*records.poses, records.actions, records.length, records.solved)
 
     def costs(self, config: EvalConfig) -> Costs:
         env, policy, controller = self.prepare(config)

@@ -15,6 +15,7 @@ from rtc.worlds.registry import (
     make_env,
     module_of,
     open_env,
+    open_training,
     register,
     varying_observation_entries,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "make_env",
     "module_of",
     "open_env",
+    "open_training",
     "register",
     "varying_observation_entries",
 ]

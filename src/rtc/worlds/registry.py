@@ -73,6 +73,7 @@ class HostWorld(World, Protocol):
         home: what its policy is trained for: itself, or the suite that it belongs to.
         num_starts: number of its start states, of which episode n gets number n; None where the seed draws them.
         simulator: versions of the packages that simulate it, by name, as far as they are installed.
+        robot: which entries of the observation are those of the robot's own body.
     """
 
     sha256: str
@@ -83,10 +84,15 @@ class HostWorld(World, Protocol):
     home: Home
     num_starts: int | None
     simulator: Mapping[str, str]
+    robot: Bool[np.ndarray, " o"]
 
 
 class Kind(Protocol):
-    """What a kind's module offers. One whose worlds are stepped from Python has `open_env(level)` besides."""
+    """What a kind's module offers.
+
+    One whose worlds are stepped from Python has `open_env(level)` besides; and `open_training(level)`, where training
+    must not begin in the states that evaluations begin in.
+    """
 
     def load(self, level: str | Path) -> World:
         """The world of a name or a file. Raises ValueError or FileNotFoundError, with the fix."""
@@ -183,6 +189,16 @@ def open_env(world: HostWorld) -> ExternalEnvironment:
             "environments of those that have one"
         )
     return _kind(_kind_of(world)).open_env(world)
+
+
+def open_training(world: HostWorld) -> ExternalEnvironment:
+    """The same for episodes to learn from, which start elsewhere than those of evaluations.
+
+    Raises:
+        ValueError: as of `open_env`.
+    """
+    kind = _kind(_kind_of(world))
+    return kind.open_training(world) if hasattr(kind, "open_training") else open_env(world)
 
 
 def varying_observation_entries(world: BatchedWorld) -> Int[np.ndarray, " v"]:

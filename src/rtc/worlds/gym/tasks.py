@@ -45,6 +45,7 @@ class Task:
         scale: of every entry of the observation.
         action_dim: numbers per action.
         error: the error of an observation.
+        outside: entries of the observation that are not of the robot's own body.
         extra: what has to be installed for it: an extra of this project.
     """
 
@@ -59,6 +60,12 @@ class Task:
     action_dim: int
     error: Error = field(compare=False)
     extra: str | None = None
+    outside: tuple[int, ...] = ()
+
+    @property
+    def robot(self) -> Bool[np.ndarray, " o"]:
+        """Which entries of the observation are those of the robot's own body."""
+        return ~np.isin(np.arange(self.observation_dim), self.outside)
 
     @property
     def observation_dim(self) -> int:
@@ -99,7 +106,7 @@ TASKS = MappingProxyType(
         task.name: task
         for task in (
             Task("Pendulum-v1", 0.2, 20, 200, _PENDULUM, 1, lean),
-            Task("Reacher-v5", 0.02, 10, 50, _REACHER, 2, gap, "mujoco"),
+            Task("Reacher-v5", 0.02, 10, 50, _REACHER, 2, gap, "mujoco", outside=(4, 5, 8, 9)),
         )
     }
 )

@@ -20,6 +20,7 @@ class Entry:
         unit: their unit; "" for pure numbers.
         frame: the frame that they are in; "" where there is none.
         centre, scale: for networks: what is subtracted, and what the rest is divided by.
+        robot: they are the robot's own.
     """
 
     name: str
@@ -28,25 +29,29 @@ class Entry:
     frame: str = ""
     centre: tuple[float, ...] = (0.0, 0.0, 0.0)
     scale: float = 1.0
+    robot: bool = False
 
 
 # The observation, in its order; after these comes the task as a one-hot vector.
 ENTRIES = (
-    Entry("hand position (grip site, between the finger tips)", 3, "m", "world", (-0.05, 0.15, 1.05), 0.1),
-    Entry("hand's x axis, along which the fingers open", 3, "", "world", scale=0.5),
-    Entry("hand's y axis", 3, "", "world", scale=0.5),
-    Entry("finger positions (right positive, left negative)", 2, "m", "hand", (0.02, -0.02), 0.02),
-    Entry("gripper's remembered command, from -1 open to 1 closed", 1, centre=(0.0,)),
+    Entry("hand position (grip site, between the finger tips)", 3, "m", "world", (-0.05, 0.15, 1.05), 0.1, True),
+    Entry("hand's x axis, along which the fingers open", 3, "", "world", scale=0.5, robot=True),
+    Entry("hand's y axis", 3, "", "world", scale=0.5, robot=True),
+    Entry("finger positions (right positive, left negative)", 2, "m", "hand", (0.02, -0.02), 0.02, True),
+    Entry("gripper's remembered command, from -1 open to 1 closed", 1, centre=(0.0,), robot=True),
     Entry("bowl position (its centre, at the bottom)", 3, "m", "world", (0.0, 0.15, 1.0), 0.1),
     Entry("bowl position minus hand position", 3, "m", "world", (0.0, 0.0, -0.05), 0.05),
     Entry("plate position minus bowl position", 3, "m", "world", (0.0, 0.0, -0.05), 0.1),
     Entry("bowl's up vector", 3, "", "world", (0.0, 0.0, 1.0), 0.1),
     Entry("plate position", 3, "m", "world", (0.05, 0.2, 0.9), 0.02),
-    Entry("hand velocity", 3, "m/s", "world", scale=0.1),
+    Entry("hand velocity", 3, "m/s", "world", scale=0.1, robot=True),
 )
 STATE_DIM = sum(entry.size for entry in ENTRIES)
 CENTRE = np.concatenate([entry.centre for entry in ENTRIES])
-SCALE = np.repeat([entry.scale for entry in ENTRIES], [entry.size for entry in ENTRIES])
+SCALE, ROBOT = (
+    np.repeat([getattr(entry, name) for entry in ENTRIES], [entry.size for entry in ENTRIES])
+    for name in ("scale", "robot")
+)
 
 
 @dataclass(frozen=True)

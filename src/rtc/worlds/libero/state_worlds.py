@@ -20,7 +20,7 @@ from rtc.shared import identity, provenance
 from rtc.shared.validation import require_choice
 from rtc.worlds.libero import tasks
 from rtc.worlds.libero.constants import ACTION_DIM, OFFICIAL_TRIALS, Suite, find_suite
-from rtc.worlds.libero.scene import CENTRE, ENTRIES, SCALE, STATE_DIM
+from rtc.worlds.libero.scene import CENTRE, ENTRIES, ROBOT, SCALE, STATE_DIM
 from rtc.worlds.libero.state import StateEnvironment, opened
 
 # What simulates them, by the names of the distributions.
@@ -115,6 +115,11 @@ class StateWorld:
         return _sha256([self.name, self.home.suite.max_steps, CONTENTS[self.home.name][self.task]])
 
     @property
+    def robot(self) -> Bool[np.ndarray, " o"]:
+        """Which entries of the observation are those of the hand."""
+        return np.concatenate([ROBOT, np.zeros(self.home.suite.num_tasks, bool)])
+
+    @property
     def simulator(self) -> dict[str, str]:
         """Versions of what simulates it, as far as that is installed."""
         return identity.installed(SIMULATOR)
@@ -168,18 +173,28 @@ def scaled(obs: Float[np.ndarray, "*n o"]) -> Float[np.ndarray, "*n o"]:
 
 
 def open_env(level: StateWorld) -> ScaledEnvironment:
-    """Its environment.
+    """Its environment, whose episodes start from the benchmark's initial states.
 
     Raises:
         ValueError: LIBERO is not installed, or another one, with other files.
     """
+    _require_known(level)
+    return ScaledEnvironment(opened(level.task, suite=level.home.name, benchmark=True))
+
+
+def open_training(level: StateWorld) -> ScaledEnvironment:
+    """The same with places that the seed draws, none of the benchmark's."""
+    _require_known(level)
+    return ScaledEnvironment(opened(level.task, suite=level.home.name))
+
+
+def _require_known(level: StateWorld) -> None:
     found = tasks.find_tasks(level.home.suite)[level.task]
     if content(found) != CONTENTS[level.home.name][level.task]:
         raise ValueError(
             f"{found.bddl_file} or {found.states_file} is not that of hf-libero 0.1.4, by which "
             f"world='libero_state:{level.name}' is known: reinstall it"
         )
-    return ScaledEnvironment(opened(level.task, suite=level.home.name, benchmark=True))
 
 
 def content(task: tasks.StateTask) -> str:
