@@ -10,4 +10,4 @@ for seed in 0 1 2; do
   python exp/train_libero.py --config.seed "$seed" --output-path "logs-bc/libero/$name"
 done
 python exp/train_libero.py --output-path logs-bc/libero/h8_prefix --config.load-dir logs-bc/libero/h8 \
-  --config.num-epochs 30 --config.save-every 30 --config.learning-rate 3e-4 --config.model.simulated-delay 5
+  --config.num-epochs 16 --config.save-every 16 --config.learning-rate 3e-4 --config.model.simulated-delay 5

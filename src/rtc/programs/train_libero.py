@@ -24,8 +24,8 @@ from rtc.worlds.libero.state_worlds import StateSuite, find_state_suite
 
 CONFIG = CloningConfig(
     run_path=Path("logs-expert/libero_spatial"),
-    num_epochs=80,
-    save_every=80,
+    num_epochs=64,
+    save_every=64,
     batch_size=128,
     parts=1,
     learning_rate=1e-3,

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from rtc import worlds
 from rtc.control import host
+from rtc.control.host import ExternalEnvironment
 from rtc.control.host.recording import Recording
 from rtc.policies.flow import FlowPolicy
 from rtc.study import evaluation, hosted
@@ -62,23 +63,25 @@ class HostedSuite:
         robot = self.subjects[0].level.robot
         return np.arange(len(robot), dtype=np.int32), robot
 
-    def record(self, config: EvalConfig, *, seed: int, episodes: Int[np.ndarray, " n"]) -> Recorded:
-        """Some episodes to learn from, in the worlds in turn; none starts as an evaluation's does."""
-        count = len(self.subjects)
-        parts = [_recorded(one, config, seed, episodes[i::count]) for i, one in enumerate(self.subjects)]
-        parts = [part for part in parts if part is not None]
-        return Recorded(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    def record(self, configs: Sequence[EvalConfig], *, seed: int, episodes: Int[np.ndarray, " n"]) -> list[Recorded]:
+        """Some episodes to learn from, in the worlds in turn, by each configuration; none starts as evaluations do."""
+        count, parts = len(self.subjects), []
+        for number, one in enumerate(self.subjects[: len(episodes)]):
+            with contextlib.closing(worlds.open_training(one.level)) as opened:
+                parts.append([_recorded(opened, one, config, seed, episodes[number::count]) for config in configs])
+        return [
+            Recorded(*(np.concatenate(arrays) for arrays in zip(*of_config, strict=True)))
+            for of_config in zip(*parts, strict=True)
+        ]
 
 
-def _recorded(one: HostedSubject, config: EvalConfig, seed: int, episodes: Int[np.ndarray, " n"]) -> Recorded | None:
-    if not len(episodes):
-        return None
-    with contextlib.closing(worlds.open_training(one.level)) as opened:
-        environment = Recording(opened)
-        asked = {"num_steps": config.num_flow_steps, "method_name": config.method}
-        found = host.rollout(
-            environment, one.policy, one.controller(config), seed=seed, episodes=episodes, **asked
-        ).records
+def _recorded(
+    opened: ExternalEnvironment, one: HostedSubject, config: EvalConfig, seed: int, episodes: Int[np.ndarray, " n"]
+) -> Recorded:
+    environment = Recording(opened)
+    asked = {"num_steps": config.num_flow_steps, "method_name": config.method}
+    rules = one.controller(config)
+    found = host.rollout(environment, one.policy, rules, seed=seed, episodes=episodes, **asked).records
     evaluation.require_finite(found, f"recording of world {one.level.name}")
     ticks = found.actions.shape[1]
     obs, action = (_padded(rows, ticks) for rows in (environment.obs, environment.action))

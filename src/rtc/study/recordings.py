@@ -1,6 +1,7 @@
 """Recordings of a policy's own rollouts, for what is learned from them: under delay, and those without that succeed."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,7 +31,9 @@ class Recordable(Protocol):
 
     def seen(self) -> tuple[Int[np.ndarray, " o"], Bool[np.ndarray, " o"]]: ...
 
-    def record(self, config: EvalConfig, *, seed: int, episodes: Int[np.ndarray, " n"]) -> Recorded: ...
+    def record(
+        self, configs: Sequence[EvalConfig], *, seed: int, episodes: Int[np.ndarray, " n"]
+    ) -> list[Recorded]: ...
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def record(subject: Recordable, config: RecordingConfig, path: Path, *, resume: 
     facts = _facts(subject, config) | {"kinds": [dataclasses.asdict(kind) for kind in wanted]}
     if (found := _kept(path, facts, resume)) is not None:
         return found
-    recorded = [_rollouts(subject, config, kind) for kind in wanted]
+    recorded = _rollouts(subject, config, wanted)
     parts = [(one.obs, one.action, one.length) for one in recorded]
     return _keep(path, subject, parts, facts | {"solved": [float(one.solved.mean()) for one in recorded]})
 
@@ -112,7 +115,7 @@ def demonstrate(subject: Recordable, config: RecordingConfig, path: Path, *, res
     facts = _facts(subject, config) | {"kind": dataclasses.asdict(AT_ONCE)}
     if (found := _kept(path, facts, resume)) is not None:
         return found
-    recorded = _rollouts(subject, config, AT_ONCE)
+    (recorded,) = _rollouts(subject, config, [AT_ONCE])
     if not recorded.solved.any():
         raise ValueError(
             f"the policy solved none of {config.episodes} episodes of level {subject.level.name}, from which it was to "
@@ -147,12 +150,14 @@ def _keep(path: Path, subject: Recordable, parts: list[Any], facts: dict[str, An
     return data
 
 
-def _rollouts(subject: Recordable, config: RecordingConfig, kind: RolloutKind) -> Recorded:
-    horizon = max(kind.delay, 1)
-    settings = EvalConfig(
-        num_flow_steps=config.num_flow_steps,
-        delay_profile=DelayProfileConfig(fixed_delay=kind.delay),
-        estimator=EstimatorConfig(kind="oracle"),
-        execution=ExecutionConfig(execute_horizon=horizon, action_noise=kind.action_noise),
-    )
+def _rollouts(subject: Recordable, config: RecordingConfig, wanted: Sequence[RolloutKind]) -> list[Recorded]:
+    settings = [
+        EvalConfig(
+            num_flow_steps=config.num_flow_steps,
+            delay_profile=DelayProfileConfig(fixed_delay=kind.delay),
+            estimator=EstimatorConfig(kind="oracle"),
+            execution=ExecutionConfig(execute_horizon=max(kind.delay, 1), action_noise=kind.action_noise),
+        )
+        for kind in wanted
+    ]
     return subject.record(settings, seed=config.seed, episodes=np.arange(config.episodes))

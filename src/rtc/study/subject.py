@@ -1,5 +1,6 @@
 """What is evaluated: a flow policy on a level, with everything that belongs to it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -179,8 +180,11 @@ class FlowSubject(PolicySubject):
         env = self.prepare(EvalConfig())[0]
         return np.asarray(env.entries, np.int32), np.asarray(env.robot)
 
-    def record(self, config: EvalConfig, *, seed: int, episodes: Int[np.ndarray, " n"]) -> Recorded:
-        """Some episodes to learn from."""
+    def record(self, configs: Sequence[EvalConfig], *, seed: int, episodes: Int[np.ndarray, " n"]) -> list[Recorded]:
+        """Some episodes to learn from, by each configuration."""
+        return [self._recorded(config, seed, episodes) for config in configs]
+
+    def _recorded(self, config: EvalConfig, seed: int, episodes: Int[np.ndarray, " n"]) -> Recorded:
         env, policy, controller = self.prepare(config)
         asked = {"seed": seed, "episodes": episodes, "num_steps": config.num_flow_steps, "record_poses": True}
         records = executor.rollout(Recorder(env), policy, controller, **asked)
