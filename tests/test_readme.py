@@ -38,6 +38,7 @@ from rtc.programs import (
     tail_matrix,
     tail_summary,
     train_gym,
+    train_libero,
     train_rsd,
 )
 from rtc.shared import files
@@ -84,6 +85,7 @@ ARGUMENTS = {
     "exp/report_training.py": report_training.Arguments,
     "exp/run_delay_sweep.py": delay_sweep.Arguments,
     "exp/train_gym.py": train_gym.Arguments,
+    "exp/train_libero.py": train_libero.Arguments,
     "exp/train_rsd.py": train_rsd.Arguments,
     "exp/bench_rsd.py": bench_rsd.Arguments,
     "exp/run_rsd.py": rsd.Arguments,
