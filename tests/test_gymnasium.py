@@ -103,7 +103,8 @@ def test_success_is_to_stay_near_the_goal_for_so_many_ticks():
 
 def test_a_task_is_a_world_that_is_stepped_from_python():
     world = worlds.load("gym:Pendulum-v1")
-    assert world is PENDULUM
+    assert world is PENDULUM is world.home
+    assert list(tasks.TASKS["Reacher-v5"].robot) == [True] * 4 + [False] * 2 + [True] * 2 + [False] * 2
     assert worlds.is_hosted("gym:Pendulum-v1")
     assert not worlds.is_hosted("grasp_easy")
     assert world.sha256 != dataclasses.replace(world, tolerance=0.3).sha256
@@ -224,6 +225,7 @@ def test_its_cells_are_those_of_any_study(done):
     assert cell.delay_counts.keys() == {1}
     assert cell.result["query_multiplications"] > 0
     assert cell.provenance["level_path"] == "gymnasium:Pendulum-v1"
+    assert cell.inputs["simulator"] == {"gymnasium": gymnasium.__version__}
     assert (args.root / "episodes.parquet").is_file()
     assert "Pendulum-v1" in (args.root / "summary.md").read_text()
     assert not (args.root / "preview.mp4").exists()

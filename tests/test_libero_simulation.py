@@ -5,9 +5,11 @@ import sys
 import numpy as np
 import pytest
 
-from rtc.worlds.libero import setup_check, state, tasks
+from rtc import worlds
+from rtc.worlds.libero import setup_check, state, state_worlds, tasks
 from rtc.worlds.libero.constants import OFFICIAL_TRIALS, find_suite
 from rtc.worlds.libero.expert import BowlExpert
+from rtc.worlds.libero.scene import CENTRE, SCALE
 from rtc.worlds.libero.state_simulation import StateSimulation
 
 MISSING = setup_check.missing_parts(images=False)
@@ -154,7 +156,7 @@ def test_resets_leave_numpy_s_global_generator_alone(made):
 @pytest.mark.parametrize("task", [0, DRAWER])
 def test_the_expert_solves_the_benchmark_s_first_state(task):
     env, expert = state.opened(task, benchmark=True), BowlExpert()
-    env.choose(0)
+    env.begin_episode(0)
     obs = env.reset(0)
     assert obs.shape == (env.observation_dim,)
     assert np.isfinite(obs).all()
@@ -163,6 +165,36 @@ def test_the_expert_solves_the_benchmark_s_first_state(task):
         outcome = env.step(expert.act(env.scene()))
     env.close()
     assert outcome.solved
+
+
+def test_the_worlds_are_known_by_the_installed_files(found):
+    assert [state_worlds.content(task) for task in found] == list(state_worlds.CONTENTS["libero_spatial"])
+
+
+def test_episode_n_of_a_world_starts_from_the_benchmark_s_state_n_whatever_the_seed(found):
+    world = worlds.load("libero_state:libero_spatial_0")
+    assert world.simulator.keys() == {"hf-libero", "robosuite", "mujoco"}
+    env, simulation = worlds.open_env(world), StateSimulation(found[0])
+    wanted = tasks.read_states(found[0].states_file)[3]
+    starts = []
+    for seed in (1, 2**40 + 7):
+        env.begin_episode(3)
+        starts.append(env.reset(seed))
+    with pytest.raises(ValueError, match="episode 50 has no initial state"):
+        env.begin_episode(50)
+    env.close()
+    np.testing.assert_allclose(
+        starts[0], starts[1], atol=0.05
+    )  # in units of the scale: furniture moves, objects do not
+    simulation.reset(1)
+    simulation.set_state(wanted)
+    bowl = (simulation.scene().bowl - CENTRE[12:15]) / SCALE[12:15]
+    np.testing.assert_allclose(starts[0][12:15], bowl, atol=0.05)  # it settles a little
+    simulation.close()
+    drawn = worlds.open_training(world)
+    different = [drawn.reset(seed)[12:14] for seed in (1, 2)]
+    drawn.close()
+    assert np.abs(different[0] - different[1]).max() > 0.01
 
 
 def test_states_of_another_task_are_refused(made):
