@@ -22,6 +22,7 @@ from rtc.programs import presets
 from rtc.programs import train_networks as program
 from rtc.study import preparation, recordings
 from rtc.study.recordings import RecordingConfig
+from rtc.study.subject import FlowSubject
 from rtc.training import cloning, forward, heads, latents, trajectories, vlash
 from rtc.training.demonstrations import Demonstrations
 from rtc.training.forward import ForwardTraining
@@ -42,14 +43,26 @@ def recorded(tmp_path_factory):
     return path, record(path), record(path)
 
 
-SUBJECT = SimpleNamespace(
-    level=SimpleNamespace(name="some", sha256="a" * 64),
-    level_path="some",
-    checkpoint_sha256="b" * 64,
-    chunk_size=4,
-    policy=None,
-    prepare=lambda config: (ENV, NoisePolicy(), preparation.controller_for(config)),
-)
+@dataclasses.dataclass
+class Subject:
+    """A `FlowSubject` without files, as far as it is recorded and trained for."""
+
+    acting: object
+    env: object = ENV
+    policy: object = None
+    observing: object = None
+    level = SimpleNamespace(name="some", sha256="a" * 64)
+    filed_under = "some"
+    checkpoint_sha256 = "b" * 64
+    chunk_size = 4
+
+    def prepare(self, config):
+        return self.env, self.acting, preparation.controller_for(config)
+
+    record, _recorded, seen = FlowSubject.record, FlowSubject._recorded, FlowSubject.seen
+
+
+SUBJECT = Subject(NoisePolicy())
 FEW = RecordingConfig(episodes=16, num_flow_steps=1)
 
 
@@ -96,9 +109,7 @@ jax.tree_util.register_static(Pushing)
 
 
 def pushing(env=ENV):
-    return SimpleNamespace(
-        **{**vars(SUBJECT), "prepare": lambda config: (env, Pushing(), preparation.controller_for(config))}
-    )
+    return Subject(Pushing(), env)
 
 
 def test_own_demonstrations_are_solved_episodes_and_what_was_commanded_in_them(tmp_path):
@@ -366,8 +377,8 @@ def test_the_program_reads_demonstrations_once_and_knows_them_by_their_content(r
     shown = Demonstrations(**{**fields, "action": np.tile(data.obs[:, :1], (1, 6)), "facts": facts})
     file = tmp_path / "worlds_l_some.npz"
     file.write_bytes(b"one")
-    monkeypatch.setattr(program.subject, "load", lambda run_path, level_path: SUBJECT)
-    monkeypatch.setattr(program.preparation, "observed", lambda *_: (ENV, Feedback()))
+    subject = dataclasses.replace(SUBJECT, observing=Feedback())
+    monkeypatch.setattr(program.subject, "load", lambda run_path, level_path: subject)
     monkeypatch.setattr(program.demonstrations, "load", lambda path: read.append(path) or shown)
     monkeypatch.setattr(program.recordings, "record", None)
     args = train_networks.Arguments(
