@@ -189,7 +189,7 @@ def test_episode_n_of_a_world_starts_from_the_benchmark_s_state_n_whatever_the_s
     simulation.reset(1)
     simulation.set_state(wanted)
     bowl = (simulation.scene().bowl - CENTRE[12:15]) / SCALE[12:15]
-    np.testing.assert_allclose(starts[0][12:15], bowl, atol=0.05)  # it settles a little
+    np.testing.assert_allclose(starts[0][12:14], bowl[:2], atol=0.05)  # in that state it is yet to fall onto the table
     simulation.close()
     drawn = worlds.open_training(world)
     different = [drawn.reset(seed)[12:14] for seed in (1, 2)]
