@@ -95,6 +95,22 @@ _ENTRIES: dict[str, Entry] = {
 }
 METHODS: Mapping[str, Entry] = MappingProxyType(_ENTRIES)
 
+# Methods that condition or sample a flow in ways of their own: a policy that gives chunks and no more is not enough.
+OF_FLOWS = (
+    "realtime",
+    "realtime_linear",
+    "realtime_ones",
+    "hard_masking",
+    "realtime_stop_gradient",
+    "bid",
+    "bid_contrast",
+    "trained_prefix",
+    "paint",
+    "foresee_learned+realtime",
+    "futurertc",
+    "trained_prefix+a2c2",
+)
+
 # What `identity` says of every method, whatever its options are called.
 _OF_IDENTITY = ("name", "plugin_sha256")
 

@@ -1,4 +1,4 @@
-"""A flow policy in a world that is stepped from Python, as what a study evaluates: cells as any others."""
+"""A chunk policy in a world that is stepped from Python, as what a study evaluates: cells as any others."""
 
 import dataclasses
 import functools
@@ -15,9 +15,9 @@ from rtc import worlds
 from rtc.control import host
 from rtc.control.controller import Controller
 from rtc.control.records import Records
-from rtc.policies import checkpoints
+from rtc.policies import checkpoints, kinds
 from rtc.policies.flow import FlowPolicy
-from rtc.study import costs, evaluation, identity, preparation
+from rtc.study import costs, evaluation, identity, policy_kinds, preparation
 from rtc.study.cells import SIMULATOR
 from rtc.study.costs import Costs
 from rtc.study.evaluation import EvalConfig, Evaluation, ModelSize
@@ -28,7 +28,7 @@ from rtc.worlds import HostWorld
 
 @dataclass(frozen=True)
 class HostedSubject(PolicySubject):
-    """A flow policy in a world that is stepped from Python, one environment at a time."""
+    """A chunk policy in a world that is stepped from Python, one environment at a time."""
 
     level: HostWorld
 
@@ -44,9 +44,10 @@ class HostedSubject(PolicySubject):
         return super().inputs(config, seed) | {SIMULATOR: dict(self.level.simulator)}
 
     def code(self, config: EvalConfig) -> str:
-        return identity.hosted_code(config, worlds.module_of(self.level.kind))
+        return identity.hosted_code(config, worlds.module_of(self.level.kind), self.kind.loader)
 
     def check(self, config: EvalConfig) -> None:
+        policy_kinds.check(self.kind, config)
         evaluation.require_horizon(config.execution.execute_horizon, self.chunk_size)
         for name in ("physics", "start_noise"):
             value, usual = getattr(config, name), getattr(EvalConfig, name)
@@ -74,14 +75,16 @@ class HostedSubject(PolicySubject):
 
     def rollout(self, config: EvalConfig, *, seed: int, episodes: Int[np.ndarray, " n"]) -> Records:
         """What happens in some episodes."""
+        config = policy_kinds.in_force(self.kind, config)
         return rollout(config, self.level, self.policy, self.controller(config), seed=seed, episodes=episodes)
 
     def evaluate(self, config: EvalConfig, seed: int) -> Evaluation:
+        config = policy_kinds.in_force(self.kind, config)
         return evaluate(config, self.level, self.policy, assets=self.assets(config), seed=seed)
 
     def costs(self, config: EvalConfig) -> Costs:
         outside = _Outside(self.level.observation_dim)
-        return costs.of(self.policy, self.controller(config).method, outside, config.num_flow_steps)
+        return costs.of(self.policy, self.controller(config).method, outside, self.steps(config))
 
     def origin(self) -> dict[str, str]:
         return {"checkpoint": identity.shown(self.checkpoint), "level_path": self.level.path}
@@ -185,8 +188,9 @@ def load(
     world = worlds.load(level_path)
     path = checkpoints.find_policy(run_path, world.home.name, step, file)
     sizes = {"obs_dim": world.observation_dim, "action_dim": world.action_dim}
-    policy, training = checkpoints.load_policy(path, **sizes)
+    kind = kinds.of(path)
+    policy, training = kind.load(path, **sizes)
     checkpoints.check_level(path, training, world.home.name, world.home.sha256, chosen=file is not None)
     if size is not None:
-        policy, training = checkpoints.load_policy(path, size.wanted(policy.config, trust=True), **sizes)
-    return HostedSubject(world, level_path, policy, path, checkpoints.sha256(path), training, Path(run_path))
+        policy, training = kind.load(path, size.wanted(policy.config, trust=True), **sizes)
+    return HostedSubject(world, level_path, policy, path, checkpoints.sha256(path), training, Path(run_path), kind)

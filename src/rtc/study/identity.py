@@ -8,12 +8,13 @@ from typing import Any
 
 from rtc import methods
 from rtc.delay.estimators import KINDS
+from rtc.policies import kinds
 from rtc.shared import identity
 from rtc.shared.paths import ROOT
 
-# Where the code behind an evaluation starts: all that these definitions use counts, too.
+# Where the code behind an evaluation starts, besides what reads the policy's file: all that these definitions use
+# counts, too.
 _ROOTS = (
-    "rtc.policies.checkpoints.load_policy",
     "rtc.shared.runtime",
     "rtc.study.evaluation.evaluate",
     "rtc.worlds.kinetix.levels.load",
@@ -26,7 +27,6 @@ _TOKEN_ROOTS = (
 )
 # With the module of the world's kind, which opens the simulator.
 _HOSTED_ROOTS = (
-    "rtc.policies.checkpoints.load_policy",
     "rtc.shared.runtime",
     "rtc.study.hosted.evaluate",
 )
@@ -39,9 +39,14 @@ _REGISTRIES = (
 )
 
 
-def code(config: Any) -> str:
-    """Digest of the code that evaluates flow policies by a configuration (`EvalConfig`)."""
-    return _code((*_ROOTS, *methods.code_roots(config.method), *_delays(config)))
+def code(config: Any, loader: str = kinds.FLOW.loader) -> str:
+    """Digest of the code that evaluates chunk policies by a configuration (`EvalConfig`).
+
+    Args:
+        config: the evaluation.
+        loader: dotted name of what reads the policy's file.
+    """
+    return _code((loader, *_ROOTS, *methods.code_roots(config.method), *_delays(config)))
 
 
 def token_code(config: Any) -> str:
@@ -49,14 +54,15 @@ def token_code(config: Any) -> str:
     return _code((*_TOKEN_ROOTS, *_delays(config)))
 
 
-def hosted_code(config: Any, world: str) -> str:
-    """Digest of the code that evaluates flow policies in a world that is stepped from Python.
+def hosted_code(config: Any, world: str, loader: str = kinds.FLOW.loader) -> str:
+    """Digest of the code that evaluates chunk policies in a world that is stepped from Python.
 
     Args:
         config: the evaluation.
         world: dotted name of the module of the world's kind.
+        loader: as of `code`.
     """
-    return _code((*_HOSTED_ROOTS, f"{world}.open_env", *methods.code_roots(config.method), *_delays(config)))
+    return _code((loader, *_HOSTED_ROOTS, f"{world}.open_env", *methods.code_roots(config.method), *_delays(config)))
 
 
 def _delays(config: Any) -> tuple[str, str]:

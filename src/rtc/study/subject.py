@@ -1,4 +1,4 @@
-"""What is evaluated: a flow policy on a level, with everything that belongs to it."""
+"""What is evaluated: a chunk policy on a level, with everything that belongs to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from rtc.control.environment import Environment
 from rtc.control.recorder import Recorder
 from rtc.control.records import Records
 from rtc.methods import Place
-from rtc.policies import checkpoints
-from rtc.policies.flow import FlowPolicy
-from rtc.study import costs, evaluation, identity, preparation
+from rtc.policies import checkpoints, kinds
+from rtc.policies.kinds import ChunkPolicy, PolicyKind
+from rtc.study import costs, evaluation, identity, policy_kinds, preparation
 from rtc.study.costs import Costs
 from rtc.study.evaluation import EvalConfig, Evaluation, ModelSize
 from rtc.study.preparation import Assets, find_assets
@@ -81,7 +81,7 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class PolicySubject:
-    """A flow policy on a level, wherever that is simulated: what belongs to it, and what its results depend on.
+    """A chunk policy on a level, wherever that is simulated: what belongs to it, and what its results depend on.
 
     Attributes:
         level: the level.
@@ -91,15 +91,17 @@ class PolicySubject:
         checkpoint_sha256: hash of that file.
         training: the facts stored with the checkpoint.
         run_path: directory of its run, where the networks are that a method needs besides.
+        kind: what kind of policy it is.
     """
 
     level: Level | HostWorld
     level_path: str
-    policy: FlowPolicy
+    policy: ChunkPolicy
     checkpoint: Path
     checkpoint_sha256: str
     training: dict
     run_path: Path = Path()
+    kind: PolicyKind = kinds.FLOW
 
     @property
     def filed_under(self) -> str:
@@ -126,13 +128,17 @@ class PolicySubject:
             asset.require_made_for(self.made_for, self.checkpoint_sha256)
         return found
 
+    def steps(self, config: EvalConfig) -> int:
+        """Flow steps of a query: one pass where there is no flow."""
+        return policy_kinds.in_force(self.kind, config).num_flow_steps
+
     @property
     def chunk_size(self) -> int:
         return self.policy.action_chunk_size
 
     def inputs(self, config: EvalConfig, seed: int) -> dict[str, Any]:
         found = {
-            "config": {**identity.settings(config), "seed": seed},
+            "config": {**policy_kinds.settings(self.kind, config), "seed": seed},
             "checkpoint_sha256": self.checkpoint_sha256,
             "level_sha256": self.level.sha256,
             "code": self.code(config),
@@ -147,27 +153,29 @@ class PolicySubject:
 
 @dataclass(frozen=True)
 class FlowSubject(PolicySubject):
-    """A flow policy on a level of Kinetix."""
+    """A chunk policy on a level of Kinetix."""
 
     level: Level
 
     def code(self, config: EvalConfig) -> str:
-        return identity.code(config)
+        return identity.code(config, self.kind.loader)
 
     def check(self, config: EvalConfig) -> None:
+        policy_kinds.check(self.kind, config)
         evaluation.require_horizon(config.execution.execute_horizon, self.chunk_size)
         preparation.check_policy(config, self.policy, self.assets(config))
         preparation.controller_for(config)
 
-    def prepare(self, config: EvalConfig) -> tuple[Environment, FlowPolicy, Controller]:
+    def prepare(self, config: EvalConfig) -> tuple[Environment, ChunkPolicy, Controller]:
         """What the executor runs, see `preparation.prepare`."""
         return preparation.prepare(config, self.level, self.policy, self.assets(config))
 
     def rollout(self, config: EvalConfig, **options: Any) -> Records:
         """`executor.rollout` of this policy; `options` are its seed, episodes and what else it takes."""
-        return executor.rollout(*self.prepare(config), num_steps=config.num_flow_steps, **options)
+        return executor.rollout(*self.prepare(config), num_steps=self.steps(config), **options)
 
     def evaluate(self, config: EvalConfig, seed: int) -> Evaluation:
+        config = policy_kinds.in_force(self.kind, config)
         return evaluation.evaluate(config, self.level, self.policy, assets=self.assets(config), seed=seed)
 
     @property
@@ -193,7 +201,7 @@ class FlowSubject(PolicySubject):
 
     def costs(self, config: EvalConfig) -> Costs:
         env, policy, controller = self.prepare(config)
-        return costs.of(policy, controller.method, env, config.num_flow_steps)
+        return costs.of(policy, controller.method, env, self.steps(config))
 
     def origin(self) -> dict[str, str]:
         return {"checkpoint": identity.shown(self.checkpoint), "level_path": identity.shown(self.level.path)}
@@ -221,9 +229,10 @@ def load(
     """
     level = levels.load(level_path)
     path = checkpoints.find_policy(run_path, level_path, step, file)
-    policy, training = checkpoints.load_policy(path)
+    kind = kinds.of(path)
+    policy, training = kind.load(path)
     checkpoints.check_level(path, training, level.name, level.sha256, chosen=file is not None)
     if size is not None:
         wanted = size.wanted(policy.config, trust=path.suffix != checkpoints.PICKLE)
-        policy, training = checkpoints.load_policy(path, wanted)
-    return FlowSubject(level, level_path, policy, path, checkpoints.sha256(path), training, Path(run_path))
+        policy, training = kind.load(path, wanted)
+    return FlowSubject(level, level_path, policy, path, checkpoints.sha256(path), training, Path(run_path), kind)

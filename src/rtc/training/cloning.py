@@ -1,4 +1,4 @@
-"""Behaviour cloning of flow policies: chunks of demonstrated actions, flow matching."""
+"""Behaviour cloning of chunk policies: chunks of demonstrated actions, learned by flow matching or L1 regression."""
 
 import dataclasses
 import hashlib
@@ -13,11 +13,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from rtc.policies import checkpoints
-from rtc.policies.flow import FlowPolicy
+from rtc.policies import checkpoints, kinds
+from rtc.policies.kinds import ChunkPolicy
 from rtc.policies.mixer import ModelConfig
 from rtc.shared import provenance
-from rtc.shared.validation import require_int
+from rtc.shared.validation import require_choice, require_int
 from rtc.training import demonstrations, runs, trainer
 from rtc.training.demonstrations import Demonstrations
 from rtc.training.trainer import FitConfig
@@ -52,6 +52,7 @@ class CloningConfig(FitConfig):
             imitated.
         max_transitions: learn from the first whole episodes with at least so many transitions; None takes all.
         wandb: log to Weights & Biases too; needs WANDB_MODE=online or offline, as it is disabled by default.
+        loss: what is learned: a flow, or with `l1` one chunk per observation (`rtc.policies.regression`).
         model: size of the policy.
     """
 
@@ -68,6 +69,7 @@ class CloningConfig(FitConfig):
     labels: Literal["drawn", "mode"] | None = None
     max_transitions: int | None = None
     wandb: bool = False
+    loss: Literal["flow", "l1"] = "flow"
     model: ModelConfig = SMALL_MODEL
 
     def __post_init__(self):
@@ -79,6 +81,12 @@ class CloningConfig(FitConfig):
             require_int("max_transitions", self.max_transitions, low=1)
         if self.also_last and not self.ema_decay:
             raise ValueError("also_last=True has no effect with ema_decay=0, which keeps the last weights anyway")
+        require_choice("loss", self.loss, kinds.KINDS)
+        if self.model.simulated_delay is not None and not kinds.KINDS[self.loss].flows:
+            raise ValueError(
+                f"model.simulated_delay={self.model.simulated_delay} has no effect with loss={self.loss!r}, whose "
+                "policies read no committed actions: leave one of them out"
+            )
 
 
 PUBLISHED = CloningConfig(
@@ -88,7 +96,14 @@ PUBLISHED = CloningConfig(
 FREE_FIELDS = ("num_epochs", "save_every", "also_save", "also_last", "wandb", "parts")
 # What runs did that do not record it.
 BEFORE = MappingProxyType(
-    {"also_last": False, "data": "data", "labels": None, "max_transitions": None, "model": {"robot_ahead": None}}
+    {
+        "also_last": False,
+        "data": "data",
+        "labels": None,
+        "max_transitions": None,
+        "loss": "flow",
+        "model": {"robot_ahead": None},
+    }
 )
 
 
@@ -186,14 +201,14 @@ def _actions(data: Dataset, start: Int[Array, " b"], chunk_size: int) -> Float[A
 
 
 def objective(
-    policy: FlowPolicy, data: Dataset, batch: Int[Array, " b"], key: PRNGKeyArray
+    policy: ChunkPolicy, data: Dataset, batch: Int[Array, " b"], key: PRNGKeyArray
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
-    """The flow-matching loss of the chunks that start at these transitions."""
+    """The policy's loss of the chunks that start at these transitions."""
     return policy.loss(key, *chunks(data, batch, policy.config.action_chunk_size)), {}
 
 
 def robot_ahead_objective(
-    policy: FlowPolicy, data: Dataset, batch: Int[Array, " b"], key: PRNGKeyArray
+    policy: ChunkPolicy, data: Dataset, batch: Int[Array, " b"], key: PRNGKeyArray
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """The same for observations whose robot is ahead of the rest, and the chunks that start there (VLASH)."""
     ahead_key, key = jax.random.split(key)
@@ -248,15 +263,16 @@ def train(
         runs.discard(output_path / "last", level)
     init_key, epoch_key = jax.random.split(jax.random.key(config.seed))
     policy, origin = _starting_policy(config, level, data, init_key), provenance.origin()
+    save = kinds.KINDS[config.loss].save
 
     def keep(epoch: trainer.Epoch) -> None:
         if epoch.done == config.num_epochs or epoch.done % config.save_every == 0 or epoch.done in config.also_save:
             progress = {**epoch.row, "epoch": epoch.done, "seconds": epoch.seconds, **origin}
             metadata = {**facts, "training": runs.as_dict(config), **progress}
-            checkpoints.save_policy(policy_path(output_path, epoch.done, level), epoch.model(), metadata)
+            save(policy_path(output_path, epoch.done, level), epoch.model(), metadata)
             if config.also_last:
                 path = policy_path(output_path / "last", epoch.done, level)
-                checkpoints.save_policy(path, epoch.last(), metadata | {"averaged": False})
+                save(path, epoch.last(), metadata | {"averaged": False})
 
     trainer.fit(
         policy,
@@ -279,12 +295,12 @@ def policy_path(output_path: Path, epoch: int, level: str) -> Path:
     return output_path / str(epoch) / "policies" / level
 
 
-def _starting_policy(config: CloningConfig, level: str, data: Demonstrations, key: PRNGKeyArray) -> FlowPolicy:
-    sizes = {"obs_dim": len(data.template), "action_dim": data.action.shape[1]}
+def _starting_policy(config: CloningConfig, level: str, data: Demonstrations, key: PRNGKeyArray) -> ChunkPolicy:
+    sizes, kind = {"obs_dim": len(data.template), "action_dim": data.action.shape[1]}, kinds.KINDS[config.loss]
     if config.load_dir is None:
-        return FlowPolicy(**sizes, config=config.model, rngs=nnx.Rngs(key))
+        return kind.make(**sizes, config=config.model, rngs=nnx.Rngs(key))
     epoch = checkpoints.list_epochs(config.load_dir)[-1]
-    return checkpoints.load_policy(policy_path(config.load_dir, epoch, level), config.model, **sizes)[0]
+    return kind.load(policy_path(config.load_dir, epoch, level), config.model, **sizes)[0]
 
 
 def data_facts(path: Path, data: Demonstrations, level: str, level_sha256: str) -> dict[str, Any]:
