@@ -60,7 +60,11 @@ def of_level(data: Demonstrations, level: str, *, held_out: float = 0.1, seed: i
         held_out: share of the episodes that is kept from training.
         seed: seed of the split.
     """
-    bound = levels.load(level).bound_actions
+    return of_world(data, levels.load(level).bound_actions, held_out=held_out, seed=seed)
+
+
+def of_world(data: Demonstrations, bound: Bool[np.ndarray, " a"], *, held_out: float = 0.1, seed: int = 0) -> Chunks:
+    """The chunks of any world's demonstrations; `bound` are the actions that drive something in it."""
     action = np.where(bound, data.action, 0.0).astype(np.float32)
     test = held_out_episodes(data.done, held_out, seed)
     return Chunks(
