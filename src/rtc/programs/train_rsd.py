@@ -75,9 +75,9 @@ def train_all(args: Arguments, demos: Mapping, parts: Mapping, facts: Mapping) -
         path,
         {"data": {name: facts[name] for name in args.tokenizer_levels}},
     )
-    sections = [
-        token_training.tokenizer_section(tokenizer, {name: parts[name] for name in args.tokenizer_levels}, path)
-    ]
+    learned = {name: parts[name] for name in args.tokenizer_levels}
+    bound = {name: levels.load(name).bound_actions for name in learned}
+    sections = [token_training.tokenizer_section(tokenizer, learned, bound, path)]
     for name in args.levels:
         policies = {}
         for model, sizes in token_files.MODELS.items():

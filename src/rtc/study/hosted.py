@@ -15,8 +15,9 @@ from rtc import worlds
 from rtc.control import host
 from rtc.control.controller import Controller
 from rtc.control.records import Records
+from rtc.methods import Policy
 from rtc.policies import checkpoints, kinds
-from rtc.policies.flow import FlowPolicy
+from rtc.policies.kinds import ChunkPolicy
 from rtc.study import costs, evaluation, identity, policy_kinds, preparation
 from rtc.study.cells import SIMULATOR
 from rtc.study.costs import Costs
@@ -49,19 +50,7 @@ class HostedSubject(PolicySubject):
     def check(self, config: EvalConfig) -> None:
         policy_kinds.check(self.kind, config)
         evaluation.require_horizon(config.execution.execute_horizon, self.chunk_size)
-        for name in ("physics", "start_noise"):
-            value, usual = getattr(config, name), getattr(EvalConfig, name)
-            if value != usual:
-                raise ValueError(
-                    f"{name}={value!r} has no effect in {self.level_path}, which has a simulator and starts of its "
-                    f"own: leave it {usual!r}"
-                )
-        starts = self.level.num_starts
-        if starts is not None and config.num_evals > starts:
-            raise ValueError(
-                f"num_evals={config.num_evals}, but {self.level_path} has {starts} start states, one per episode: "
-                f"choose at most {starts}, and more seeds for more episodes"
-            )
+        check_world(self.level, self.level_path, config)
         preparation.check_policy(config, self.policy, self.assets(config))
         if preparation.controller_for(config).method.privileged:
             raise ValueError(
@@ -90,6 +79,29 @@ class HostedSubject(PolicySubject):
         return {"checkpoint": identity.shown(self.checkpoint), "level_path": self.level.path}
 
 
+def check_world(world: HostWorld, level_path: str, config: EvalConfig) -> None:
+    """Raises ValueError where a setting has no effect in a world that is stepped from Python, or it has too few starts.
+
+    Args:
+        world: the world.
+        level_path: how the user named it.
+        config: the evaluation.
+    """
+    for name in ("physics", "start_noise"):
+        value, usual = getattr(config, name), getattr(EvalConfig, name)
+        if value != usual:
+            raise ValueError(
+                f"{name}={value!r} has no effect in {level_path}, which has a simulator and starts of its "
+                f"own: leave it {usual!r}"
+            )
+    starts = world.num_starts
+    if starts is not None and config.num_evals > starts:
+        raise ValueError(
+            f"num_evals={config.num_evals}, but {level_path} has {starts} start states, one per episode: "
+            f"choose at most {starts}, and more seeds for more episodes"
+        )
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class _Outside:
@@ -101,7 +113,7 @@ class _Outside:
         return (), jnp.zeros((len(keys), self.observation_dim))
 
 
-def controller(config: EvalConfig, policy: FlowPolicy, assets: Assets) -> Controller:
+def controller(config: EvalConfig, policy: ChunkPolicy, assets: Assets) -> Controller:
     """What stands between world and policy, the method's networks bound.
 
     Raises:
@@ -116,7 +128,7 @@ def controller(config: EvalConfig, policy: FlowPolicy, assets: Assets) -> Contro
 def rollout(
     config: EvalConfig,
     world: HostWorld,
-    policy: FlowPolicy,
+    policy: Policy,
     rules: Controller,
     *,
     seed: int,
@@ -140,7 +152,7 @@ def _opened(world: HostWorld) -> host.ExternalEnvironment:
 
 
 def evaluate(
-    config: EvalConfig, world: HostWorld, policy: FlowPolicy, *, assets: Assets | None = None, seed: int = 0
+    config: EvalConfig, world: HostWorld, policy: ChunkPolicy, *, assets: Assets | None = None, seed: int = 0
 ) -> Evaluation:
     """Runs `config.num_evals` episodes of a policy in a world.
 

@@ -65,6 +65,11 @@ def hosted_code(config: Any, world: str, loader: str = kinds.FLOW.loader) -> str
     return _code((loader, *_HOSTED_ROOTS, f"{world}.open_env", *methods.code_roots(config.method), *_delays(config)))
 
 
+def code_from(roots: tuple[str, ...], config: Any) -> str:
+    """Digest of the code that these roots, and the delays and estimator of a configuration, reach."""
+    return _code((*roots, *_delays(config)))
+
+
 def _delays(config: Any) -> tuple[str, str]:
     return config.delay_profile.code_root(), config.estimator.code_root()
 

@@ -11,12 +11,14 @@ from rtc import methods, worlds
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.study import archive as archives
 from rtc.study import cells as store
-from rtc.study import hosted, identity, subject, tokens
+from rtc.study import hosted, hosted_tokens, identity, sequences, subject, tokens
 from rtc.study.arguments import StudyArguments
 from rtc.study.cells import Cell, CellData, CellError
 from rtc.study.evaluation import EvalConfig
+from rtc.study.sequences import SequenceDecoding
 from rtc.study.study import Arm, Study
 from rtc.study.subject import Subject
+from rtc.study.tokens import Decoding
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,11 +78,14 @@ def run_of(one: Arm, args: StudyArguments) -> str:
 def load(one: Arm, args: StudyArguments, level: str) -> Subject:
     """An arm's policy on a level; arms share them."""
     if one.decoding is not None:
-        return tokens.load(run_of(one, args), one.decoding, level)
+        of_tokens = hosted_tokens.load if worlds.is_hosted(level) else _TOKENS[type(one.decoding)]
+        return of_tokens(run_of(one, args), one.decoding, level)
     found = hosted.load if worlds.is_hosted(level) else _flow
     return found(run_of(one, args), level, one.config.step, one.config.model, one.policy)
 
 
+# What loads the policy of a decoding on a level of Kinetix.
+_TOKENS = {Decoding: tokens.load, SequenceDecoding: sequences.load}
 _flow = functools.lru_cache(maxsize=64)(subject.load)
 
 

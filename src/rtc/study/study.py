@@ -26,6 +26,7 @@ from rtc.shared.validation import require_choice, require_int
 from rtc.study import statistics
 from rtc.study.evaluation import EvalConfig
 from rtc.study.layout import Drawing, Section, drawings
+from rtc.study.sequences import SequenceDecoding
 from rtc.study.tokens import Decoding
 
 # Where policies with chunks of 8 are, and those that learned to complete a prefix.
@@ -60,7 +61,7 @@ class Arm:
     method: str
     config: EvalConfig
     run_path: str | None = None
-    decoding: Decoding | None = None
+    decoding: Decoding | SequenceDecoding | None = None
     delays_of: ArmKey | None = None
     root: str | None = None
     policy: str | None = None

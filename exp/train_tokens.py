@@ -1,0 +1,6 @@
+"""Trains the token policies of a world that is stepped from Python; see `rtc.programs.train_tokens`."""
+
+from program import start
+
+if __name__ == "__main__":
+    start("rtc.programs.train_tokens")
