@@ -24,10 +24,11 @@ def tokenizer_section(
 ) -> Section:
     """The tokenizer on held-out episodes; `bound` are, by level, the actions that drive something."""
     facts = checkpoints.facts(path)
+    count = len(facts["data"])
+    levels = f"{count} levels" if count > 1 else "one level"
     text = (
-        f"Trained on chunks of {len(facts['data'])} level{'s' if len(facts['data']) > 1 else ''} for {facts['seconds']:.0f} s; actions that drive nothing "
-        "are 0 and left out of the error. Held-out episodes, levels weighted equally; the largest share that a value "
-        "has at a place."
+        f"Trained on chunks of {levels} for {facts['seconds']:.0f} s; actions that drive nothing are 0 and left out of "
+        "the error. Held-out episodes, levels weighted equally; the largest share that a value has at a place."
     )
     table = token_quality.tokenizer_table(tokenizer, parts, bound)
     return Section("Tokenizer", [text, table])
