@@ -13,7 +13,7 @@ from rtc import worlds
 from rtc.control import host
 from rtc.control.host import ExternalEnvironment
 from rtc.control.host.recording import Recording
-from rtc.policies.flow import FlowPolicy
+from rtc.policies.kinds import ChunkPolicy
 from rtc.study import evaluation, hosted
 from rtc.study.evaluation import EvalConfig
 from rtc.study.hosted import HostedSubject
@@ -50,11 +50,11 @@ class HostedSuite:
         return self.subjects[0].chunk_size
 
     @property
-    def policy(self) -> FlowPolicy:
+    def policy(self) -> ChunkPolicy:
         return self.subjects[0].policy
 
     @property
-    def observing(self) -> FlowPolicy:
+    def observing(self) -> ChunkPolicy:
         """The policy, which reads the whole observation."""
         return self.policy
 

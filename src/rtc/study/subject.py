@@ -179,7 +179,7 @@ class FlowSubject(PolicySubject):
         return evaluation.evaluate(config, self.level, self.policy, assets=self.assets(config), seed=seed)
 
     @property
-    def observing(self) -> FlowPolicy:
+    def observing(self) -> ChunkPolicy:
         """The policy, reading the observation entries that can change."""
         return self.prepare(EvalConfig())[1]
 
