@@ -15,7 +15,7 @@ from rtc import worlds
 from rtc.control import host
 from rtc.control.controller import Controller
 from rtc.control.records import Records
-from rtc.methods import Policy
+from rtc.methods import Method, Policy
 from rtc.policies import checkpoints, kinds
 from rtc.policies.kinds import ChunkPolicy
 from rtc.study import costs, evaluation, identity, policy_kinds, preparation
@@ -61,6 +61,10 @@ class HostedSubject(PolicySubject):
     def controller(self, config: EvalConfig) -> Controller:
         """The controller, with the networks that the method needs."""
         return controller(config, self.policy, self.assets(config))
+
+    def answering(self, config: EvalConfig) -> tuple[Method, ChunkPolicy, int]:
+        """What answers a query: method, policy, and the flow steps that it takes."""
+        return self.controller(config).method, self.policy, self.steps(config)
 
     def rollout(self, config: EvalConfig, *, seed: int, episodes: Int[np.ndarray, " n"]) -> Records:
         """What happens in some episodes."""

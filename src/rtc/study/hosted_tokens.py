@@ -13,6 +13,7 @@ from jaxtyping import Int
 
 from rtc import worlds
 from rtc.control.records import Records
+from rtc.methods import Method, Policy
 from rtc.policies.checkpoints import check_level
 from rtc.policies.tokens import checkpoints
 from rtc.policies.tokens.agent import TokenAgent
@@ -80,6 +81,10 @@ class HostedTokenSubject(TokenSubject):
         roots = (*FAMILIES[type(self.decoding)].roots, "rtc.study.hosted_decoding.evaluate", f"{module}.open_env")
         code = {"code": identity.code_from(roots, config), SIMULATOR: dict(self.level.simulator)}
         return super().inputs(config, seed) | code
+
+    def answering(self, config: EvalConfig) -> tuple[Method, Policy, int]:
+        """What answers a query: method, policy, and the flow steps that it takes, of which there are none."""
+        return self.decoding.method(self.agent), self.agent, 1
 
     def rollout(self, config: EvalConfig, *, seed: int, episodes: Int[np.ndarray, " n"]) -> Records:
         """What happens in some episodes."""
