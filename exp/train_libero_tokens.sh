@@ -10,5 +10,5 @@ for seed in ${SEEDS:-0 1 2}; do
   python exp/train_libero.py --config.loss l1 --config.seed "$seed" --output-path "logs-bc/libero/l1$suffix"
   python exp/train_tokens.py --world libero_state:libero_spatial_0 --data-run logs-expert/libero_spatial \
     --run-path "logs-bc/libero/tokens$suffix" --models blocks draft fast \
-    --tokenizer.num-epochs 20 --tokenizer.seed "$seed" --policy.num-epochs 60 --policy.seed "$seed"
+    --tokenizer.num-epochs 20 --tokenizer.seed "$seed" --policy.num-epochs 20 --policy.seed "$seed"
 done

@@ -24,6 +24,7 @@ from rtc.programs import (
     check_physics,
     check_statistics,
     compare_groups,
+    compare_policies,
     console,
     delay_sweep,
     libero_demonstrations,
@@ -40,6 +41,7 @@ from rtc.programs import (
     train_gym,
     train_libero,
     train_rsd,
+    train_tokens,
 )
 from rtc.shared import files
 from rtc.study import files as study_files
@@ -86,6 +88,8 @@ ARGUMENTS = {
     "exp/run_delay_sweep.py": delay_sweep.Arguments,
     "exp/train_gym.py": train_gym.Arguments,
     "exp/train_libero.py": train_libero.Arguments,
+    "exp/train_tokens.py": train_tokens.Arguments,
+    "exp/compare_policies.py": compare_policies.Arguments,
     "exp/train_rsd.py": train_rsd.Arguments,
     "exp/bench_rsd.py": bench_rsd.Arguments,
     "exp/run_rsd.py": rsd.Arguments,

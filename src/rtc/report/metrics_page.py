@@ -22,7 +22,10 @@ before noise, of the action dimensions that the level binds, and are averaged ov
 for a difference scores 0. Shares are printed in percent; differences of shares in percentage points (pp).
 """
 _BETWEEN = """\
-Cells of RSD also have `passes_1`, `passes_2`, …: the share of the queries that took so many passes of the main model.
+Cells of token policies also have `passes_1`, `passes_2`, …: the share of the queries that took so many passes of the
+main model. In worlds that are stepped from Python they count, over all queries, `proposed_0` and `accepted_0`, …: RSD's
+tokens of that layer that were verified, and those that stood; and `invalid_sequences`: FAST's that hold another number of
+coefficients than a chunk.
 
 ## episodes.csv: one row per episode
 
