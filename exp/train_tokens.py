@@ -1,4 +1,4 @@
-"""Trains the token policies of a world that is stepped from Python; see `rtc.programs.train_tokens`."""
+"""Trains the token policies of a world; see `rtc.programs.train_tokens`."""
 
 from program import start
 

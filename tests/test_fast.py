@@ -9,6 +9,12 @@ import pytest
 import scipy.fft
 from flax import nnx
 
+from rtc.control import executor
+from rtc.control.controller import ExecutionConfig, make_controller
+from rtc.control.records import NEVER
+from rtc.delay import sampling
+from rtc.delay.estimators import EstimatorConfig
+from rtc.delay.profiles import DelayProfileConfig
 from rtc.methods.decode_sequence import decode_sequence
 from rtc.policies.tokens import checkpoints, fast, sequence, sequence_checkpoints
 from rtc.policies.tokens.engine import Prompt
@@ -16,11 +22,16 @@ from rtc.policies.tokens.fast import FastConfig, FastTokenizer
 from rtc.policies.tokens.rules import Exact, Greedy
 from rtc.policies.tokens.sequence import SequenceModelConfig, SequencePolicy
 from rtc.policies.tokens.sequence_agent import SequenceAgent
+from rtc.study import identity, sequences
 from rtc.study.costs import example_query
+from rtc.study.evaluation import EvalConfig
+from rtc.study.sequences import SequenceDecoding
 from rtc.training import fast as training
 from rtc.training import token_data
 from rtc.training.fast import EncodingConfig
 from rtc.training.trainer import FitConfig
+from rtc.worlds.kinetix import levels
+from stubs import SmoothEnv
 from token_world import demonstrations_of
 
 pytest.importorskip("tokenizers", reason="FAST tokens are learned with pip install 'exp-delta[fast]'")
@@ -217,6 +228,48 @@ def test_the_delay_follows_the_passes_and_committed_actions_stay(small):
     np.testing.assert_allclose(answer.chunk, jax.jit(SequenceAgent.first_chunk)(agent, query.obs))
     assert plain.problem(policy).startswith("needs a SequenceAgent, and this one is SequencePolicy")
     assert plain.problem(agent) is None
+
+
+@pytest.fixture
+def on_level(grasp, tmp_path):
+    """A run with a tokenizer and a policy of random weights for grasp_easy."""
+    entries = levels.varying_observation_entries(grasp)
+    tokenizer = table(PIECES, chunk_size=2, action_dim=6)
+    policy = SequencePolicy(obs_dim=len(entries), tokens=tokenizer.config, config=SMALL, rngs=nnx.Rngs(0))
+    files = sequences.files(tmp_path, "grasp_easy")
+    sequence_checkpoints.save_tokenizer(files[0], tokenizer, "{}", {})
+    facts = {"level": "grasp_easy", "level_sha256": grasp.sha256, "tokenizer_sha256": checkpoints.sha256(files[0])}
+    sequence_checkpoints.save_policy(files[1], policy, facts | {"entries": entries.tolist()})
+    return tmp_path, files, policy, facts
+
+
+def test_on_a_level_it_is_what_was_trained_there(on_level):
+    run, files, policy, facts = on_level
+    subject = sequences.load(str(run), SequenceDecoding(), "grasp_easy")
+    inputs = subject.inputs(EvalConfig(), 0)
+    assert inputs["code"] != identity.token_code(EvalConfig())
+    assert inputs["checkpoint_sha256"] == "+".join(map(checkpoints.sha256, files))
+    assert subject.chunk_size == 2
+    np.testing.assert_array_equal(subject.agent.bound, levels.load("grasp_easy").bound_actions)
+    sequence_checkpoints.save_policy(files[1], policy, facts | {"entries": [0]})
+    sequences.load.cache_clear()
+    with pytest.raises(ValueError, match="reads other entries of the observation than vary in grasp_easy"):
+        sequences.load(str(run), SequenceDecoding(), "grasp_easy")
+
+
+def test_the_batched_executor_delays_every_query_by_its_passes():
+    tokenizer = table(PIECES, chunk_size=2, action_dim=6)
+    policy = SequencePolicy(obs_dim=7, tokens=tokenizer.config, config=SMALL, rngs=nnx.Rngs(0))
+    agent = SequenceAgent(tokenizer, policy, jnp.ones(6, bool))
+    process, estimator = sampling.make_process(DelayProfileConfig()), EstimatorConfig(initial=1).make()
+    method = decode_sequence(Exact(), pass_ticks=0.3)
+    rules = make_controller(method, process, estimator, ExecutionConfig())
+    records = executor.rollout(SmoothEnv(), agent, rules, seed=0, episodes=np.arange(3), num_steps=1, num_slots=2)
+    launched = records.delay != NEVER
+    passes = records.steps[launched]
+    np.testing.assert_array_equal(records.delay[launched], np.ceil(0.3 * passes - 1e-4))
+    assert len(np.unique(passes)) > 2
+    assert passes.min() >= 4  # twelve coefficients, of which a token has three at most
 
 
 # --- training -------------------------------------------------------------------------------------------------

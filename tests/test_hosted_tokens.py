@@ -3,20 +3,26 @@
 import dataclasses
 import importlib.util
 
+import jax
 import numpy as np
+import pandas as pd
 import pytest
+from flax import nnx
 
+from rtc.bench import answers, policies_report
 from rtc.control.controller import ExecutionConfig
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.policies.tokens import checkpoints
 from rtc.policies.tokens.policy import TokenModelConfig
 from rtc.policies.tokens.sequence import SequenceModelConfig
-from rtc.programs import train_tokens
+from rtc.programs import compare_policies, train_tokens
 from rtc.report.page import Section
 from rtc.study import hosted_tokens, plan, runner, sequences, tokens
 from rtc.study.arguments import StudyArguments
 from rtc.study.evaluation import EvalConfig
+from rtc.study.outcome import Outcome
+from rtc.study.protocols import libero_policies
 from rtc.study.sequences import SequenceDecoding
 from rtc.study.study import Arm, Study
 from rtc.study.tokens import Decoding
@@ -97,8 +103,6 @@ def test_the_program_notes_what_was_trained(run):
     assert facts["data_transitions"] == 400
     assert facts["entries"] == [0, 1, 2]
     assert checkpoints.load_tokenizer(tokens.tokenizer_path(run)).config.action_dim == 1
-    with pytest.raises(ValueError, match=r"world='grasp_easy' has a batched environment: .*exp/train_rsd\.py"):
-        train_tokens.Arguments(world="grasp_easy")
     with pytest.raises(ValueError, match="models entry='blocs' is unknown; did you mean 'blocks'"):
         train_tokens.Arguments(models=("blocs",))
 
@@ -170,11 +174,11 @@ def test_identity_is_that_of_decoding_world_and_family(run):
     assert of["fast"]["checkpoint_sha256"] != of["exact"]["checkpoint_sha256"]
 
 
-def test_a_study_asks_for_them(run, tmp_path):
+def test_a_study_asks_for_them_and_a_page_shows_what_they_cost(run, tmp_path):
     arms = (Arm("no_delay", "fast", config_of(), run_path=str(run), decoding=SequenceDecoding()),)
     study = Study(
         name="study_tokens",
-        title="t",
+        title="Tokens",
         title_zh="t",
         question="",
         question_zh="",
@@ -182,10 +186,34 @@ def test_a_study_asks_for_them(run, tmp_path):
         comparisons=(),
         levels=(PENDULUM,),
         num_evals=1,
+        about={"fast": "drawn tokens"},
         figures=(),
     )
     args = StudyArguments(output_root=str(tmp_path), preview=False).of(study)
     runner.run(study, args)
-    cell = plan.planned(study, args, arms[0], PENDULUM, 0).read()
-    assert cell.result["invalid_sequences"] >= 0
     assert runner.check(study, args).startswith("0 of 1 cells")
+    planned = plan.planned(study, args, arms[0], PENDULUM, 0)
+    cell = planned.read()
+    outcome = Outcome.read(study, args, required=None)
+    measured = answers.measure({"fast": (planned.subject, planned.config)}, np.zeros((3, 3), np.float32), 4)
+    assert measured["fast"].milliseconds.shape == (4,)
+    agent = planned.subject.agent
+    sizes = sum(leaf.size for part in (agent.main, agent.tokenizer) for leaf in jax.tree.leaves(nnx.state(part)))
+    assert measured["fast"].parameters == sizes + 1  # and the mask of the actions
+    policies_report.write(outcome, measured, tmp_path, "An introduction.", 0.0)
+    (row,) = pd.read_csv(tmp_path / "table.csv").to_dict("records")
+    queries = int(cell.episodes["num_queries"].sum())
+    assert row["invalid (%)"] == pytest.approx(100 * cell.result["invalid_sequences"] / queries, abs=0.06)
+    assert row["passes per query"] == pytest.approx(cell.result["mean_flow_steps"], abs=0.01)
+    assert row["episodes"] == 1
+    assert "An introduction." in (tmp_path / "summary.md").read_text()
+    assert (tmp_path / "figures" / "iso_latency.png").exists()
+
+
+def test_a_protocol_compares_them_on_all_tasks():
+    study = libero_policies.study(libero_policies.Protocol())
+    assert len(study.levels) == 10
+    assert {one.method for one in study.arms} == study.about.keys()
+    assert {one.run_path for one in study.arms if one.decoding is not None} == {"logs-bc/libero/tokens"}
+    with pytest.raises(ValueError, match="leave nothing to do"):
+        compare_policies.Arguments(cells_only=True, report_only=True)

@@ -1,9 +1,10 @@
-"""Trains the token policies of a world that is stepped from Python: RSD's and FAST's, on recorded demonstrations.
+"""Trains the token policies of a world: RSD's and FAST's, on recorded demonstrations.
 
 python exp/train_tokens.py --world gym:Pendulum-v1
 bash exp/train_libero_tokens.sh
 
-Finished checkpoints are kept, and a killed run continues where it was. FAST needs the extra `fast`.
+Finished checkpoints are kept, and a killed run continues where it was. FAST needs the extra `fast`. RSD on several
+levels of Kinetix with one tokenizer for all of them is trained by exp/train_rsd.py.
 """
 
 import time
@@ -11,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
 
 from rtc import worlds
 from rtc.policies.checkpoints import level_slug
@@ -28,7 +32,6 @@ from rtc.training.fast import EncodingConfig
 from rtc.training.runs import as_dict, claim
 from rtc.training.token_data import Chunks
 from rtc.training.trainer import FitConfig
-from rtc.worlds import HostWorld
 
 MODELS = (*token_files.MODELS, sequences.NAME)
 
@@ -38,7 +41,7 @@ class Arguments:
     """Command line of train_tokens.
 
     Attributes:
-        world: the world, or any of those that share its policies.
+        world: the world, or any of those that share its policies: a level of Kinetix, or one stepped from Python.
         models: what to train: models of RSD by name, and `fast`.
         data_run: run of the experts whose demonstrations are learned; they are in its folder `data`.
         run_path: where the checkpoints go.
@@ -61,10 +64,6 @@ class Arguments:
 
     def __post_init__(self):
         require_int("action_chunk_size", self.action_chunk_size, low=1)
-        if not worlds.is_hosted(self.world):
-            raise ValueError(
-                f"world={self.world!r} has a batched environment: train its token policies with exp/train_rsd.py"
-            )
         if not self.models:
             raise ValueError(f"models has no entry, so nothing would be trained: give some of {', '.join(MODELS)}")
         for name in self.models:
@@ -79,14 +78,14 @@ class Data:
         name: of what the policies are for.
         demos: the demonstrations.
         chunks: their chunks.
-        world: the world.
+        bound: the actions that drive something in the world.
         facts: what checkpoints keep of it.
     """
 
     name: str
     demos: Demonstrations
     chunks: Chunks
-    world: HostWorld
+    bound: Bool[np.ndarray, " a"]
     facts: Mapping[str, Any]
 
 
@@ -98,12 +97,13 @@ def load(args: Arguments) -> Data:
         ValueError: they are damaged, or of another world.
     """
     world = worlds.load(args.world)
-    path = args.data_run / "data" / f"{level_slug(world.home.name)}.npz"
+    home = getattr(world, "home", world)
+    path = args.data_run / "data" / f"{level_slug(home.name)}.npz"
     demonstrations.require([path])
     demos = demonstrations.load(path)
-    facts = cloning.data_facts(path, demos, world.home.name, world.home.sha256)
+    facts = cloning.data_facts(path, demos, home.name, home.sha256)
     chunks = token_data.of_world(demos, world.bound_actions, held_out=args.held_out)
-    return Data(world.home.name, demos, chunks, world, facts)
+    return Data(home.name, demos, chunks, world.bound_actions, facts)
 
 
 def train(args: Arguments) -> None:
@@ -119,10 +119,10 @@ def train(args: Arguments) -> None:
 def _rsd(args: Arguments, data: Data, models: Sequence[str]) -> list[Section]:
     """Trains RSD's tokenizer and models where they are missing; returns the sections of the report."""
     path, parts = token_files.tokenizer_path(args.run_path), {data.name: data.chunks}
-    sizes = TokenizerConfig(action_chunk_size=args.action_chunk_size, action_dim=data.world.action_dim)
+    sizes = TokenizerConfig(action_chunk_size=args.action_chunk_size, action_dim=len(data.bound))
     facts = {"data": {data.name: data.facts}}
     tokenizer = tokens.train_tokenizer(data.chunks, sizes, args.tokenizer, path, facts)
-    bound, policies = {data.name: data.world.bound_actions}, {}
+    bound, policies = {data.name: data.bound}, {}
     for name in models:
         place = token_files.policy_path(args.run_path, name, data.name)
         given = data.demos, data.chunks, path, token_files.MODELS[name], args.policy, place, data.facts

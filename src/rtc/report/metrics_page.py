@@ -24,8 +24,8 @@ for a difference scores 0. Shares are printed in percent; differences of shares 
 _BETWEEN = """\
 Cells of token policies also have `passes_1`, `passes_2`, …: the share of the queries that took so many passes of the
 main model. In worlds that are stepped from Python they count, over all queries, `proposed_0` and `accepted_0`, …: RSD's
-tokens of that layer that were verified, and those that stood; and `invalid_sequences`: FAST's that hold another number of
-coefficients than a chunk.
+tokens of that layer that were verified, and those that stood; and `invalid_sequences`: FAST's that hold another number
+of coefficients than a chunk.
 
 ## episodes.csv: one row per episode
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rtc.policies import checkpoints
+from rtc.policies import checkpoints, kinds
 from rtc.policies.checkpoints import level_slug
 from rtc.report import catalogue, page
 from rtc.report.figures import training as figures
@@ -81,7 +81,7 @@ def solve_rate(policy: Shipped, root: Path, num_evals: int) -> Interval:
 def row(policy: Shipped, rate: Interval) -> dict[str, Any]:
     """A row of the table."""
     path = cloning.policy_path(policy.run, policy.epoch, level_slug(policy.level))
-    found, facts = checkpoints.load_policy(path)
+    found, facts = kinds.of(path).load(path)
     experts, masked = facts["data_experts"], facts.get("data_masked_experts", {})
     size = sum(path.with_suffix(suffix).stat().st_size for suffix in (".safetensors", ".json"))
     return {
