@@ -22,7 +22,7 @@ from rtc.delay.estimators import KINDS
 
 GOLDEN = Path(__file__).parent / "goldens" / "defaults.json"
 PACKAGES = (rtc.control, rtc.delay, rtc.methods, rtc.policies, rtc.worlds.kinetix)
-MODULES = ("rtc.study.evaluation", "rtc.study.tokens")
+MODULES = ("rtc.study.evaluation", "rtc.study.sequences", "rtc.study.tokens")
 
 
 def modules() -> Iterator[str]:
