@@ -1,6 +1,7 @@
 """FAST tokens: the transform, the encoding, policies of sequences, and decoding."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ from rtc.policies.tokens.fast import FastConfig, FastTokenizer
 from rtc.policies.tokens.rules import Exact, Greedy
 from rtc.policies.tokens.sequence import SequenceModelConfig, SequencePolicy
 from rtc.policies.tokens.sequence_agent import SequenceAgent
-from rtc.study import identity, sequences
+from rtc.study import identity, sequences, tokens
 from rtc.study.costs import example_query
 from rtc.study.evaluation import EvalConfig
 from rtc.study.sequences import SequenceDecoding
@@ -230,31 +231,26 @@ def test_the_delay_follows_the_passes_and_committed_actions_stay(small):
     assert plain.problem(agent) is None
 
 
-@pytest.fixture
-def on_level(grasp, tmp_path):
-    """A run with a tokenizer and a policy of random weights for grasp_easy."""
-    entries = levels.varying_observation_entries(grasp)
-    tokenizer = table(PIECES, chunk_size=2, action_dim=6)
-    policy = SequencePolicy(obs_dim=len(entries), tokens=tokenizer.config, config=SMALL, rngs=nnx.Rngs(0))
-    files = sequences.files(tmp_path, "grasp_easy")
-    sequence_checkpoints.save_tokenizer(files[0], tokenizer, "{}", {})
-    facts = {"level": "grasp_easy", "level_sha256": grasp.sha256, "tokenizer_sha256": checkpoints.sha256(files[0])}
-    sequence_checkpoints.save_policy(files[1], policy, facts | {"entries": entries.tolist()})
-    return tmp_path, files, policy, facts
-
-
-def test_on_a_level_it_is_what_was_trained_there(on_level):
-    run, files, policy, facts = on_level
-    subject = sequences.load(str(run), SequenceDecoding(), "grasp_easy")
+def test_on_a_level_it_is_what_was_trained_there(monkeypatch, tmp_path):
+    level = types.SimpleNamespace(name="reach", sha256="1" * 64, bound_actions=np.arange(6) < 4)
+    monkeypatch.setattr(tokens, "observed", lambda path: (level, None))
+    monkeypatch.setattr(levels, "varying_observation_entries", lambda level: np.array([0, 2, 3, 4, 6]))
+    tokenizer, policy = sequences.files(tmp_path, "reach")
+    small = table(PIECES, chunk_size=2, action_dim=6)
+    model = SequencePolicy(obs_dim=5, tokens=small.config, config=SMALL, rngs=nnx.Rngs(0))
+    sequence_checkpoints.save_tokenizer(tokenizer, small, "{}", {})
+    facts = {"level": "reach", "level_sha256": level.sha256, "tokenizer_sha256": checkpoints.sha256(tokenizer)}
+    sequence_checkpoints.save_policy(policy, model, facts | {"entries": [0, 2, 3, 4, 6]})
+    subject = sequences.load(str(tmp_path), SequenceDecoding(), "reach")
     inputs = subject.inputs(EvalConfig(), 0)
     assert inputs["code"] != identity.token_code(EvalConfig())
-    assert inputs["checkpoint_sha256"] == "+".join(map(checkpoints.sha256, files))
+    assert inputs["checkpoint_sha256"] == "+".join(map(checkpoints.sha256, (tokenizer, policy)))
     assert subject.chunk_size == 2
-    np.testing.assert_array_equal(subject.agent.bound, levels.load("grasp_easy").bound_actions)
-    sequence_checkpoints.save_policy(files[1], policy, facts | {"entries": [0]})
+    np.testing.assert_array_equal(subject.agent.bound, level.bound_actions)
+    sequence_checkpoints.save_policy(policy, model, facts | {"entries": [0]})
     sequences.load.cache_clear()
-    with pytest.raises(ValueError, match="reads other entries of the observation than vary in grasp_easy"):
-        sequences.load(str(run), SequenceDecoding(), "grasp_easy")
+    with pytest.raises(ValueError, match="reads other entries of the observation than vary in reach"):
+        sequences.load(str(tmp_path), SequenceDecoding(), "reach")
 
 
 def test_the_batched_executor_delays_every_query_by_its_passes():

@@ -110,11 +110,11 @@ def write(outcome: Outcome, measured: Mapping[str, Measured], root: Path, introd
     found = table(outcome, measured)
     files.atomic_write(root / "table.csv", files.to_csv(found))
     files.atomic_write(root / "results_all.csv", files.to_csv(outcome.rows()))
-    missing = (
-        f"{len(outcome.missing)} cells are not there; policies that lack one are left out." if outcome.missing else ""
-    )
+    parts = [introduction, found]
+    if outcome.missing:
+        parts.insert(1, f"{len(outcome.missing)} cells are not there; policies that lack one are left out.")
     sections = (
-        Section("", [part for part in (introduction, missing, found) if part], ["iso_latency"]),
+        Section("", parts, ["iso_latency"]),
         Section("Solved episodes by task", [by_world(outcome)]),
     )
     text = Page(outcome.study.title, sections, provenance.footer(started))
