@@ -123,12 +123,15 @@ def test_methods_need_only_chunks_or_say_that_they_need_a_flow(name):
     if name in registry.OF_FLOWS:
         with pytest.raises(ValueError, match="needs a flow, and a policy that was trained with loss='l1' has none"):
             policy_kinds.check(kinds.REGRESSION, EvalConfig(method=name))
-        if not method.needs_simulated_delay:
-            with pytest.raises(ValueError, match="a regression policy has one chunk per observation, and no flow"):
-                costs.of(policy, method, ENV, 1)
     elif not method.privileged:
         policy_kinds.check(kinds.REGRESSION, EvalConfig(method=name))
         assert costs.of(policy, method, ENV, 1).query > 0
+
+
+@pytest.mark.parametrize("name", ["realtime", "bid", "paint"])
+def test_a_method_of_flows_is_told_by_the_policy_too(name):
+    with pytest.raises(ValueError, match="a regression policy has one chunk per observation, and no flow"):
+        costs.of(policy_of(obs_dim=ENV.obs_dim), methods.make(name), ENV, 1)
 
 
 def test_what_has_no_effect_is_refused():

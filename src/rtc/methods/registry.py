@@ -95,7 +95,8 @@ _ENTRIES: dict[str, Entry] = {
 }
 METHODS: Mapping[str, Entry] = MappingProxyType(_ENTRIES)
 
-# Methods that condition or sample a flow in ways of their own: a policy that gives chunks and no more is not enough.
+# Methods that condition a flow, sample it in ways of their own, or choose its noise: of no use with a policy that gives
+# one chunk and no more.
 OF_FLOWS = (
     "realtime",
     "realtime_linear",
@@ -106,6 +107,7 @@ OF_FLOWS = (
     "bid_contrast",
     "trained_prefix",
     "paint",
+    "carried_noise",
     "foresee_learned+realtime",
     "futurertc",
     "trained_prefix+a2c2",
