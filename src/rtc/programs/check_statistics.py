@@ -1,10 +1,10 @@
 """Checks how often the intervals of paired differences err, on episodes whose true difference is known.
 
 An interval at 95 % is to miss the truth in 5 % of all experiments: where nothing differs (A/A), that is a false
-positive. "Percentile bootstrap" pools the pairs of all levels as the table of differences does (without the error of a
-finite number of resamples); "normal" is the interval of means over levels; "score" is `rtc.study.pairs.score_test`.
-Rates in percent. Levels differ in difficulty; episodes share randomness on all levels and between the arms
-(`rtc.bench.calibration`).
+positive. "Percentile bootstrap" pools the pairs of all levels, as tables of other metrics do, and those of solve rates
+of older commits (without the error of a finite number of resamples); "normal" is the interval of means over levels;
+"score" is `rtc.study.pairs.score_test`. Rates in percent. Levels differ in difficulty; episodes share randomness on all
+levels and between the arms (`rtc.bench.calibration`).
 """
 
 import math
@@ -102,7 +102,7 @@ def percent(share: float) -> str:
 
 def experiments(number: int) -> str:
     """How many there are, and how far chance moves a share of 5 % of them (one standard error)."""
-    return f"{number} experiments per row: 5 % ± {100 * math.sqrt(0.05 * 0.95 / number):.1f}."
+    return f"{number} experiments per row: 5 % ± {100 * math.sqrt(0.05 * 0.95 / number):.1f} (standard error)."
 
 
 def shares(found: Iterable[Mapping[str, bool]]) -> dict[str, float]:
