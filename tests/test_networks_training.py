@@ -314,23 +314,15 @@ def test_the_program_trains_what_is_missing_and_keeps_what_is_there(tmp_path, mo
 
 
 def test_policies_for_vlash_do_not_learn_from_rollouts_under_delay(tmp_path, monkeypatch):
-    learned = {}
-
-    def train(kind):
-        def keep(*args):
-            learned[kind] = args[1] if kind == "vlash" else args[0]
-            return {"loss": 0.0}
-
-        return keep
-
+    own, learned = SimpleNamespace(entries=[]), []
     monkeypatch.setattr(program.subject, "load", lambda run_path, level_path: SUBJECT)
     monkeypatch.setattr(program.recordings, "record", lambda *args, **kwargs: "rollouts")
-    monkeypatch.setattr(program, "_own_episodes", lambda *args: SimpleNamespace(entries=[]))
+    monkeypatch.setattr(program, "_own_episodes", lambda *args: own)
     monkeypatch.setattr(program.vlash, "robot_entries", lambda level, entries: [])
-    for kind, room in (("forward", program.forward), ("vlash", program.vlash)):
-        monkeypatch.setattr(room, "train", train(kind))
+    for room in (program.forward, program.vlash):
+        monkeypatch.setattr(room, "train", lambda *args: learned.append(args) or {"loss": 0.0})
     train_networks.train(train_networks.Arguments(tmp_path / "run", ("some",), ("forward", "vlash"), tmp_path / "work"))
-    assert learned == {"forward": "rollouts", "vlash": SimpleNamespace(entries=[])}
+    assert (learned[0][0], learned[1][1]) == ("rollouts", own)
 
 
 def test_the_program_tunes_policies_for_vlash_in_a_run_beside(tmp_path, monkeypatch):
