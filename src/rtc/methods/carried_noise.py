@@ -20,8 +20,8 @@ class CarriedNoise(Naive):
     and differ by what the newer observation changes, so that a switch from one to the next does not change what is
     being done. Neither training nor further evaluations are needed: one network evaluation per flow step.
 
-    Ticks are counted from the launch of the chunk in execution. Where queries are abandoned, the noise is that of one
-    of them, as many ticks off.
+    Ticks are counted from the launch of the chunk in execution, or by the execute horizon if that is longer. So with an
+    adaptive horizon that grows, and where queries are abandoned, noise is carried to ticks some way off.
 
     Attributes:
         noise_scale: standard deviation of the flow's initial noise.

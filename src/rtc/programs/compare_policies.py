@@ -20,7 +20,7 @@ from rtc import worlds
 from rtc.bench import answers, policies_report
 from rtc.policies.checkpoints import level_slug
 from rtc.shared import commands, files
-from rtc.shared.validation import require_int
+from rtc.shared.validation import require_choice, require_int
 from rtc.study import plan, runner
 from rtc.study.arguments import StudyArguments
 from rtc.study.outcome import Outcome
@@ -73,6 +73,8 @@ class Arguments:
             raise ValueError("cells_only and report_only together leave nothing to do: leave one of them out")
         for task in self.tasks or ():
             require_int("tasks entry", task, low=0, high=len(self.protocol.levels) - 1)
+        for name in self.policies or ():
+            require_choice("policies entry", name, libero_policies.study(self.protocol).methods)
 
 
 def run(args: Arguments) -> None:

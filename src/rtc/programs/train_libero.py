@@ -77,7 +77,8 @@ def train(args: Arguments) -> Path:
 
 def _demonstrations(args: Arguments, home: StateSuite, path: Path) -> Demonstrations:
     """The suite's demonstrations, recorded and joined where they are not there yet."""
-    asked = recording.Arguments(args.recording, folder=args.config.run_path, processes=args.processes)
+    places = {"folder": args.config.run_path, "processes": args.processes}
+    asked = recording.Arguments(args.recording, **places, resume=args.resume)
     recorded = [demonstrations.load(one) for one in recording.recorded(asked, wait=True).values()]
     with files.lock(path.parent, wait=True):
         npz.save(path, demonstrations.joined(recorded, home))
