@@ -120,7 +120,8 @@ def test_it_learns_and_goes_beside_the_policies(tmp_path, monkeypatch):
     config = dataclasses.replace(SMALL_PPO, delay=2)
     rates = train_expert.train(train_expert.Arguments(config, (LEVEL,), tmp_path / "experts", recipe=None))
     assert rates[f"{SLUG}_seed_0"] >= 0.95
-    one = type("Subject", (), {"level": type("Level", (), {"name": "grasp_easy"}), "level_path": LEVEL})
+    level = type("Level", (), {"name": "grasp_easy"})
+    one = type("Subject", (), {"level": level, "level_path": LEVEL, "filed_under": LEVEL})
     monkeypatch.setattr("rtc.study.subject.load", lambda *_: one)
     args = train_networks.Arguments(tmp_path / "run", (LEVEL,), ("delay_expert",), experts=tmp_path / "experts")
     (path,) = train_networks.train(args)

@@ -279,7 +279,7 @@ def test_a_cell_of_older_code_is_computed_again(arguments, monkeypatch, capsys):
     few = dataclasses.replace(SMALL, arms=SMALL.arms[:1], comparisons=())
     args = dataclasses.replace(arguments, num_evals=2).of(few)
     runner.run(few, args)
-    monkeypatch.setattr(plan.subject.identity, "code", lambda config: "newer")
+    monkeypatch.setattr(plan.subject.identity, "code", lambda config, loader: "newer")
     assert next(plan.cells(few, args)).standing().status == "older"
     assert Outcome.read(few, args).complete(("no_delay", "naive"))  # a report of it can still be written
     capsys.readouterr()

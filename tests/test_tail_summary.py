@@ -71,7 +71,9 @@ def test_a_baseline_that_cannot_be_read_is_left_out_with_the_reason(args, tmp_pa
 def test_versions_of_the_code_are_not_mixed(args, monkeypatch):
     real = plan.subject.identity.code
     changed = {"naive": "another"}
-    monkeypatch.setattr(plan.subject.identity, "code", lambda config: changed.get(config.method) or real(config))
+    monkeypatch.setattr(
+        plan.subject.identity, "code", lambda config, *to: changed.get(config.method) or real(config, *to)
+    )
     with pytest.raises(ValueError, match="different versions of the code: run it again"):
         tail_summary.load(args)
 
