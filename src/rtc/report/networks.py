@@ -1,7 +1,7 @@
 """How well the networks that methods need predict: errors on held-out episodes, one row per level."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,13 @@ def _sections(run: Path, levels: Sequence[str]) -> Iterator[Section]:
     found = {kind: _facts(run, kind, levels) for kind in (*_PREDICTORS, *_HEADS)}
     for kind, heading in _PREDICTORS.items():
         if found[kind]:
-            yield Section(f"{run.name}: {heading}", [_SHOWN, _table(found[kind], _ahead)])
+            rows = [{"level": level, **_ahead(facts)} for level, facts in found[kind].items()]
+            yield Section(f"{run.name}: {heading}", [_SHOWN, pd.DataFrame(rows)])
     heads = {kind: found[kind] for kind in _HEADS if found[kind]}
     if heads:
-        levels_there = dict.fromkeys(level for facts in heads.values() for level in facts)
-        table = _table({level: {} for level in levels_there}, lambda level, _: _of_heads(level, heads))
-        yield Section(f"{run.name}: correction heads", [_CHUNKS, table])
+        there = dict.fromkeys(level for facts in heads.values() for level in facts)
+        rows = [{"level": level, **_of_heads(level, heads)} for level in there]
+        yield Section(f"{run.name}: correction heads", [_CHUNKS, pd.DataFrame(rows)])
 
 
 def _facts(run: Path, kind: str, levels: Sequence[str]) -> Facts:
@@ -73,11 +74,7 @@ def _facts(run: Path, kind: str, levels: Sequence[str]) -> Facts:
     return {level: networks.facts(path.with_suffix("")) for level, path in places.items() if path is not None}
 
 
-def _table(facts: Facts, columns: Callable[[str, dict[str, Any]], dict[str, str]]) -> pd.DataFrame:
-    return pd.DataFrame([{"level": level, **columns(level, one)} for level, one in facts.items()])
-
-
-def _ahead(level: str, facts: dict[str, Any]) -> dict[str, str]:
+def _ahead(facts: dict[str, Any]) -> dict[str, str]:
     """Errors by ticks ahead, training time and size."""
     errors = {f"{row['ticks']}": f"{row['model']:.3f} / {row['nothing']:.3f}" for row in facts["errors"]}
     return {**errors, "training (s)": f"{facts['seconds']:.0f}"}

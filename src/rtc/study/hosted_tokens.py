@@ -7,7 +7,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
@@ -16,7 +15,6 @@ from rtc.control.records import Records
 from rtc.methods import Method, Policy
 from rtc.policies.checkpoints import check_level
 from rtc.policies.tokens import checkpoints
-from rtc.policies.tokens.agent import TokenAgent
 from rtc.study import hosted, hosted_decoding, identity, sequences, tokens
 from rtc.study.cells import SIMULATOR
 from rtc.study.evaluation import EvalConfig, Evaluation
@@ -43,17 +41,11 @@ class Family:
     roots: tuple[str, ...]
 
 
-def _token_agent(paths: list[Path], bound: Any) -> TokenAgent:
-    tokenizer, main, *draft = paths
-    policies = checkpoints.load_policy(main), jnp.asarray(bound), *map(checkpoints.load_policy, draft)
-    return TokenAgent(checkpoints.load_tokenizer(tokenizer), *policies)
-
-
 FAMILIES: Mapping[type, Family] = MappingProxyType(
     {
         Decoding: Family(
             lambda run, decoding, name: tokens.files(run, decoding.models, name),
-            _token_agent,
+            tokens.agent_in,
             ("rtc.methods.decode", "rtc.policies.tokens.checkpoints"),
         ),
         SequenceDecoding: Family(
@@ -112,7 +104,7 @@ def load(run_path: str, decoding: AnyDecoding, level_path: str) -> HostedTokenSu
         facts = checkpoints.facts(path)
         checkpoints.check_tokenizer(path, tokenizer)
         check_level(path, facts, world.home.name, world.home.sha256)
-        sequences.require_entries(path, facts["entries"], list(range(world.observation_dim)), world.name)
+        tokens.require_entries(path, facts["entries"], list(range(world.observation_dim)), world.name)
     hashes = "+".join(map(checkpoints.sha256, paths))
     agent = _agent(hashes, family, tuple(paths), tuple(world.bound_actions.tolist()))
     return HostedTokenSubject(world, level_path, agent, decoding, tuple(paths), hashes)
@@ -120,4 +112,4 @@ def load(run_path: str, decoding: AnyDecoding, level_path: str) -> HostedTokenSu
 
 @functools.lru_cache(maxsize=16)
 def _agent(_hashes: str, family: Family, paths: tuple[Path, ...], bound: tuple[bool, ...]) -> Any:
-    return family.agent(list(paths), bound)
+    return family.agent(list(paths), np.asarray(bound))

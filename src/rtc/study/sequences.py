@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from rtc.methods.decode_sequence import DecodeSequence, decode_sequence
-from rtc.policies.checkpoints import check_level, level_slug
+from rtc.policies.checkpoints import check_level
 from rtc.policies.tokens import checkpoints, sequence_checkpoints
 from rtc.policies.tokens.rules import Exact, Greedy
 from rtc.policies.tokens.sequence_agent import SequenceAgent
@@ -76,7 +76,7 @@ def tokenizer_path(run_path: Path) -> Path:
 
 def policy_path(run_path: Path, level: str) -> Path:
     """Where a level's policy is, without suffix; `level` is its name."""
-    return Path(run_path) / NAME / "policies" / level_slug(f"worlds/l/{level}.json")
+    return tokens.policy_path(run_path, NAME, level)
 
 
 def files(run_path: Path, level: str) -> list[Path]:
@@ -105,7 +105,7 @@ def load(run_path: str, decoding: SequenceDecoding, level_path: str) -> Sequence
     facts = checkpoints.facts(policy)
     checkpoints.check_tokenizer(policy, tokenizer)
     check_level(policy, facts, level.name, level.sha256)
-    require_entries(policy, facts["entries"], levels.varying_observation_entries(level).tolist(), level.name)
+    tokens.require_entries(policy, facts["entries"], levels.varying_observation_entries(level).tolist(), level.name)
     hashes = "+".join(map(checkpoints.sha256, paths))
     agent = load_agent(paths, jnp.asarray(level.bound_actions))
     return SequenceSubject(level, level_path, agent, decoding, tuple(paths), hashes)
@@ -116,9 +116,3 @@ def load_agent(paths: list[Path], bound: Any) -> SequenceAgent:
     tokenizer, policy = paths
     loaded = sequence_checkpoints.load_tokenizer(tokenizer), sequence_checkpoints.load_policy(policy)
     return SequenceAgent(*loaded, jnp.asarray(bound))
-
-
-def require_entries(path: Path, there: list[int], here: list[int], level: str) -> None:
-    """Raises ValueError where a policy reads other entries of the observation than there are."""
-    if there != here:
-        raise ValueError(f"{path} reads other entries of the observation than vary in {level}: train it again")

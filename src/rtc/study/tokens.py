@@ -1,13 +1,14 @@
 """Token policies as what a study evaluates: ways to decode, the models they need, and their evaluation."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool
 
 from rtc.control import executor
 from rtc.control.controller import Controller, make_controller
@@ -139,10 +140,26 @@ def load_agent(run_path: Path, models: tuple[str, ...], level_path: str) -> Toke
         facts = checkpoints.facts(path)
         checkpoints.check_tokenizer(path, tokenizer)
         check_level(path, facts, level.name, level.sha256)
-        if facts["entries"] != entries:
-            raise ValueError(f"{path} reads other entries of the observation than vary in {level.name}: train it again")
-    main, *draft = map(checkpoints.load_policy, policies)
-    return TokenAgent(checkpoints.load_tokenizer(tokenizer), main, jnp.asarray(level.bound_actions), *draft)
+        require_entries(path, facts["entries"], entries, level.name)
+    return agent_in([tokenizer, *policies], level.bound_actions)
+
+
+def agent_in(paths: Sequence[Path], bound: Bool[np.ndarray, " a"]) -> TokenAgent:
+    """The agent in some checkpoints.
+
+    Args:
+        paths: the tokenizer's, the main model's and, perhaps, the draft's.
+        bound: which actions drive something.
+    """
+    tokenizer, main, *draft = paths
+    policies = checkpoints.load_policy(main), jnp.asarray(bound), *map(checkpoints.load_policy, draft)
+    return TokenAgent(checkpoints.load_tokenizer(tokenizer), *policies)
+
+
+def require_entries(path: Path, there: Sequence[int], here: Sequence[int], level: str) -> None:
+    """Raises ValueError where a policy reads other entries of the observation than there are."""
+    if there != here:
+        raise ValueError(f"{path} reads other entries of the observation than vary in {level}: train it again")
 
 
 @functools.lru_cache(maxsize=16)
