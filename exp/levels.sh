@@ -5,6 +5,19 @@ benchmark_levels() {
   python -c 'from rtc.worlds.kinetix.levels import LEVEL_NAMES; print(*LEVEL_NAMES, sep="\n")'
 }
 
+# Levels of a study's file, one per line.
+study_levels() {
+  python -c 'import sys, tomllib; print(*tomllib.load(open(sys.argv[1], "rb"))["levels"], sep="\n")' "$1"
+}
+
+# demonstrations LEVEL RUN [FLAG...]: experts of one level, SEEDS of them, in the folder RUN, and what they record; flags are of
+# the experts' training.
+demonstrations() {
+  local level=worlds/l/$1.json experts=$2
+  python src/train_expert.py --level-paths "$level" --run-path "$experts" --config.num-seeds "${SEEDS:-3}" "${@:3}" &&
+    python src/generate_data.py --level-paths "$level" --config.run-path "$experts"
+}
+
 # Calls `train LEVEL` for every level; `failed` holds those that failed.
 train_each() {
   local i=0 level

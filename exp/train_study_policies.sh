@@ -5,12 +5,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . exp/setup_env.sh
+. exp/levels.sh
 
 experts=logs-expert/benchmark
 chunk=4
-levels_of() { python -c 'import sys, tomllib; print(*tomllib.load(open(sys.argv[1], "rb"))["levels"], sep="\n")' "$1"; }
-mapfile -t noise_levels < <(levels_of exp/studies/noise.toml)
-mapfile -t seed_levels < <(levels_of exp/studies/training_seeds.toml)
+mapfile -t noise_levels < <(study_levels exp/studies/noise.toml)
+mapfile -t seed_levels < <(study_levels exp/studies/training_seeds.toml)
 
 for name in "${noise_levels[@]}"; do
   level=worlds/l/$name.json
