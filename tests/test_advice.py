@@ -1,8 +1,11 @@
 """Advice from a latency log: what is scaled, compared, ranked, recommended and written."""
 
+import contextlib
 import dataclasses
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -323,9 +326,46 @@ def test_time_is_kept(monkeypatch):
     monkeypatch.setattr(timed, "_planned", lambda study, args, arms: list(arms))
     groups = {"a": ["1"], "there": [], "b": ["2"], "c": ["3"]}
     args = StudyArguments()
-    assert timed.run(None, args, groups, 10.0) == timed.Rest(["c"])
+    assert timed.run(None, args, groups, 10.0, 1) == timed.Rest(["c"])
     assert computed == [["1"], ["2"]]
     assert timed.run(None, args, groups, 0.0) == timed.Rest(["a", "b", "c"])
+
+
+def test_levels_are_computed_side_by_side(monkeypatch):
+    """With threads in place of processes."""
+    cells = [SimpleNamespace(cell=SimpleNamespace(level=level)) for level in ("a", "a", "b")]
+    computed, told = [], []
+
+    def one_level(study, args, level, arms):
+        if "breaks" in arms:
+            raise NonFiniteError(f"nothing finite on {level}")
+        computed.append((level, arms))
+        return sum(cell.cell.level == level for cell in cells)
+
+    class Bar(contextlib.nullcontext):
+        disable = False
+
+        def __enter__(self):
+            return self
+
+        def set_description(self, name):
+            told.append(name)
+
+        def update(self, number):
+            told.append(number)
+
+    monkeypatch.setattr(timed.launchers, "pool", ThreadPoolExecutor)
+    monkeypatch.setattr(timed, "_one_level", one_level)
+    monkeypatch.setattr(timed, "_planned", lambda study, args, arms: cells if arms else [])
+    monkeypatch.setattr(timed, "_bar", lambda total: Bar())
+    groups = {"first": ["x", "y"], "broken": ["breaks"], "there": [], "last": ["z"]}
+    rest = timed.run(None, StudyArguments(levels=("a", "b")), groups, 60.0, 2)
+    assert list(rest.broken) == ["broken"]
+    assert rest.late == []
+    assert sorted(computed) == [("a", ("x", "y")), ("a", ("z",)), ("b", ("x", "y")), ("b", ("z",))]
+    assert told[0] == "first"
+    assert sorted(told[1:3]) == [1, 2]
+    assert told[3:5] == ["broken", "last"]
 
 
 def test_a_method_that_breaks_down_does_not_stop_the_others(program, monkeypatch):
@@ -359,6 +399,7 @@ def program(tmp_path, monkeypatch):
     log.write_text("latency_ms\n" + "60\n150\n90\n250\n" * 10)
     root = tmp_path / "advice"
     words = [str(log), "--chunk", "8", "--run-path", str(run), "--output-dir", str(root), "--episodes", "4"]
+    words += ["--processes", "1"]  # others know no level without physics
     return root, lambda *more: advise.main([*words, *more])
 
 

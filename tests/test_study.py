@@ -340,9 +340,9 @@ def test_wandb_gets_the_report_without_a_network(arguments, tmp_path, monkeypatc
     assert names >= {"comparisons", "all", "level", "arms"}
 
 
-def test_a_study_by_submitit_gives_the_same_episodes(on_the_simulator, tmp_path):
+def test_a_study_in_other_processes_gives_the_same_episodes(on_the_simulator, tmp_path):
     study_program.run(SMALL, on_the_simulator)
-    jobs = LauncherConfig("submitit", "local", log_dir=str(tmp_path / "jobs"), timeout_min=5)
+    jobs = LauncherConfig("processes")
     elsewhere = dataclasses.replace(on_the_simulator, launcher=jobs, output_root=str(tmp_path / "jobs_study"))
     study_program.run(SMALL, elsewhere)
     roots = (Path(args.output_root) for args in (on_the_simulator, elsewhere))
@@ -355,10 +355,10 @@ def fails():
     raise ValueError("no such thing")
 
 
-@pytest.mark.parametrize("kind", ["local", "submitit"])
+@pytest.mark.parametrize("kind", ["local", "processes", "submitit"])
 def test_a_failing_task_is_named_and_the_others_run(kind, tmp_path):
     marks = [Task(f"mark {i}", Path.touch, (tmp_path / str(i),)) for i in range(2)]
-    config = LauncherConfig(kind, "local", log_dir=str(tmp_path / "jobs"), timeout_min=1, max_jobs=2)
+    config = LauncherConfig(kind, cluster="local", log_dir=str(tmp_path / "jobs"), timeout_min=1, max_jobs=2)
     with pytest.raises(ChildProcessError, match=r"1 of 3 tasks failed(.|\n)*bad: (.|\n)*no such thing"):
         launchers.run_all([marks[0], Task("bad", fails, ()), marks[1]], config)
     assert (tmp_path / "0").exists()
@@ -371,6 +371,8 @@ def test_a_failing_task_is_named_and_the_others_run(kind, tmp_path):
         ({"kind": "slurm"}, "launcher.kind='slurm'"),
         ({"cluster": "pbs"}, "launcher.cluster"),
         ({"mem_gb": 0}, "mem_gb=0"),
+        ({"kind": "processes", "processes": 0}, "launcher.processes=0"),
+        ({"processes": 1}, "launcher.processes=1 has no effect with launcher.kind='local'"),
     ],
 )
 def test_bad_launchers_are_refused(change, message):

@@ -54,6 +54,7 @@ class Arguments(read_log.Arguments):
         thorough: more horizons and a deadline too, and more episodes; give it an hour or more of `minutes`.
         run_path: run of the policies to ask; by default the one that fits the log.
         levels: levels to run; by default all that the run has policies for.
+        processes: levels computed side by side; by default one per core.
     """
 
     chunk: int = 50
@@ -62,11 +63,14 @@ class Arguments(read_log.Arguments):
     thorough: bool = False
     run_path: str | None = None
     levels: tuple[str, ...] = ()
+    processes: int | None = None
 
 
 def run(args: Arguments) -> None:
     started = time.time()
     require_float("minutes", args.minutes, low=0.0)
+    if args.processes is not None:
+        require_int("processes", args.processes, low=1)
     root = args.output_dir or Path("exp_runs/advice") / args.log.stem
     log = read_log.read(args)
     ticks = design.require_usable(log, args.hz, args.chunk)
@@ -87,7 +91,7 @@ def run(args: Arguments) -> None:
     print(f"{len(log.latency_ms)} delays; policies of {run_name} (H = {chosen.chunk}); methods: {', '.join(groups)}")
     print(runner.check(study, study_args), flush=True)
     latency_log.write(log, found, read_log.replay(), place, started)
-    rest = timed.run(study, study_args, groups, 60 * args.minutes)
+    rest = timed.run(study, study_args, groups, 60 * args.minutes, args.processes)
     outcome = Outcome.read(study, study_args)
     require_some(outcome, rest.broken)
     page = advice.write(

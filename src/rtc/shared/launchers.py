@@ -1,10 +1,12 @@
-"""Where the tasks of a study run: in this process, or as jobs of a cluster (Slurm, by way of submitit)."""
+"""Where the tasks of a study run: in this process, in several with cores of their own, or as jobs of a cluster."""
 
+import multiprocessing
 import os
 import pickle
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
@@ -13,7 +15,7 @@ from rtc.shared import runtime
 from rtc.shared.entry import EXPECTED, how_to_install
 from rtc.shared.validation import require_choice, require_int
 
-Kind = Literal["local", "submitit"]
+Kind = Literal["local", "processes", "submitit"]
 Cluster = Literal["slurm", "local"]
 
 
@@ -30,7 +32,9 @@ class LauncherConfig:
     """How tasks are distributed.
 
     Attributes:
-        kind: `local` runs them one after the other, each on all cores; `submitit` submits one job per task.
+        kind: `local` runs them one after the other, each on all cores; `processes` as many at a time as `processes`
+            says, on cores of their own; `submitit` submits one job per task.
+        processes: of the kind `processes`; None starts one per usable core.
         cluster: where submitit runs them: `slurm`, or `local` for processes of this machine.
         partition: Slurm partition; None takes the cluster's default.
         cpus_per_task: cores per job.
@@ -42,6 +46,7 @@ class LauncherConfig:
     """
 
     kind: Kind = "local"
+    processes: int | None = None
     cluster: Cluster = "slurm"
     partition: str | None = None
     cpus_per_task: int = 2
@@ -57,6 +62,13 @@ class LauncherConfig:
         for name in ("cpus_per_task", "mem_gb", "timeout_min", "max_jobs"):
             require_int(f"launcher.{name}", getattr(self, name), low=1)
         require_int("launcher.gpus_per_task", self.gpus_per_task, low=0)
+        if self.processes is not None:
+            require_int("launcher.processes", self.processes, low=1)
+            if self.kind != "processes":
+                raise ValueError(
+                    f"launcher.processes={self.processes} has no effect with launcher.kind={self.kind!r}: leave it "
+                    "out, or choose launcher.kind='processes'"
+                )
 
 
 def run_all(tasks: Sequence[Task], config: LauncherConfig) -> None:
@@ -66,7 +78,8 @@ def run_all(tasks: Sequence[Task], config: LauncherConfig) -> None:
         ValueError: submitit is asked for and not installed.
         ChildProcessError: tasks failed; the message names them and has their errors.
     """
-    failures = (_run_here if config.kind == "local" else _submit)(tasks, config)
+    run = {"local": _run_here, "processes": _run_in_processes, "submitit": _submit}[config.kind]
+    failures = run(tasks, config)
     if failures:
         listed = "\n".join(f"{name}: {error}" for name, error in failures)
         raise ChildProcessError(f"{len(failures)} of {len(tasks)} tasks failed; what is done is kept:\n{listed}")
@@ -87,6 +100,59 @@ def _run_here(tasks: Sequence[Task], config: LauncherConfig) -> list[tuple[str, 
         except Exception as error:
             traceback.print_exc()
             failures.append((task.name, f"{type(error).__name__}: {error}"))
+    return failures
+
+
+def usable_cores() -> list[int]:
+    """Numbers of the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0))
+
+
+def pool(processes: int | None = None) -> futures.ProcessPoolExecutor:
+    """Processes that compile and compute side by side, each bound to its share of this process's cores.
+
+    Compiling uses one core whatever there is, so many small programs are through sooner than on all cores in turn. Only
+    in a program that is started under `if __name__ == "__main__"`, as each process imports it once more.
+
+    Args:
+        processes: how many; by default one per usable core.
+
+    Raises:
+        ValueError: more processes than cores.
+    """
+    cores = usable_cores()
+    count = len(cores) if processes is None else processes
+    if count > len(cores):
+        raise ValueError(f"processes={count} exceeds the {len(cores)} usable cores: choose at most {len(cores)}")
+    context = multiprocessing.get_context("spawn")
+    shares = context.SimpleQueue()
+    for first in range(count):
+        shares.put(cores[first::count])
+    return futures.ProcessPoolExecutor(count, context, _join, (shares, sys.argv))
+
+
+def _join(shares: "multiprocessing.SimpleQueue[list[int]]", argv: list[str]) -> None:
+    """Starts a process of a pool, in the name of the command that it works for."""
+    share = shares.get()
+    os.sched_setaffinity(0, share)
+    # Bars of several processes would overwrite each other.
+    os.environ |= {"EXP_DELTA_CPU_DEVICES": str(len(share)), "TQDM_DISABLE": "1"}
+    sys.argv = argv
+    runtime.configure()
+
+
+def _run_in_processes(tasks: Sequence[Task], config: LauncherConfig) -> list[tuple[str, str]]:
+    failures, count = [], min(len(tasks), config.processes or len(usable_cores()))
+    with pool(count) as workers:
+        waiting = {workers.submit(task.function, *task.arguments): task for task in tasks}
+        try:
+            for done in futures.as_completed(waiting):
+                error = done.exception()
+                if error is not None:
+                    failures.append((waiting[done].name, f"{type(error).__name__}: {error}"))
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            raise
     return failures
 
 

@@ -35,19 +35,20 @@ LOG, CONSTANT, HALVED, DEADLINE = "log", "constant", "half_p99", "deadline"
 # In the order in which they are run: where time is short, the last ones are left out.
 METHODS = (
     "naive",
-    "trained_prefix",
-    "realtime",
-    "synchronous",
     "a2c2",
     "foresee_learned",
+    "trained_prefix",
     "hard_masking",
+    "synchronous",
+    "carried_noise",
+    "realtime",
     "temporal_ensemble",
-    "foresee_learned+a2c2",
     "trained_prefix+a2c2",
+    "foresee_learned+a2c2",
     "foresee_learned+realtime",
 )
 # Those that do nothing with an expected delay.
-UNPLANNED = ("naive", "synchronous", "a2c2", "temporal_ensemble")
+UNPLANNED = ("naive", "carried_noise", "synchronous", "a2c2", "temporal_ensemble")
 # Execute horizons, as shares of a chunk.
 HORIZONS, MORE_HORIZONS = (1 / 4, 1 / 2, 3 / 4), (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4)
 # `synchronous` may use whole chunks, and `temporal_ensemble` needs some that overlap.

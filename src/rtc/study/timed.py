@@ -1,12 +1,16 @@
 """Runs groups of a study's arms one after the other, as long as there is time."""
 
+import contextlib
+import dataclasses
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
+from rtc.shared import launchers
 from rtc.study import plan as planning
 from rtc.study import runner
 from rtc.study.arguments import StudyArguments
@@ -28,7 +32,13 @@ class Rest:
     broken: dict[str, str] = field(default_factory=dict)
 
 
-def run(study: Study, args: StudyArguments, groups: Mapping[str, Sequence[Arm]], seconds: float) -> Rest:
+def run(
+    study: Study,
+    args: StudyArguments,
+    groups: Mapping[str, Sequence[Arm]],
+    seconds: float,
+    processes: int | None = None,
+) -> Rest:
     """Computes the cells that are missing, or all of them with `args.overwrite`, group by group.
 
     A group is begun if, going by the slowest one so far, at least half of it falls within the time; the first one is,
@@ -40,17 +50,24 @@ def run(study: Study, args: StudyArguments, groups: Mapping[str, Sequence[Arm]],
         args: how, as `StudyArguments.of` gives it.
         groups: arms that share a compiled program, by a name.
         seconds: wall time; 0 computes nothing.
+        processes: levels computed side by side, each by a process with cores of its own; by default as many as
+            there are cores or levels. 1 computes them in this process.
 
     Returns:
         The groups that are incomplete.
 
     Raises:
         ConflictError: results of another configuration are in the way.
+        ValueError: more processes than cores.
     """
     todo = {name: _planned(study, args, arms) for name, arms in groups.items()}
     todo = {name: cells for name, cells in todo.items() if cells}
     started, slowest, rest = time.monotonic(), 0.0, Rest()
-    with _bar(sum(map(len, todo.values()))) as bar:
+    if not todo or not seconds:
+        processes = 1
+    elif processes is None:
+        processes = min(len(args.levels), len(launchers.usable_cores()))
+    with _bar(sum(map(len, todo.values()))) as bar, _computing(study, args, processes) as compute:
         for name, cells in todo.items():
             spent = time.monotonic() - started
             if spent + slowest / 2 >= seconds:
@@ -58,13 +75,48 @@ def run(study: Study, args: StudyArguments, groups: Mapping[str, Sequence[Arm]],
                 continue
             bar.set_description(name)
             try:
-                runner.run_cells(cells, overwrite=args.overwrite, done=lambda _line: bar.update())
+                compute(groups[name], cells, bar.update)
             except NonFiniteError as error:
                 rest.broken[name] = str(error)
             slowest = max(slowest, time.monotonic() - started - spent)
             if bar.disable:
                 print(f"{name}: {len(cells)} cells, {time.monotonic() - started - spent:.0f} s", flush=True)
     return rest
+
+
+_Compute = Callable[[Sequence[Arm], Sequence[PlannedCell], Callable[[int], object]], None]
+
+
+@contextlib.contextmanager
+def _computing(study: Study, args: StudyArguments, processes: int) -> Iterator[_Compute]:
+    """What computes a group: its arms, its missing cells, and who is told how many are done."""
+    if processes == 1:
+        yield lambda _arms, cells, tell: runner.run_cells(cells, overwrite=args.overwrite, done=lambda _line: tell(1))
+        return
+    with launchers.pool(processes) as workers:
+
+        def compute(arms: Sequence[Arm], cells: Sequence[PlannedCell], tell: Callable[[int], object]) -> None:
+            levels = dict.fromkeys(cell.cell.level for cell in cells)
+            waiting = [workers.submit(_one_level, study, args, level, tuple(arms)) for level in levels]
+            try:
+                for done in futures.as_completed(waiting):
+                    tell(done.result())
+            finally:  # of a group that broke down, nothing more is begun
+                for one in waiting:
+                    one.cancel()
+
+        try:
+            yield compute
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _one_level(study: Study, args: StudyArguments, level: str, arms: tuple[Arm, ...]) -> int:
+    """Computes the missing cells of one level in a process of a pool; how many there were."""
+    todo = _planned(study, dataclasses.replace(args, levels=(level,)), arms)
+    runner.run_cells(todo, overwrite=args.overwrite, done=lambda _line: None)
+    return len(todo)
 
 
 def _planned(study: Study, args: StudyArguments, arms: Sequence[Arm]) -> list[PlannedCell]:

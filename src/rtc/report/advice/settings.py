@@ -98,9 +98,9 @@ def _own(one: Arm, scale: Scale) -> list[str]:
     if one.config.method == "synchronous":
         return [f"- execute {every} actions of a chunk, then query and stand still until the answer is there."]
     method = one.config.method
-    networks = [f"- {METHOD_TEXTS[method]} (docs/methods.md);"] if "foresee" in method or "a2c2" in method else []
+    beyond = any(name in method for name in ("foresee", "a2c2", "carried_noise"))
     return [
-        *networks,
+        *([f"- {METHOD_TEXTS[method]} (docs/methods.md);"] if beyond else []),
         f"- send a new observation {every} ticks after the last one, or, if the answer is not there by then, as soon "
         "as it is;",
         "- keep executing the old chunk until the answer arrives, d ticks after its observation, and go on with entry "

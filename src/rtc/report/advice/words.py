@@ -6,6 +6,7 @@ from types import MappingProxyType
 METHOD_TEXTS: Mapping[str, str] = MappingProxyType(
     {
         "naive": "switch to every new chunk as soon as it arrives, at the action that is due",
+        "carried_noise": "start the flow of every chunk from the noise of the last one, so that both choose alike",
         "synchronous": "hold still from the query until the chunk is there, then execute it from its start",
         "temporal_ensemble": "execute the mean of what all chunks so far say for a tick",
         "realtime": "Real-Time Chunking, which guides every new chunk to continue the old one, softly",
