@@ -92,11 +92,12 @@ def test_every_page_of_the_repository_is_staged_and_no_link_is_broken(tmp_path):
     for path in ROOT.glob("exp_runs/*/summary.md"):
         assert path.relative_to(ROOT).as_posix() in titles
     broken = []
-    for name in titles:
-        text = re.sub(r"```.*?```|`[^`\n]+`", "", (tmp_path / "pages" / name).read_text(), flags=re.DOTALL)
+    for page in sorted((tmp_path / "pages").rglob("*.md")):
+        name, text = page.relative_to(tmp_path / "pages"), page.read_text()
+        text = re.sub(r"```.*?```|`[^`\n]+`", "", text, flags=re.DOTALL)
         for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", text):
             generated = target.startswith(("http", "mailto"))
-            if not generated and not (tmp_path / "pages" / name).parent.joinpath(target).exists():
+            if not generated and not page.parent.joinpath(target).exists():
                 broken.append(f"{name}: {target}")
     assert broken == []
     config = staging.configure(ROOT, tmp_path / "pages", tmp_path / "site", titles).read_text()

@@ -1,5 +1,6 @@
 """Intervals against hand computations, and the verdict in each of its outcomes."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,6 +11,12 @@ from rtc.delay import profiles
 from rtc.study import statistics, verdicts
 from rtc.study.statistics import Interval
 from rtc.study.verdicts import SeedMetrics
+
+
+def close(interval: Interval, rel: float = 1e-6) -> Interval:
+    """Equal to it up to rounding, or to a share of its numbers."""
+    return Interval(*(pytest.approx(number, rel=rel) for number in dataclasses.astuple(interval)))
+
 
 WORKS = Interval(0.8, 0.75, 0.85)
 
@@ -30,6 +37,31 @@ def test_wilson_by_hand():
 def test_wilson_rejects(successes, total):
     with pytest.raises(ValueError, match="successes"):
         statistics.wilson(successes, total)
+
+
+def test_the_rate_over_levels_is_wilsons_at_the_effective_number_of_episodes():
+    one = np.array([1.0] * 8 + [0.0] * 2)
+    assert statistics.rate_over_levels([one]) == close(statistics.wilson(8, 10))
+    # Levels that fail together say no more than one; the numbers of levels with rates of their own add up.
+    assert statistics.rate_over_levels([one, one]) == close(statistics.wilson(8, 10), 0.02)
+    apart = statistics.rate_over_levels([one, np.roll(one, 5)])
+    assert apart.high - apart.low < 0.75 * (statistics.wilson(8, 10).high - statistics.wilson(8, 10).low)
+    # Without any spread the interval is that of one level, and ends at 1.
+    assert statistics.rate_over_levels([np.ones(10)] * 3) == close(statistics.wilson(10, 10))
+    with pytest.raises(ValueError, match="levels hold 0 to 2"):
+        statistics.rate_over_levels([np.array([0.0, 2.0])])
+
+
+def test_the_rate_over_levels_holds_its_level_near_one():
+    """Ten tasks of ten episodes, nine of them easy: the normal interval is too short, and ends above 1."""
+    rng, rates = np.random.default_rng(0), np.array([0.99] * 9 + [0.7])
+    samples = (rng.random((2000, 10, 10)) < rates[:, None]).astype(float)
+    found = [statistics.rate_over_levels(list(sample)) for sample in samples]
+    normal = [statistics.mean_over_levels(list(sample)) for sample in samples]
+    covers = [np.mean([one.low <= rates.mean() <= one.high for one in its]) for its in (found, normal)]
+    assert covers[0] >= 0.94
+    assert covers[0] > covers[1]
+    assert max(one.high for one in found) <= 1 < max(one.high for one in normal)
 
 
 def test_bootstrap_matches_the_normal_interval_on_many_values():

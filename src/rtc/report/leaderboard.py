@@ -104,7 +104,7 @@ def _rows(outcome: Outcome, protocol: Study, policies: set[str]) -> Iterator[tup
         values = [
             outcome.episodes(level, (name, method), metric.column) for name in delayed for level in outcome.levels
         ]
-        mean = statistics.mean_over_levels(values)
+        mean = statistics.rate_over_levels(values)
         costs = {column: np.mean([outcome.cell_mean((name, method), column) for name in delayed]) for column in COSTS}
         sees = [seen.get((delayed[0], method), "")]
         if any(cell.inputs["checkpoint_sha256"] not in policies for cell in outcome.group((delayed[0], method))):

@@ -44,9 +44,10 @@ code, commit, command, packages and device.
 ## Intervals
 
 Solve rates of a cell or a group have Wilson intervals; differences between cells are paired by (seed, episode) and have
-score intervals (solve rates) or bootstrap intervals. Means over levels have normal intervals, computed from each
-episode's average over the levels, because episode i meets the same random numbers on all of them: they say how far more
-episodes on these levels could move the mean, and nothing on other levels. Studies correct the p values of their
+score intervals (solve rates) or bootstrap intervals. Means over levels have Wilson intervals at the effective number of
+episodes (solve rates) or normal intervals, both from each episode's average over the levels, because episode i meets
+the same random numbers on all of them: they say how far more episodes on these levels could move the mean, and nothing
+on other levels. Studies correct the p values of their
 comparisons by Holm's method. All intervals are 95 %.
 
 ## Statistics
@@ -60,6 +61,9 @@ python exp/check_statistics.py
 
 - *A/A*: the comparison of an arm with itself, in which every difference found is a false positive.
 - *Wilson interval* (`statistics.wilson`): of one rate; Wilson 1927, J. Am. Stat. Assoc. 22:209.
+- *Wilson interval over levels* (`statistics.rate_over_levels`): of the mean of several levels' rates, at the effective
+  number of episodes, with the episode as the unit of sampling; Korn and Graubard 1998, Surv. Methodol. 24:193. Pages
+  that an older commit wrote have the normal interval, which can end beyond 100 %.
 - *Percentile bootstrap* (`statistics.bootstrap_mean`): quantiles of means of resampled episodes. It takes pairs for
   independent, which those of several levels are not, and where nearly all episodes are solved it misses small true
   differences too often; Efron 1979, Ann. Stat. 7:1.

@@ -14,7 +14,7 @@ from rtc.study import plan as planning
 from rtc.study.arguments import StudyArguments
 from rtc.study.cells import CODE, SIMULATOR, CellData, CellError
 from rtc.study.pairs import PairedTest
-from rtc.study.statistics import Interval
+from rtc.study.statistics import SOLVED, Interval
 from rtc.study.study import Arm, ArmKey, Comparison, Study
 
 Key = tuple[str, str, str]
@@ -108,7 +108,8 @@ class Outcome:
 
     def mean(self, key: ArmKey, metric: str) -> Interval:
         """Mean over the levels of a per-episode metric."""
-        return statistics.mean_over_levels([self.episodes(level, key, metric) for level in self.levels])
+        of = statistics.rate_over_levels if metric == SOLVED else statistics.mean_over_levels
+        return of([self.episodes(level, key, metric) for level in self.levels])
 
     def difference(self, comparison: Comparison, metric: str) -> PairedTest:
         """Paired difference, in the mean over the levels."""

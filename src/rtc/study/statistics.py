@@ -90,6 +90,35 @@ def mean_over_levels(levels: Sequence[Vector], confidence: float = CONFIDENCE) -
     return Interval(mean, mean - reach, mean + reach)
 
 
+def rate_over_levels(levels: Sequence[Vector], confidence: float = CONFIDENCE) -> Interval:
+    """Mean over levels of success rates, with Wilson's interval at the effective number of episodes.
+
+    That is the number of all episodes over the design effect, by which the variance of the mean exceeds that of as many
+    independent episodes of one rate (Rao and Scott 1992; Korn and Graubard 1998). The interval lies within 0 and 1. The
+    unit of sampling is the episode and levels are given, as in `mean_over_levels`; the variance is never taken to be
+    less than that of independent levels, and where no spread was seen, levels count as repetitions of each other: then
+    the interval is that of one level. For one level it is `wilson`.
+
+    Args:
+        levels: per level, 0 or 1 of the same episodes in the same order.
+
+    Raises:
+        ValueError: as `mean_over_levels`, or a value lies outside 0..1.
+    """
+    values = same_episodes(levels)
+    if values.min() < 0 or values.max() > 1:
+        raise ValueError(f"levels hold {values.min():g} to {values.max():g}: rate_over_levels is for 0 and 1")
+    (count, episodes), rate = values.shape, float(values.mean())
+    nominal = rate * (1 - rate) / (values.size - 1)
+    independent = values.var(axis=1, ddof=1).sum() / (count**2 * episodes)
+    variance = max(float(independent), float(values.mean(axis=0).var(ddof=1)) / episodes)
+    number = values.size * nominal / variance if min(variance, nominal) > 1e-12 else float(episodes)
+    limit = float(ndtri((1 + confidence) / 2))
+    middle = (rate * number + limit**2 / 2) / (number + limit**2)
+    reach = limit * math.sqrt(number * rate * (1 - rate) + limit**2 / 4) / (number + limit**2)
+    return Interval(rate, max(middle - reach, 0.0), min(middle + reach, 1.0))
+
+
 def same_episodes(levels: Sequence[Vector]) -> Float[np.ndarray, "l n"]:
     """Values of the same episodes on every level, as one array.
 

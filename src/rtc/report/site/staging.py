@@ -18,7 +18,7 @@ REPORTS = (
     "exp_runs/*.md",
     "exp_runs/*/summary*.md",
     "exp_runs/*/report*.md",
-    "logs-bc/README.md",
+    "logs-bc/*.md",
     "logs-bc/*/README.md",
 )
 ASSETS = ("docs/js/*.js", "docs/css/*.css", "docs/episodes/*.mp4")
@@ -61,8 +61,11 @@ def stage(root: Path, folder: Path, generated: Mapping[str, str | bytes]) -> dic
         file = root / name
         if not file.is_file() or not file.resolve().is_relative_to(root) or file.stat().st_size > LARGEST:
             return None
-        at = name.removeprefix("docs/")
-        _copy(file, folder / at)
+        at = links_to[name] = name.removeprefix("docs/")
+        if file.suffix == ".md":
+            files.atomic_write(folder / at, links.rewrite(file.read_text(), name, at, place))
+        else:
+            _copy(file, folder / at)
         return at
 
     texts = {name: (root / name).read_text() for name, at in places.items() if at not in generated}
