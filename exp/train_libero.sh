@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Every policy in logs-bc/libero/ from nothing: demonstrations by the scripted expert, a flow policy with chunks of 8 for
-# all tasks of libero_spatial of three training seeds, and the first one's fine-tune for training-time RTC. Demonstrations
-# that are there are kept, and a killed run goes on where it was; without its state (logs-bc/libero/*/resume), as in a
-# clone, policies that are there are trained again and replaced. Needs LIBERO on state observations: docs/libero.md.
+# all tasks of libero_spatial of three training seeds, and the first one's fine-tune for training-time RTC. What is there
+# already is kept; a killed run goes on where it was. Needs LIBERO on state observations: docs/libero.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import shutil
 import types
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ import generate_data
 import train_flow
 from line_world import DEVICES, ENTRIES, LEVEL, SLUG, SMALL_CLONING, SMALL_PPO, Killed, assert_same, dies_at_call
 from rtc.policies import checkpoints, weights
-from rtc.training import cloning, demonstrations, progress, runs
+from rtc.training import cloning, demonstrations, npz, progress, runs
 from rtc.training.demonstrations import DataConfig
 from rtc.training.expert import Expert, ExpertConfig, save_expert
 from rtc.worlds.kinetix import levels
@@ -223,6 +224,22 @@ def test_killed_cloning_ends_as_an_uninterrupted_one(cloned, data, tmp_path, mon
             clone(data, tmp_path)
     resumed, whole = load_policy(clone(data, tmp_path))[0], load_policy(cloned)[0]
     assert_same(nnx.state(resumed), nnx.state(whole))
+
+
+def test_a_finished_policy_is_kept_without_its_state_unless_it_learned_something_else(data, tmp_path):
+    recorded, run = tmp_path / "experts" / data.parent.name / data.name, tmp_path / "run"
+    recorded.parent.mkdir(parents=True)
+    shutil.copyfile(data, recorded)
+    path = clone(recorded, run, num_epochs=1, save_every=1)
+    before = path.with_suffix(".safetensors").read_bytes()
+    shutil.rmtree(run / "resume")
+    assert clone(recorded, run, num_epochs=1, save_every=1) == path
+    assert path.with_suffix(".safetensors").read_bytes() == before
+    assert not (run / "resume").exists()
+    demos = demonstrations.load(data)
+    npz.save(recorded, demos._replace(action=0.5 * demos.action))
+    with pytest.raises(ValueError, match=r"learned other demonstrations than those in .*: --no-resume replaces it"):
+        clone(recorded, run, num_epochs=1, save_every=1)
 
 
 def test_starting_afresh_leaves_nothing_of_the_old_run(tmp_path):

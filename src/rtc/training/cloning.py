@@ -13,7 +13,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from rtc.policies import checkpoints, kinds
+from rtc.policies import checkpoints, kinds, weights
 from rtc.policies.kinds import ChunkPolicy
 from rtc.policies.mixer import ModelConfig
 from rtc.shared import provenance
@@ -248,7 +248,7 @@ def train(
         level: slug of the level, for file names.
         output_path: folder of the run.
         facts: what to note in each checkpoint besides the training itself.
-        resume: continue from the saved state if there is one.
+        resume: keep a policy that is there, or continue from the saved state if there is one.
         robot: which of the observed entries are those of the robot's own bodies; for `robot_ahead`.
 
     Returns:
@@ -256,8 +256,11 @@ def train(
 
     Raises:
         FloatingPointError: if the loss or a parameter is no longer finite.
-        ValueError: if the data are too few, or the saved state does not fit the configuration.
+        ValueError: if the data are too few, the saved state does not fit the configuration, or the policy that is there
+            learned other demonstrations.
     """
+    if resume and (kept := _kept(output_path, config, level, facts)) is not None:
+        return kept
     if not resume:
         runs.discard(output_path, level)
         runs.discard(output_path / "last", level)
@@ -288,6 +291,26 @@ def train(
         wandb_config=runs.as_dict(config) if config.wandb else None,
     )
     return policy_path(output_path, config.num_epochs, level)
+
+
+def _kept(output_path: Path, config: CloningConfig, level: str, facts: Mapping[str, Any]) -> Path | None:
+    """The finished policy if it is there, with or without the state to resume from, which is not shipped.
+
+    Raises:
+        ValueError: it learned other demonstrations.
+    """
+    folders = [output_path, *([output_path / "last"] if config.also_last else [])]
+    wanted = [policy_path(folder, config.num_epochs, level) for folder in folders]
+    if not all(weights.with_suffix(path, weights.HEADER).is_file() for path in wanted):
+        return None
+    found = checkpoints.facts(wanted[0]).get("data_sha256")
+    if found != facts["data_sha256"]:
+        raise ValueError(
+            f"{wanted[0]} learned other demonstrations than those in {facts['data_path']}: --no-resume replaces it, "
+            "and another --output-path keeps it"
+        )
+    print(f"{wanted[0]}: there already", flush=True)
+    return wanted[0]
 
 
 def policy_path(output_path: Path, epoch: int, level: str) -> Path:
