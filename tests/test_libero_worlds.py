@@ -248,6 +248,11 @@ def test_networks_of_a_suite_learn_from_rollouts_that_start_elsewhere(run, opene
     model, facts = networks.load(weights.with_suffix(paths[0], weights.WEIGHTS), ForwardModel)
     np.testing.assert_array_equal(model.robot[...], worlds.load(WORLDS[0]).robot)
     assert facts["level_sha256"] == HOME.sha256
+    assert facts["worlds"] == [worlds.load(name).name for name in WORLDS]
+    # Those of one world are not those of all.
+    of_one = dataclasses.replace(args, level_paths=WORLDS[:1])
+    with pytest.raises(ValueError, match=r"was trained otherwise \(worlds\)"):
+        train_networks.train(of_one)
     subject = hosted.load(str(run), WORLDS[1])
     for method in ("foresee_learned", "a2c2", "head_only"):
         config = EvalConfig(method=method, num_evals=1)

@@ -189,12 +189,7 @@ def _wanted(args: Arguments, one: Trainable, kind: Kind, demonstrated: Demonstra
     """What a network is trained for, on and how."""
     if kind == EXPERT:
         return {"level": one.level.name} | delayed.facts(delayed.best(args.experts, level_slug(one.filed_under)))
-    found = {
-        "level": one.level.name,
-        "level_sha256": one.level.sha256,
-        "policy_sha256": one.checkpoint_sha256,
-        "training": runs.as_dict(_config(args, kind)),
-    }
+    found = recordings.of_subject(one) | {"training": runs.as_dict(_config(args, kind))}
     if kind in SHOWN and demonstrated is not None:
         return found | demonstrated.facts
     if kind == VLASH:

@@ -42,6 +42,11 @@ class HostedSuite:
         return self.level.name
 
     @property
+    def worlds(self) -> tuple[str, ...]:
+        """Names of the worlds."""
+        return tuple(one.level.name for one in self.subjects)
+
+    @property
     def checkpoint_sha256(self) -> str:
         return self.subjects[0].checkpoint_sha256
 

@@ -126,13 +126,19 @@ def demonstrate(subject: Recordable, config: RecordingConfig, path: Path, *, res
     return _keep(path, subject, parts, facts | {"solved": float(solved.mean())})
 
 
-def _facts(subject: Recordable, config: RecordingConfig) -> dict[str, Any]:
-    return {
+def of_subject(subject: Recordable) -> dict[str, Any]:
+    """Whose rollouts they are, and where: of a policy that several worlds share, also in which of them."""
+    found = {
         "level": subject.level.name,
         "level_sha256": subject.level.sha256,
         "policy_sha256": subject.checkpoint_sha256,
-        **dataclasses.asdict(config),
     }
+    names = list(getattr(subject, "worlds", [subject.level.name]))
+    return found | ({} if names == [subject.level.name] else {"worlds": names})
+
+
+def _facts(subject: Recordable, config: RecordingConfig) -> dict[str, Any]:
+    return of_subject(subject) | dataclasses.asdict(config)
 
 
 def _kept(path: Path, facts: dict[str, Any], resume: bool) -> Trajectories | None:
