@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import rtc
 from line_world import ENV, SMALL_CLONING
 from rtc import methods
 from rtc.control.controller import ExecutionConfig
@@ -163,6 +164,18 @@ def test_it_is_evaluated_in_a_world_that_is_stepped_from_python(run):
     assert episode["flow_evals"] == episode["num_queries"] + 1
     assert episode["num_queries"] == 50
     assert found.costs(config).query > 0
+
+
+def test_it_is_evaluated_by_the_call_for_policies_of_ones_own(run):
+    policy, _ = regression.load_policy(checkpoints.policy_path(run, PENDULUM.name), obs_dim=3, action_dim=1)
+    execution = ExecutionConfig(execute_horizon=4, action_noise=0.1)
+    asked = {"env": "gym:Pendulum-v1", "policy": policy, "episodes": 1, "execution": execution}
+    found = rtc.evaluate(**asked, method="temporal_ensemble").episodes.iloc[0]
+    assert found["flow_evals"] == found["num_queries"] + 1
+    with pytest.raises(ValueError, match="num_flow_steps=3 has no effect on a policy that was trained with loss='l1'"):
+        rtc.evaluate(**asked, num_flow_steps=3)
+    with pytest.raises(ValueError, match="method='realtime' needs a flow"):
+        rtc.evaluate(**asked, method="realtime")
 
 
 def test_fine_tuning_starts_from_its_weights(run):

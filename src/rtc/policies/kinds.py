@@ -54,3 +54,8 @@ def of(path: str | Path) -> PolicyKind:
     if name.suffix == checkpoints.PICKLE or not weights.with_suffix(name, weights.HEADER).is_file():
         return FLOW
     return REGRESSION if weights.read_header(name, {}).get("kind") == regression.KIND else FLOW
+
+
+def of_policy(policy: Any) -> PolicyKind | None:
+    """What a policy is; None for one that is not of this project."""
+    return next((kind for kind in KINDS.values() if isinstance(policy, kind.make)), None)

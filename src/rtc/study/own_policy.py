@@ -20,9 +20,10 @@ from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig, profile
 from rtc.delay.sampling import make_process
 from rtc.methods import METHODS, Method, MethodOptions, Policy
+from rtc.policies import kinds
 from rtc.shared.validation import require_choice, require_int
-from rtc.study import statistics
-from rtc.study.evaluation import require_finite
+from rtc.study import policy_kinds, statistics
+from rtc.study.evaluation import EvalConfig, require_finite
 from rtc.study.statistics import Interval
 from rtc.worlds.gym import GymEnvironment, Solved
 
@@ -116,6 +117,7 @@ def evaluate(
     numbers = np.arange(episodes)
     with _opened(env, solved, max_ticks) as environment:
         asked = _policy(policy, environment)
+        num_flow_steps = _flow_steps(asked, num_flow_steps, method, method_options, delays)
         process, chooser = make_process(delays), (estimator or EstimatorConfig()).make()
         made = _method(method, method_options or MethodOptions(), asked)
         controller = make_controller(made, process, chooser, execution or ExecutionConfig(action_noise=0.0))
@@ -213,6 +215,19 @@ def _policy(policy: Any, environment: ExternalEnvironment) -> Any:
             "rtc.control.host.ExternalPolicy, or a policy of this project"
         )
     return FunctionPolicy(policy, environment.reset(0))
+
+
+def _flow_steps(
+    policy: Any, given: int | None, method: str, options: MethodOptions | None, delays: DelayProfileConfig
+) -> int | None:
+    """Flow steps of a query. Raises ValueError for settings and methods of flows where the policy has none."""
+    kind = kinds.of_policy(policy)
+    if kind is None or kind.flows or method not in METHODS:
+        return given
+    asked = EvalConfig(method=method, method_options=options or MethodOptions(), delay_profile=delays)
+    asked = asked if given is None else dataclasses.replace(asked, num_flow_steps=given)
+    policy_kinds.check(kind, asked)
+    return policy_kinds.in_force(kind, asked).num_flow_steps
 
 
 def _method(name: str, options: MethodOptions, policy: Any) -> Method:
