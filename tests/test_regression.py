@@ -19,6 +19,7 @@ from rtc.policies import checkpoints, kinds, regression
 from rtc.policies.flow import FlowPolicy
 from rtc.policies.mixer import ModelConfig
 from rtc.policies.regression import RegressionPolicy
+from rtc.programs import train_networks
 from rtc.study import costs, hosted, identity, policy_kinds, subject
 from rtc.study.evaluation import EvalConfig
 from rtc.training import cloning
@@ -176,6 +177,12 @@ def test_it_is_evaluated_by_the_call_for_policies_of_ones_own(run):
         rtc.evaluate(**asked, num_flow_steps=3)
     with pytest.raises(ValueError, match="method='realtime' needs a flow"):
         rtc.evaluate(**asked, method="realtime")
+
+
+def test_networks_of_flow_policies_are_refused(run):
+    args = train_networks.Arguments(run_path=run, kinds=("forward", "latent", "vlash"))
+    with pytest.raises(ValueError, match=r"kinds=latent, vlash needs flow policies, and those of .* with loss='l1'"):
+        train_networks.require_flow(args, policy_of())
 
 
 def test_fine_tuning_starts_from_its_weights(run):

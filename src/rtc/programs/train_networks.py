@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from rtc import methods, worlds
-from rtc.policies import checkpoints, networks, weights
+from rtc.policies import checkpoints, kinds, networks, weights
 from rtc.policies.checkpoints import level_slug
 from rtc.programs import presets
 from rtc.shared import provenance
@@ -110,6 +110,7 @@ def train(args: Arguments) -> list[Path]:
     """Trains what the arguments ask for; returns the networks' files, without suffix."""
     written = []
     for one in _subjects(args):
+        require_flow(args, one.policy)
         demonstrated = _demonstrated(args, one)
         wanted = {kind: _wanted(args, one, kind, demonstrated) for kind in args.kinds}
         paths = {kind: _place(args, kind, one.filed_under) for kind in args.kinds}
@@ -126,6 +127,16 @@ def train(args: Arguments) -> list[Path]:
             print(f"{paths[kind]}: loss {facts['loss']:.4f}")
         written += paths.values()
     return written
+
+
+def require_flow(args: Arguments, policy: Any) -> None:
+    """Raises ValueError where what is to be trained belongs to flow policies, and this one is none."""
+    kind, chosen = kinds.of_policy(policy), sorted({VLASH, "latent"} & set(args.kinds))
+    if kind is not None and not kind.flows and chosen:
+        raise ValueError(
+            f"kinds={', '.join(chosen)} needs flow policies, and those of {args.run_path} were trained with "
+            f"loss={kind.loss!r}: leave it out, or choose another run"
+        )
 
 
 def _subjects(args: Arguments) -> Iterator[Trainable]:
@@ -194,8 +205,8 @@ def _wanted(args: Arguments, one: Trainable, kind: Kind, demonstrated: Demonstra
         return found | demonstrated.facts
     if kind == VLASH:
         return found | {"demonstrations": vlash.OWN, "data_experts": {}, "recording": runs.as_dict(args.own_recording)}
-    kinds = [dataclasses.asdict(one) for one in recordings.kinds(one.chunk_size)]
-    return found | {"recording": runs.as_dict(args.recording), "rollouts": kinds}
+    rollouts = [dataclasses.asdict(one) for one in recordings.kinds(one.chunk_size)]
+    return found | {"recording": runs.as_dict(args.recording), "rollouts": rollouts}
 
 
 def _is_there(path: Path, kind: Kind, wanted: Mapping[str, Any]) -> bool:
