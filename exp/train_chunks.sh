@@ -5,8 +5,7 @@
 #   bash exp/train_chunks.sh                 the four levels that have chunks of 4 too (study L)
 #   bash exp/train_chunks.sh grasp_easy      some of them
 # CHUNKS are the lengths. Longer chunks are harder to learn and take longer: 8 passes over the data instead of the 16 of chunks
-# of 8, in batches of 128 instead of 512, so twice as many updates. (8 passes in batches of 512 left grasp_easy's H = 16 with a
-# quarter of the episodes unsolved without delay.)
+# of 8, in batches of 128 instead of 512, so twice as many updates.
 # A level that fails is reported at the end; the others go on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
