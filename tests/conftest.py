@@ -116,6 +116,12 @@ def line_world():
 
 
 @pytest.fixture
+def modules_for_jobs(monkeypatch):
+    """Jobs are processes of their own and import what pytest put on its own path."""
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[1] / 'src'}:{Path(__file__).parent}")
+
+
+@pytest.fixture
 def without_physics():
     """Every level stays as it starts, which takes a fraction of the compiler's time."""
     with still_levels():

@@ -18,8 +18,8 @@ from rtc.policies import checkpoints
 from rtc.programs import delay_sweep, rsd, tail_baseline, tail_matrix, tail_summary
 from rtc.programs import study as study_program
 from rtc.report import preview
-from rtc.shared import files, launchers
-from rtc.shared.launchers import LauncherConfig, Task
+from rtc.shared import files
+from rtc.shared.launchers import LauncherConfig
 from rtc.study import cells as store
 from rtc.study import families, pairs, plan, runner, statistics
 from rtc.study.arguments import StudyArguments
@@ -41,12 +41,6 @@ SMALL = study_of(
     arm("long_tail", "naive"),
     comparisons=(Comparison(("long_tail", "naive"), ("no_delay", "naive")),),
 )
-
-
-@pytest.fixture(autouse=True)
-def modules_for_jobs(monkeypatch):
-    """Jobs are processes of their own and import what pytest put on its own path."""
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'src'}:{ROOT / 'tests'}")
 
 
 @pytest.fixture
@@ -340,6 +334,7 @@ def test_wandb_gets_the_report_without_a_network(arguments, tmp_path, monkeypatc
     assert names >= {"comparisons", "all", "level", "arms"}
 
 
+@pytest.mark.usefixtures("modules_for_jobs")
 def test_a_study_in_other_processes_gives_the_same_episodes(on_the_simulator, tmp_path):
     study_program.run(SMALL, on_the_simulator)
     jobs = LauncherConfig("processes")
@@ -349,35 +344,6 @@ def test_a_study_in_other_processes_gives_the_same_episodes(on_the_simulator, tm
     here, there = (sorted(root.rglob("episodes.csv"), key=lambda path: path.parts[-4:]) for root in roots)
     assert len(here) == len(there) == 2
     assert [path.read_bytes() for path in here] == [path.read_bytes() for path in there]
-
-
-def fails():
-    raise ValueError("no such thing")
-
-
-@pytest.mark.parametrize("kind", ["local", "processes", "submitit"])
-def test_a_failing_task_is_named_and_the_others_run(kind, tmp_path):
-    marks = [Task(f"mark {i}", Path.touch, (tmp_path / str(i),)) for i in range(2)]
-    config = LauncherConfig(kind, cluster="local", log_dir=str(tmp_path / "jobs"), timeout_min=1, max_jobs=2)
-    with pytest.raises(ChildProcessError, match=r"1 of 3 tasks failed(.|\n)*bad: (.|\n)*no such thing"):
-        launchers.run_all([marks[0], Task("bad", fails, ()), marks[1]], config)
-    assert (tmp_path / "0").exists()
-    assert (tmp_path / "1").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"kind": "slurm"}, "launcher.kind='slurm'"),
-        ({"cluster": "pbs"}, "launcher.cluster"),
-        ({"mem_gb": 0}, "mem_gb=0"),
-        ({"kind": "processes", "processes": 0}, "launcher.processes=0"),
-        ({"processes": 1}, "launcher.processes=1 has no effect with launcher.kind='local'"),
-    ],
-)
-def test_bad_launchers_are_refused(change, message):
-    with pytest.raises(ValueError, match=message):
-        LauncherConfig(**change)
 
 
 @pytest.mark.parametrize("change", [{}, {"tail_cap": 3}, {"hedge": 3}, {"deadline": 2}, {"drop_spike_prob": 0.3}])

@@ -1,0 +1,161 @@
+"""Whether worlds agree on methods: rank correlations between worlds, and differences that both show."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Float
+
+from rtc.shared.files import PathLike
+from rtc.study import archive, pairs
+from rtc.study.statistics import CONFIDENCE, SOLVED, Interval, Vector
+
+RESAMPLES = 2000
+FEWEST_LEVELS = 3
+SAME, OPPOSITE, OPEN = "same sign in both", "opposite signs", "not told apart in one or both"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a world's outcomes are.
+
+    Attributes:
+        name: of the world, for tables.
+        root: folder of the study, which has its archive.
+        profile: name of the profile at a constant delay of `d` ticks; `s` is max(d, 1).
+    """
+
+    name: str
+    root: PathLike
+    profile: str
+
+    def outcomes(self, delay: int) -> "Outcomes":
+        """What methods did at a delay: those that all levels have.
+
+        Raises:
+            ValueError: the archive is damaged.
+        """
+        wanted = self.profile.format(d=delay, s=max(delay, 1))
+        found: dict[str, dict[str, dict[int, Vector]]] = {}
+        for cell, data in archive.read(self.root).cells.items():
+            if cell.profile == wanted:
+                solved = data.episodes[SOLVED].to_numpy(float)
+                found.setdefault(cell.method, {}).setdefault(cell.level, {})[cell.seed] = solved
+        levels = sorted({level for its in found.values() for level in its})
+        return Outcomes(
+            tuple(levels),
+            {
+                method: tuple(np.concatenate([its[level][seed] for seed in sorted(its[level])]) for level in levels)
+                for method, its in found.items()
+                if len(its) == len(levels)
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What the methods did in a world under one condition.
+
+    Attributes:
+        levels: names of the levels.
+        solved: by method, per level: whether each episode was solved, in the same order for all methods.
+    """
+
+    levels: tuple[str, ...]
+    solved: Mapping[str, tuple[Vector, ...]]
+
+    def scores(self, methods: Sequence[str]) -> Float[np.ndarray, "l m"]:
+        """Solve rates by level and method."""
+        return np.array([[values.mean() for values in self.solved[method]] for method in methods]).T
+
+    def difference(self, method: str, reference: str) -> Interval:
+        """Of the mean solve rates, paired."""
+        both = zip(self.solved[method], self.solved[reference], strict=True)
+        return pairs.score_test([one - other for one, other in both]).interval
+
+
+def rank_correlation(
+    one: Float[np.ndarray, "l m"], other: Float[np.ndarray, "k m"], confidence: float = CONFIDENCE
+) -> Interval:
+    """Spearman's correlation between two worlds of the methods' mean scores.
+
+    The interval is a percentile bootstrap over the levels of both worlds, which are resampled apart: it says how far
+    other levels of such worlds could move the correlation, and nothing on other methods. NaN where a world gives all
+    methods the same mean; NaN bounds where one has fewer than three levels.
+
+    Args:
+        one, other: by level and method; the same methods in the same order.
+    """
+    rng = np.random.default_rng(0)
+    value = float(_spearman(one.mean(axis=0)[None], other.mean(axis=0)[None])[0])
+    if math.isnan(value) or min(len(one), len(other)) < FEWEST_LEVELS:
+        return Interval(value, math.nan, math.nan)
+    drawn = [_drawn_means(scores, rng) for scores in (one, other)]
+    found = _spearman(*drawn)
+    low, high = np.nanquantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def _drawn_means(scores: Float[np.ndarray, "l m"], rng: np.random.Generator) -> Float[np.ndarray, "b m"]:
+    return scores[rng.integers(0, len(scores), (RESAMPLES, len(scores)))].mean(axis=1)
+
+
+def _spearman(one: Float[np.ndarray, "b m"], other: Float[np.ndarray, "b m"]) -> Float[np.ndarray, " b"]:
+    ranks = [scipy.stats.rankdata(means, axis=1) for means in (one, other)]
+    centred = [rank - rank.mean(axis=1, keepdims=True) for rank in ranks]
+    size = np.sqrt((centred[0] ** 2).sum(axis=1) * (centred[1] ** 2).sum(axis=1))
+    with np.errstate(invalid="ignore"):
+        return np.where(size > 0, (centred[0] * centred[1]).sum(axis=1) / size, math.nan)
+
+
+def verdict(one: Interval, other: Interval) -> str:
+    """Whether two worlds' differences say the same."""
+    if not (one.excludes_zero and other.excludes_zero):
+        return OPEN
+    return SAME if (one.value > 0) == (other.value > 0) else OPPOSITE
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Two worlds under one condition.
+
+    Attributes:
+        places: the worlds.
+        outcomes: what methods did in each.
+        reference: the method that the others are held against.
+    """
+
+    places: tuple[Place, Place]
+    outcomes: tuple[Outcomes, Outcomes]
+    reference: str = "naive"
+
+    @classmethod
+    def at(cls, places: tuple[Place, Place], delay: int) -> "Transfer":
+        """At a constant delay, in ticks."""
+        return cls(places, (places[0].outcomes(delay), places[1].outcomes(delay)))
+
+    @property
+    def methods(self) -> list[str]:
+        """Those that both worlds have, in the first one's order from best to worst."""
+        one, other = self.outcomes
+        common = [method for method in one.solved if method in other.solved]
+        means = {method: one.scores([method]).mean() for method in common}
+        return sorted(common, key=lambda method: -means[method])
+
+    @property
+    def correlation(self) -> Interval:
+        """Of the methods' ranks; NaN for fewer than three methods."""
+        names = self.methods
+        if len(names) < 3:
+            return Interval(math.nan, math.nan, math.nan)
+        return rank_correlation(*(outcomes.scores(names) for outcomes in self.outcomes))
+
+    def differences(self) -> dict[str, tuple[Interval, Interval]]:
+        """By method: what it solves more than the reference, in each world."""
+        names = [name for name in self.methods if name != self.reference]
+        if self.reference not in self.methods:
+            return {}
+        one, other = self.outcomes
+        return {name: (one.difference(name, self.reference), other.difference(name, self.reference)) for name in names}

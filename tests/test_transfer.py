@@ -1,0 +1,80 @@
+"""Worlds held against each other: ranks and differences with known answers, and the page of the committed studies."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rtc.programs import compare_worlds
+from rtc.shared.paths import ROOT
+from rtc.study import transfer
+from rtc.study.statistics import Interval
+from rtc.study.transfer import OPEN, OPPOSITE, SAME, Outcomes, Place, Transfer
+
+
+def outcomes(rates, episodes=100):
+    """Episodes of methods that are solved in this share, alike on all levels, in pairs that are nested."""
+    levels = tuple(f"level {number}" for number in range(len(next(iter(rates.values())))))
+    solved = {
+        method: tuple((np.arange(episodes) < rate * episodes).astype(float) for rate in its)
+        for method, its in rates.items()
+    }
+    return Outcomes(levels, solved)
+
+
+def test_the_rank_correlation_of_means_by_hand():
+    one = np.array([[0.1, 0.2, 0.3], [0.3, 0.4, 0.5], [0.2, 0.3, 0.4]])
+    assert transfer.rank_correlation(one, 0.5 * one) == Interval(1.0, 1.0, 1.0)
+    assert transfer.rank_correlation(one, -one) == Interval(-1.0, -1.0, -1.0)
+    # Ranks 1 2 3 against 2 1 3: 1 - 6 * 2 / (3 * 8).
+    assert transfer.rank_correlation(one, one[:, [1, 0, 2]]).value == pytest.approx(0.5)
+    assert math.isnan(transfer.rank_correlation(one, np.ones((3, 3))).value)
+    two = transfer.rank_correlation(one[:2], one)
+    assert two.value == 1.0
+    assert math.isnan(two.low)
+
+
+def test_levels_that_disagree_make_the_interval_wide():
+    agreeing, split = np.array([[0.1, 0.2, 0.3]] * 4), np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]] * 2)
+    interval = transfer.rank_correlation(agreeing, split + np.array([0, 0, 0.01]))
+    assert interval.low == -1.0
+    assert interval.high == 1.0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (Interval(0.1, 0.05, 0.2), Interval(0.3, 0.1, 0.4), SAME),
+        (Interval(0.1, 0.05, 0.2), Interval(-0.3, -0.4, -0.1), OPPOSITE),
+        (Interval(0.1, -0.05, 0.2), Interval(-0.3, -0.4, -0.1), OPEN),
+    ],
+)
+def test_differences_agree_only_where_both_are_shown(one, other, said):
+    assert transfer.verdict(one, other) == said
+
+
+def test_methods_in_common_and_what_they_gain():
+    places = (Place("a", "a", ""), Place("b", "b", ""))
+    one = outcomes({"naive": [0.5, 0.5], "better": [0.9, 0.8], "worse": [0.2, 0.3], "here": [1.0, 1.0]})
+    other = outcomes({"worse": [0.1], "naive": [0.4], "better": [0.9]})
+    found = Transfer(places, (one, other))
+    assert found.methods == ["better", "naive", "worse"]
+    assert found.correlation.value == 1.0
+    gained = found.differences()
+    assert list(gained) == ["better", "worse"]
+    assert gained["better"][0].value == pytest.approx(0.35)
+    assert gained["better"][1].value == pytest.approx(0.5)
+    assert all(transfer.verdict(*both) == SAME for both in gained.values())
+
+
+def test_the_page_of_the_committed_studies(tmp_path):
+    for place in compare_worlds.WORLDS:
+        (tmp_path / place.root).symlink_to(ROOT / "exp_runs" / place.root)
+    compare_worlds.run(compare_worlds.Arguments(root=tmp_path, delays=(2,)))
+    text = (tmp_path / "transfer.md").read_text()
+    assert "| Kinetix, LIBERO-Spatial   |   2 | 12, 10 |" in text
+    assert "## Kinetix and Gymnasium" in text
+    with pytest.raises(ValueError, match=r"no two of Kinetix, .* at delays \[9\]: run their studies"):
+        compare_worlds.run(compare_worlds.Arguments(root=tmp_path, delays=(9,)))
+    with pytest.raises(ValueError, match="delays entry"):
+        compare_worlds.Arguments(delays=(-1,))
