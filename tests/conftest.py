@@ -23,13 +23,16 @@ import importlib
 
 import jaxtyping
 
-# The libraries first: what is imported under the hook below is compiled from its source, every time.
+import typechecker
+
+# The libraries first: what is imported under the hook below is compiled from its source.
 for name in ("distrax", "imageio", "kinetix.environment.env", "matplotlib.pyplot", "optax", "scipy.stats", "tyro"):
     importlib.import_module(name)
 
 CHECKED = ("shared", "delay", "policies", "methods", "control", "worlds", "training", "study", "report", "bench")
 
 # What calls in these rooms are given and return is checked against its annotations.
+jaxtyping.jaxtyped = typechecker.of_arrays(jaxtyping.jaxtyped)
 jaxtyping.install_import_hook([f"rtc.{room}" for room in CHECKED], "typechecker.check")
 
 import numpy as np

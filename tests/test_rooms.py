@@ -7,7 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
+import numpy as np
 import pytest
+
+from rtc.study import agreement
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src"
@@ -196,3 +200,8 @@ def test_the_architecture_page_names_files_that_exist() -> None:
     assert len(named) >= 30
     assert [name for name in sorted(named) if not any((place / name).is_file() for place in places)] == []
     assert [name for name in ROOMS if f"<b>{name}</b>" not in text] == []
+
+
+def test_the_tests_check_the_arrays_of_every_call() -> None:
+    with pytest.raises(jaxtyping.TypeCheckError, match=r"parameters of rtc\.study\.agreement\.kendall_w"):
+        agreement.kendall_w(np.ones(3))
