@@ -1,5 +1,7 @@
 """Every execution method against the policy call that it stands for."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,11 +88,27 @@ def bound(name, **options):
 
 def next_chunk(name, policy, query, **options):
     method = bound(name, **options)
-    drawn = jnp.zeros(B, int)
     if method.privileged:
         world = World(SmoothEnv(), SmoothEnv().reset(query.key)[0])
         query = query._replace(looked=method.look(policy, query, world))
-    return jax.jit(lambda: method.answer(policy, query, method.init(policy, B), drawn, STEPS)[0].chunk)()
+    return answered(method, policy, query)
+
+
+@jax.jit
+def answered(method, policy, query):
+    """One program per method, whatever its numbers are."""
+    return method.answer(policy, query, method.init(policy, B), jnp.zeros(B, int), STEPS)[0].chunk
+
+
+@functools.partial(jax.jit, static_argnames="num_steps")
+def sampled(method, policy, query, num_steps):
+    return method.next_chunk(policy, query, num_steps)
+
+
+@functools.partial(jax.jit, static_argnames="schedule")
+def guided(policy, query, noise, schedule):
+    inputs = query.leftover, query.planned_delay, query.overlap_end, schedule, 2.5
+    return policy.realtime_action(None, query.obs, STEPS, *inputs, noise=noise)
 
 
 def test_naive_is_a_plain_sample(policy, query):
@@ -104,12 +122,7 @@ def test_naive_is_a_plain_sample(policy, query):
     [("realtime", "exp"), ("realtime_linear", "linear"), ("realtime_ones", "ones"), ("hard_masking", "zeros")],
 )
 def test_guided_methods_use_their_schedule(policy, query, name, schedule):
-    noise = noise_of(query)
-
-    def expected(schedule):
-        inputs = query.leftover, query.planned_delay, query.overlap_end, schedule, 2.5
-        return jax.jit(lambda: policy.realtime_action(None, query.obs, STEPS, *inputs, noise=noise))()
-
+    expected = functools.partial(guided, policy, query, noise_of(query))
     chunk = next_chunk(name, policy, query, max_guidance_weight=2.5)
     np.testing.assert_allclose(chunk, expected(schedule), atol=1e-4)
     others = {"exp", "linear", "ones", "zeros"} - {schedule}
@@ -145,7 +158,7 @@ def test_stop_gradient_treats_the_velocity_as_constant(policy, query):
     """One flow step by hand: x + v + w · W (Y - x - v) at flow time 0, where the guidance weight is its bound."""
     noise = noise_of(query)
     method = methods.make("realtime_stop_gradient", MethodOptions(max_guidance_weight=2.5))
-    chunk = jax.jit(lambda: method.next_chunk(policy, query._replace(flow_steps=jnp.ones(B, int)), 1))()
+    chunk = sampled(method, policy, query._replace(flow_steps=jnp.ones(B, int)), 1)
     velocity = policy(query.obs, noise, 0.0)
     weights = guidance.get_prefix_weights(query.planned_delay, query.overlap_end, H, "exp")[..., None]
     expected = noise + velocity + 2.5 * weights * (query.leftover - noise - velocity)
@@ -183,7 +196,7 @@ def test_a_query_out_of_time_goes_the_rest_of_the_way_in_its_last_step(policy, q
 
     def ask(flow_steps, num_steps, weight):
         method = bound(name, bid_num_samples=3, max_guidance_weight=weight)
-        return jax.jit(lambda: method.next_chunk(policy, query._replace(flow_steps=flow_steps), num_steps))()
+        return sampled(method, policy, query._replace(flow_steps=flow_steps), num_steps)
 
     mixed, whole = ask(steps, STEPS, 3.0), ask(jnp.full(B, STEPS), STEPS, 3.0)
     single = ask(jnp.ones(B, int), 1, 3.0 / STEPS)

@@ -38,8 +38,10 @@ def grasp() -> levels.Level:
 
 
 @pytest.mark.parametrize("name", COMPARED)
-def test_every_tick_of_an_episode_is_kinetixs(name: str) -> None:
+def test_every_tick_of_an_episode_is_kinetixs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From every state that the stock engine reaches, one tick of both engines."""
+    if name != "grasp_easy":  # has all capacities; elsewhere two of the three are compiled
+        monkeypatch.setattr(step, "CAPACITIES", step.CAPACITIES[:1])
     level = levels.load(name)
     errors, episodes = equivalence.compare_ticks(level, equivalence.sticky_actions(0, TICKS, BATCH))
     position = errors.position[np.isfinite(errors.position)]
