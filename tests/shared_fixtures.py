@@ -1,6 +1,5 @@
 """What every test module shares: JAX's settings, the check of arrays, fixtures. Imported where tests run."""
 
-import itertools
 import os
 import types
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ CHECKED = ("shared", "delay", "policies", "methods", "control", "worlds", "train
 jaxtyping.jaxtyped = typechecker.of_arrays(jaxtyping.jaxtyped)
 jaxtyping.install_import_hook([f"rtc.{room}" for room in CHECKED], "typechecker.check")
 
+import jax
 import numpy as np
 import pytest
 
@@ -48,13 +48,20 @@ from rtc.worlds.kinetix import levels
 from still_level import still_levels
 
 SHA256 = "0" * 64  # of the line world's file
-_tests = itertools.count()
+_compiled = []  # seconds of compiling, or of loading from disk, since the last look
+
+
+@jax.monitoring.register_event_duration_secs_listener
+def _note(event: str, seconds: float, **_: object) -> None:
+    if event == "/jax/core/compile/backend_compile_duration":
+        _compiled.append(seconds)
 
 
 @pytest.fixture(autouse=True)
 def room_for_programs() -> None:
     """The tests compile more programs than one process can hold."""
-    if next(_tests) % 4 == 0:  # a look takes longer than many a test
+    if sum(_compiled) > 0.5:  # a look takes longer than many a test
+        _compiled.clear()
         runtime.make_room()
 
 

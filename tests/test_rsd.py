@@ -20,7 +20,7 @@ from rtc.policies.tokens.rules import ActionDistance, Exact, Greedy, IndexDistan
 # Three values per token and one token per layer: all 81 sequences of four layers can be enumerated.
 TOY = TokenizerConfig(action_chunk_size=3, action_dim=2, latent_dim=1, num_layers=4, tokens_per_layer=1, hidden_dim=8)
 BLOCKS = (1, 1, 2)
-SAMPLES, ROWS = 60_000, 200  # batches of one size share their programs
+SAMPLES, ROWS = 20_000, 200  # batches of one size share their programs
 
 
 # --- policies -----------------------------------------------------------------------------------------------
