@@ -32,22 +32,25 @@ from rtc.study.runner import ConflictError
 from stubs import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
-LEVEL = "worlds/l/grasp_easy.json"
+NAME, CROWDED = "hard_lunar_lander", "grasp_easy"  # the first takes the compiler two thirds of the time
+LEVEL = f"worlds/l/{NAME}.json"
+SMALL = {"seeds": (0, 1), "num_evals": 4, "num_slots": 4}
 
 
 @pytest.fixture(scope="module")
 def run_path(tmp_path_factory):
-    """A run with one untrained policy."""
+    """A run with an untrained policy of two levels."""
     run = tmp_path_factory.mktemp("logs-bc") / "tiny"
     policy = FlowPolicy(obs_dim=679, action_dim=6, config=TINY, rngs=nnx.Rngs(0))
-    checkpoints.save_policy(run / "1" / "policies" / "worlds_l_grasp_easy", policy, {"note": "untrained"})
+    for level in (NAME, CROWDED):
+        checkpoints.save_policy(run / "1" / "policies" / checkpoints.level_slug(level), policy, {"note": "untrained"})
     return str(run)
 
 
 @pytest.fixture(scope="module")
 def step_a(run_path, tmp_path_factory):
     root = str(tmp_path_factory.mktemp("stepA"))
-    args = tail_baseline.Arguments(seeds=(0, 1), num_evals=4, run_path=run_path, output_root=root, num_slots=4)
+    args = tail_baseline.Arguments(level_path=NAME, run_path=run_path, output_root=root, **SMALL)
     tail_baseline.run(args)
     return args
 
@@ -61,7 +64,7 @@ def compiles():
 @pytest.fixture(scope="module")
 def step_d(run_path, tmp_path_factory, compiles):
     root = str(tmp_path_factory.mktemp("stepD"))
-    args = tail_matrix.Arguments(seeds=(0, 1), num_evals=4, run_path=run_path, output_root=root, num_slots=4)
+    args = tail_matrix.Arguments(level_path=NAME, run_path=run_path, output_root=root, **SMALL)
     before = executor._run_sharded._cache_size()
     tail_matrix.run(args)
     compiles.append(executor._run_sharded._cache_size() - before)
@@ -85,7 +88,7 @@ def test_step_a_writes_results_and_video(step_a):
     assert video[4:8] == b"ftyp"
     assert len(video) > 2000
     note = json.loads((Path(step_a.output_root) / "preview.json").read_text())
-    assert note["episode"].startswith("grasp_easy, seed 0, episode ")
+    assert note["episode"].startswith(f"{NAME}, seed 0, episode ")
     assert note["episode"].endswith(": naive under no_delay")
     assert note["differs"] == {"naive under no_delay": []}
 
@@ -93,7 +96,7 @@ def test_step_a_writes_results_and_video(step_a):
 def test_preview_shows_the_recorded_episode(step_d):
     """The second pass reproduces a delayed episode action for action, and its bodies move."""
     subject = subjects.load(step_d.run_path, LEVEL)
-    cell = results.Cell("long_tail", "naive", 0, "grasp_easy")
+    cell = results.Cell("long_tail", "naive", 0, NAME)
     trace = timeline.load_trace(results.cell_dir(step_d.output_root, cell) / results.TRACE)
     config = EvalConfig(num_evals=4, model=TINY, delay_profile=profiles.PROFILES["long_tail"])
     records = preview.play(subject, config, trace.seed, trace.episode)
@@ -128,6 +131,7 @@ def test_capped_profile_has_a_shorter_tail(step_d):
 
 def test_summary_has_everything(step_a, step_d, capsys):
     args = tail_summary.Arguments(
+        level_path=NAME,
         seeds=step_d.seeds,
         num_evals=4,
         run_path=step_d.run_path,
@@ -201,7 +205,7 @@ def test_eval_flow_command(run_path, tmp_path, capsys):
     table = pd.read_csv(tmp_path / "results.csv")
     assert table["profile"].str.fullmatch("no_delay(-[0-9a-f]{8})?").all()
     assert table.groupby("profile")["seed"].apply(list).tolist() == [[0, 5], [0]]
-    assert table[["method", "level"]].drop_duplicates().to_numpy().tolist() == [["naive", "grasp_easy"]]
+    assert table[["method", "level"]].drop_duplicates().to_numpy().tolist() == [["naive", NAME]]
     eval_flow_main([*argv, "--config.execution.fallback", "zero", "--name", "mine"])
     assert "mine" in pd.read_csv(tmp_path / "results.csv")["profile"].tolist()
 
@@ -269,14 +273,14 @@ def test_non_finite_numbers_are_reported_with_their_place(step_d, monkeypatch, a
 
     subject = subjects.load(step_d.run_path, LEVEL)
     monkeypatch.setattr(executor, "rollout", rollout)
-    place = rf"the {source} produced .* level grasp_easy, method naive, seed 7, episode 1, tick 3 \(1 of 4 episodes"
+    place = rf"the {source} produced .* level {NAME}, method naive, seed 7, episode 1, tick 3 \(1 of 4 episodes"
     with pytest.raises(evaluation.NonFiniteError, match=place):
         evaluation.evaluate(EvalConfig(num_evals=4, model=TINY, num_slots=4), subject.level, subject.policy, seed=7)
 
 
 @pytest.mark.usefixtures("usual_code_generator")
 def test_slots_do_not_change_results_on_the_simulator(run_path):
-    subject = subjects.load(run_path, LEVEL)
+    subject = subjects.load(run_path, CROWDED)
     config = EvalConfig(num_evals=6, model=TINY, num_slots=1, delay_profile=profiles.PROFILES["long_tail"])
     few = evaluation.evaluate(config, subject.level, subject.policy)
     many = evaluation.evaluate(dataclasses.replace(config, num_slots=6), subject.level, subject.policy)
@@ -303,8 +307,9 @@ def test_groups_are_compared_in_pairs(step_a, step_d, run_path, tmp_path, capsys
 def test_killed_run_resumes(step_d, tmp_path):
     """SIGKILL after the first finished cell: the rest is computed later, and that cell is not touched again."""
     command = [
-        sys.executable, "exp/run_stepD_tail_v1.py", "--run-path", step_d.run_path, "--num-evals", "4",
-        "--seeds", "0", "1", "--methods", "naive", "--num-slots", "4", "--output-root", str(tmp_path),
+        sys.executable, "exp/run_stepD_tail_v1.py", "--run-path", step_d.run_path, "--level-path", NAME,
+        "--num-evals", "4", "--seeds", "0", "1", "--methods", "naive", "--num-slots", "4",
+        "--output-root", str(tmp_path),
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
