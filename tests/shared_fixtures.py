@@ -51,10 +51,12 @@ SHA256 = "0" * 64  # of the line world's file
 _compiled = []  # seconds of compiling, or of loading from disk, since the last look
 
 
-@jax.monitoring.register_event_duration_secs_listener
 def _note(event: str, seconds: float, **_: object) -> None:
     if event == "/jax/core/compile/backend_compile_duration":
         _compiled.append(seconds)
+
+
+jax.monitoring.register_event_duration_secs_listener(_note)
 
 
 @pytest.fixture(autouse=True)
