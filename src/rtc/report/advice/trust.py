@@ -28,7 +28,9 @@ def trust(advice: Advice) -> Section:
     said += [
         f"- The levels are two-dimensional physics puzzles ({', '.join(outcome.levels)}), and not your robot: what "
         "carries over is the order of methods, not the solve rates.",
-        "- Other worlds: none was run. Try the first two or three tied settings on the robot.",
+        "- Other worlds: none was run here. How far the order of methods carries over to LIBERO and Gymnasium, at "
+        "constant delays, is in the project's `exp_runs/transfer.md`. Try the first two or three tied settings on the "
+        "robot.",
         f"- The best of {len(advice.ranked)} settings looks a little better than it is; intervals say how far more "
         f"episodes ({outcome.total_episodes} per level and setting here) could move a number, not other levels.",
         "- Delays are replayed whatever the method does. On a robot more queries per second may make each slower.",
