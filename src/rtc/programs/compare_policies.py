@@ -93,7 +93,7 @@ def run(args: Arguments) -> None:
     if args.cells_only:
         return
     outcome = Outcome.read(study, how, required=())
-    measured = answers.measure(_subjects(study, how), _observations(args), args.queries)
+    measured = answers.measure(_subjects(outcome, how), _observations(args), args.queries)
     text = INTRODUCTION.format(
         episodes=args.protocol.num_evals,
         horizon=args.protocol.execute_horizon,
@@ -112,9 +112,9 @@ def _asked(args: Arguments, study: Study, how: StudyArguments) -> Iterator[Plann
                 yield plan.planned(study, how, one, level, how.seeds[0])
 
 
-def _subjects(study: Study, how: StudyArguments) -> dict[str, Any]:
-    """The policies, each with its evaluation, in the first world."""
-    return {one.method: (plan.load(one, how, how.levels[0]), one.config) for one in study.arms}
+def _subjects(outcome: Outcome, how: StudyArguments) -> dict[str, Any]:
+    """The policies that were evaluated in all worlds, each with its evaluation, in the first one."""
+    return {one.method: (plan.load(one, how, how.levels[0]), one.config) for one in outcome.arms()}
 
 
 def _observations(args: Arguments) -> Float[np.ndarray, "n o"]:
