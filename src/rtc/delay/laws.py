@@ -1,10 +1,7 @@
-"""The laws of inference delay, one frozen dataclass each, and what is done about their tails.
+"""The laws of inference delay, one frozen dataclass each.
 
 A delay is counted in control ticks. Every law has a base distribution and, if it has spikes, their probabilities; its
 fields carry the names that `DelayProfileConfig` and its flags have. A law checks itself.
-
-The order of tail control: `drop_spike_prob` acts on single draws, `hedge` takes the fastest of several, `tail_cap` and
-`anytime` bound what comes out, and `deadline` gives up what is still too late.
 """
 
 import dataclasses
@@ -26,9 +23,9 @@ from rtc.shared.validation import require_choice, require_float, require_int, re
 TraceOrder = Literal["resample", "replay"]
 
 MAX_TICKS = 1_000_000  # far beyond any episode, and far from overflow
-MAX_HEDGE = 64
 # Latency distributions without an upper end are cut here, in ticks: a delay that long fills an episode.
 LONGEST = 255
+MAX_DRIFT_QUERIES = 1000
 DT_MS = 1000 / 30
 PROBABILITY_TOLERANCE = 1e-6
 # Uniform numbers of single precision are multiples of this: a delay that is less probable does not occur.
@@ -70,7 +67,7 @@ def values(variant: Any) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items() if v is not None}
 
 
-def _make_float(law: Any, *names: str) -> None:
+def make_float(law: Any, *names: str) -> None:
     """An int where a float is meant would be another identity for the same law."""
     for name in names:
         object.__setattr__(law, name, float(getattr(law, name)))
@@ -172,7 +169,7 @@ class Mixture(Spiking):
     def __post_init__(self):
         super().__post_init__()
         require_float("p_spike", self.p_spike, low=0.0, high=1.0)
-        _make_float(self, "p_spike")
+        make_float(self, "p_spike")
 
     def spikes(self) -> Spikes:
         return Spikes(self.p_spike, self.p_spike, self.p_spike, self.d_spike)
@@ -195,7 +192,7 @@ class Markov(Spiking):
         super().__post_init__()
         for name in ("p_burst_start", "p_burst_end"):
             require_float(name, getattr(self, name), low=0.0, high=1.0)
-        _make_float(self, "p_burst_start", "p_burst_end")
+        make_float(self, "p_burst_start", "p_burst_end")
         if self.p_burst_start == 0 and self.p_burst_end == 0:
             raise ValueError("p_burst_start=0.0 and p_burst_end=0.0: mode 'markov' needs one of them above 0")
 
@@ -206,6 +203,38 @@ class Markov(Spiking):
 
     def spikes(self) -> Spikes:
         return Spikes(self.p_burst, self.p_burst_start, 1 - self.p_burst_end, self.d_spike)
+
+
+@dataclass(frozen=True)
+class Regime(Markov):
+    """A Gilbert-Elliott chain that an episode does not enter in its long-run state, so that delays change within it.
+
+    With `p_burst_first` = 0 and `p_burst_end` = 0 delays step to `d_spike` at a random query and stay there; with
+    `p_burst_first` = 1 and `p_burst_start` = 0 only an episode's first queries are spikes: a warm-up.
+
+    Attributes:
+        p_burst_first: probability that an episode's first query is in a burst.
+    """
+
+    mode: ClassVar[str] = "regime"
+    p_burst_first: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_float("p_burst_first", self.p_burst_first, low=0.0, high=1.0)
+        make_float(self, "p_burst_first")
+        if self.p_burst_first == 0 and self.p_burst_start == 0:
+            raise ValueError(
+                "p_burst_first=0.0 and p_burst_start=0.0: no query would ever be in a burst; give one of them"
+            )
+
+    def spikes(self) -> Spikes:
+        return super().spikes()._replace(first=self.p_burst_first)
+
+    def smallest(self, drop_spike_prob: float = 0.0) -> int:
+        """The smallest delay that goes on occurring, as the chain may never come back to where it began."""
+        there = Markov(self.d_spike, self.base_delays, self.base_probs, self.p_burst_start, self.p_burst_end)
+        return there.smallest(drop_spike_prob)
 
 
 def _rounded_up(law: Any, dt_ms: float) -> Base:
@@ -235,7 +264,7 @@ class LogNormal(Law):
         require_positive("median_ms", self.median_ms, "a latency in milliseconds")
         require_float("sigma", self.sigma, low=0.0)
         _check_tick(self.dt_ms)
-        _make_float(self, "median_ms", "sigma", "dt_ms")
+        make_float(self, "median_ms", "sigma", "dt_ms")
 
     def base(self) -> Base:
         return _rounded_up(scipy.stats.lognorm(max(self.sigma, 1e-9), scale=self.median_ms), self.dt_ms)
@@ -260,7 +289,7 @@ class Pareto(Law):
         require_positive("scale_ms", self.scale_ms, "a latency in milliseconds")
         require_positive("alpha", self.alpha, "the tail index")
         _check_tick(self.dt_ms)
-        _make_float(self, "scale_ms", "alpha", "dt_ms")
+        make_float(self, "scale_ms", "alpha", "dt_ms")
 
     def base(self) -> Base:
         return _rounded_up(scipy.stats.pareto(self.alpha, scale=self.scale_ms), self.dt_ms)
@@ -288,7 +317,7 @@ class Trace(Law):
         require_positive("trace_scale", self.trace_scale, "a factor")
         require_choice("trace_order", self.trace_order, get_args(TraceOrder))
         _check_tick(self.dt_ms)
-        _make_float(self, "trace_scale", "dt_ms")
+        make_float(self, "trace_scale", "dt_ms")
 
     @functools.cached_property
     def _measured(self) -> MeasuredLatencies:
@@ -319,65 +348,49 @@ class Trace(Law):
         return identity | {"trace_sha256": self._measured.sha256}
 
 
+@dataclass(frozen=True)
+class Drift(Trace):
+    """Delays that rise and fall by one tick at a time, between two bounds, from a place that is random per episode.
+
+    It is a trace that is replayed, written down by its rule instead of read from a file.
+
+    Attributes:
+        d_low, d_high: the bounds, in ticks.
+        drift_queries: queries in a row that have the same delay.
+    """
+
+    mode: ClassVar[str] = "drift"
+    trace_path: ClassVar[str] = ""
+    trace_scale: ClassVar[float] = 1.0
+    trace_order: ClassVar[TraceOrder] = "replay"
+    dt_ms: ClassVar[float] = DT_MS
+    d_low: int = 0
+    d_high: int = 4
+    drift_queries: int = 8
+
+    def __post_init__(self):
+        require_int("d_low", self.d_low, low=0, high=LONGEST)
+        require_int("d_high", self.d_high, low=0, high=LONGEST)
+        require_int("drift_queries", self.drift_queries, low=1, high=MAX_DRIFT_QUERIES)
+        if self.d_high <= self.d_low:
+            raise ValueError(
+                f"d_high={self.d_high} must be above d_low={self.d_low}; for a constant delay choose mode 'fixed'"
+            )
+
+    def base(self) -> Base:
+        once = [*range(self.d_low, self.d_high), *range(self.d_high, self.d_low, -1)]
+        delays = np.repeat(once, self.drift_queries)
+        return _tabulated(delays, np.full(len(delays), 1 / len(delays)))
+
+    def identity(self) -> dict[str, Any]:
+        return Law.identity(self)
+
+
 def _check_tick(dt_ms: float) -> None:
     require_positive("dt_ms", dt_ms, "the control tick in milliseconds")
 
 
 LAWS: Mapping[str, type[Law]] = MappingProxyType(
-    {law.mode: law for law in (Fixed, Mixture, Markov, LogNormal, Pareto, Trace)}
+    {law.mode: law for law in (Fixed, Mixture, Markov, Regime, LogNormal, Pareto, Trace, Drift)}
 )
 SPIKING_MODES = tuple(mode for mode, law in LAWS.items() if issubclass(law, Spiking))
-
-
-@dataclass(frozen=True)
-class TailControl:
-    """What is done about long delays.
-
-    Attributes:
-        tail_cap: upper bound put on every delay (ideal tail control, at no cost); None leaves the tail alone.
-        drop_spike_prob: probability that a spike is replaced by a draw from the base distribution.
-        hedge: every query is sent that many times and the first answer counts; costs as many times the inference.
-        deadline: a query that has not returned after this many ticks is abandoned and launched anew on the current
-            observation; an abandoned query costs as much as any other. None waits.
-        anytime: a query returns after this many ticks at the latest, with as many flow steps as there was time for.
-    """
-
-    tail_cap: int | None = None
-    drop_spike_prob: float = 0.0
-    hedge: int = 1
-    deadline: int | None = None
-    anytime: int | None = None
-
-    def __post_init__(self):
-        for name, low in (("tail_cap", 0), ("anytime", 0), ("deadline", 1)):
-            if getattr(self, name) is not None:
-                require_int(name, getattr(self, name), low=low, high=MAX_TICKS)
-        require_int("hedge", self.hedge, low=1, high=MAX_HEDGE)
-        require_float("drop_spike_prob", self.drop_spike_prob, low=0.0, high=1.0)
-        _make_float(self, "drop_spike_prob")
-
-    def bounded(self, delay: int) -> int:
-        """A delay after `tail_cap` and `anytime`, in ticks."""
-        return min([delay, *(bound for bound in (self.tail_cap, self.anytime) if bound is not None)])
-
-    def check(self, law: Law) -> None:
-        """Raises ValueError where a control cannot act on the law, or no query would ever return."""
-        if self.drop_spike_prob > 0 and not isinstance(law, Spiking):
-            raise ValueError(
-                f"drop_spike_prob={self.drop_spike_prob} has no effect with mode={law.mode!r}: only modes "
-                f"{' and '.join(SPIKING_MODES)} have spikes, so leave it out"
-            )
-        if self.deadline is None:
-            return
-        smallest = self.bounded(law.smallest(self.drop_spike_prob))
-        if smallest > self.deadline:
-            raise ValueError(
-                f"deadline={self.deadline} is below the smallest delay of this {law.mode!r} profile, {smallest} ticks: "
-                f"no query would ever return; set deadline to at least {smallest}, or bound the delay by tail_cap or "
-                "anytime"
-            )
-
-    def identity(self) -> dict[str, Any]:
-        """The controls that are on, as plain data."""
-        off = values(TailControl())
-        return {name: value for name, value in values(self).items() if value != off.get(name)}

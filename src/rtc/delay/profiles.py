@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from rtc.delay.laws import DT_MS, LAWS, Law, Mixture, TailControl, TraceOrder
+from rtc.delay.laws import DT_MS, LAWS, Law, Mixture, TraceOrder
+from rtc.delay.tail import TailControl
 from rtc.delay.traces import read_trace
 from rtc.shared.validation import require_choice, require_read
 
 __all__ = ["PROFILES", "DelayProfileConfig", "law", "mean_delay", "profile", "read_trace", "thinned"]
 
-Mode = Literal["fixed", "mixture", "markov", "lognormal", "pareto", "trace"]
+Mode = Literal["fixed", "mixture", "markov", "regime", "lognormal", "pareto", "trace", "drift"]
 
 _CONTROLS = tuple(field.name for field in dataclasses.fields(TailControl))
 _READS = {mode: ("mode", *(field.name for field in dataclasses.fields(law))) for mode, law in LAWS.items()}
@@ -31,16 +32,25 @@ class DelayProfileConfig:
 
     Attributes:
         mode: `fixed` always takes `fixed_delay`; `mixture` draws from `base_delays`, or with probability `p_spike`
-            takes `d_spike`; `markov` does so in bursts (Gilbert-Elliott): every query of a burst is a spike;
-            `lognormal` and `pareto` draw latencies in ms; `trace` takes measured ones. A latency takes
-            ceil(latency_ms / dt_ms) ticks.
+            takes `d_spike`; `markov` does so in bursts (Gilbert-Elliott): every query of a burst is a spike; `regime`
+            is a `markov` whose first query has a probability of its own, for delays that change within an episode: a
+            step (`p_burst_end` 0) or a warm-up (`p_burst_first` 1, `p_burst_start` 0); `drift` rises and falls
+            between `d_low` and `d_high`; `lognormal` and `pareto` draw latencies in ms; `trace` takes measured ones.
+            A latency takes ceil(latency_ms / dt_ms) ticks.
         fixed_delay: delay of mode `fixed`. None is 0.
         p_spike: probability of a spike (mode `mixture`). None is 0.0.
-        d_spike: delay of a spike (modes `mixture` and `markov`). None is 0.
-        base_delays: delays of the base distribution (modes `mixture` and `markov`). None is 0.
+        d_spike: delay of a spike (modes `mixture`, `markov` and `regime`). None is 0.
+        base_delays: delays of the base distribution (modes `mixture`, `markov` and `regime`). None is 0.
         base_probs: their probabilities; they must sum to 1. None is 1.0.
-        p_burst_start: probability that a burst starts at a query outside one (mode `markov`). None is 0.0.
-        p_burst_end: probability that a query after one in a burst is outside it (mode `markov`). None is 1.0.
+        p_burst_start: probability that a burst starts at a query outside one (modes `markov` and `regime`). None is
+            0.0.
+        p_burst_end: probability that a query after one in a burst is outside it (modes `markov` and `regime`). None is
+            1.0.
+        p_burst_first: probability that an episode's first query is in a burst (mode `regime`). None is 0.0.
+        d_low: smallest delay of mode `drift`, in ticks. None is 0.
+        d_high: largest delay of mode `drift`, in ticks. None is 4.
+        drift_queries: queries in a row for which mode `drift` keeps a delay before it is a tick longer or shorter. None
+            is 8.
         median_ms: median of mode `lognormal`. None is 30.0.
         sigma: standard deviation of the latency's logarithm (mode `lognormal`). None is 0.5.
         scale_ms: least latency of mode `pareto`. None is 15.0.
@@ -71,6 +81,10 @@ class DelayProfileConfig:
     base_probs: tuple[float, ...] | None = None
     p_burst_start: float | None = None
     p_burst_end: float | None = None
+    p_burst_first: float | None = None
+    d_low: int | None = None
+    d_high: int | None = None
+    drift_queries: int | None = None
     median_ms: float | None = None
     sigma: float | None = None
     scale_ms: float | None = None
@@ -165,6 +179,14 @@ PROFILES: Mapping[str, DelayProfileConfig] = MappingProxyType(
             d_spike=9,
             p_burst_start=0.02,
             p_burst_end=0.4,
+        ),
+        # Delays that change within an episode: from 1 tick to 4 for good, after 25 queries on average.
+        "step": DelayProfileConfig(mode="regime", base_delays=(1,), d_spike=4, p_burst_start=0.04, p_burst_end=0.0),
+        # Up and down between 1 and 4 ticks, a tick every 8 queries, from a random place.
+        "drift": DelayProfileConfig(mode="drift", d_low=1, d_high=4, drift_queries=8),
+        # The first queries, two on average, take 6 ticks, all later ones 1.
+        "warm_up": DelayProfileConfig(
+            mode="regime", base_delays=(1,), d_spike=6, p_burst_first=1.0, p_burst_start=0.0, p_burst_end=0.5
         ),
     }
 )
