@@ -89,6 +89,73 @@ def test_bursts_have_their_marginal_law_and_their_length():
     assert_share(first == 4, 0.05)
 
 
+def streams(config, count, number=200):
+    """The first delays of many streams, a row each."""
+    process = sampling.make_process(config)
+    return np.asarray(
+        jax.vmap(lambda key: draws(process, key, count).delay)(jax.random.split(jax.random.key(0), number))
+    )
+
+
+def test_a_step_is_for_good_and_after_25_queries_on_average():
+    sample = streams(profiles.PROFILES["step"], 400)
+    assert set(np.unique(sample)) == {1, 4}
+    assert (sample[:, 0] == 1).all()
+    assert (np.diff(sample, axis=1) >= 0).all()
+    before = (sample == 1).sum(axis=1)
+    # The first query is never late: 1 more than a geometric number of failures, with mean and deviation 24 and 24.5.
+    assert before.mean() == pytest.approx(25, abs=5 * 24.5 / np.sqrt(len(before)))
+
+
+def test_a_warm_up_is_at_the_start_alone():
+    sample = streams(profiles.PROFILES["warm_up"], 100)
+    assert set(np.unique(sample)) == {1, 6}
+    assert (sample[:, 0] == 6).all()
+    assert (np.diff(sample, axis=1) <= 0).all()
+    # Geometric with p = 1/2: mean 2, standard deviation the root of 2.
+    assert (sample == 6).sum(axis=1).mean() == pytest.approx(2, abs=5 * np.sqrt(2 / len(sample)))
+
+
+def test_a_regime_that_starts_at_its_share_is_a_markov_chain():
+    chain = {"base_delays": (0, 1), "base_probs": (0.9, 0.1), "d_spike": 4, "p_burst_start": 0.1, "p_burst_end": 0.3}
+    plain, same = (
+        DelayProfileConfig(mode="markov", **chain),
+        DelayProfileConfig(mode="regime", **chain, p_burst_first=0.25),
+    )
+    np.testing.assert_array_equal(draw(plain, count=4000), draw(same, count=4000))
+
+
+def test_a_step_that_no_query_survives_is_refused():
+    down = {"mode": "regime", "base_delays": (4,), "d_spike": 1, "p_burst_start": 0.2, "p_burst_end": 0.0}
+    assert set(draw(DelayProfileConfig(**down, deadline=2), count=200)) == {1, 4}  # abandoned until the step, then not
+    with pytest.raises(ValueError, match="smallest delay of this 'regime' profile, 4 ticks: no query would ever"):
+        dataclasses.replace(profiles.PROFILES["step"], deadline=3)
+
+
+def test_a_drift_goes_up_and_down_by_one_tick_from_places_of_its_own():
+    config = DelayProfileConfig(mode="drift", d_low=1, d_high=3, drift_queries=2)
+    cycle = [1, 1, 2, 2, 3, 3, 2, 2]
+    sample = streams(config, 16, 100)
+    starts = set()
+    for row in sample.tolist():
+        places = [start for start in range(8) if row == (2 * cycle + cycle)[start : start + 16]]
+        assert len(places) == 1
+        starts.update(places)
+    assert starts == set(range(8))
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 1.0])
+def test_copies_in_a_shared_state_are_late_together(correlation):
+    """A copy is late with p = 0.2; both copies with p (r + (1 - r) p), r the correlation of their being late."""
+    late, share = 0.2, correlation + (1 - correlation) * 0.2
+    shared = {"p_burst_start": late / share, "p_burst_end": 1 - late / share, "drop_spike_prob": 1 - share}
+    config = DelayProfileConfig(mode="markov", d_spike=5, **shared)
+    one, two = (draw(dataclasses.replace(config, hedge=copies)) == 5 for copies in (1, 2))
+    assert_share(one, late)
+    assert_share(two, late * share)
+    assert_share(two[one], share)
+
+
 @pytest.mark.parametrize(
     ("config", "law"),
     [
@@ -210,6 +277,8 @@ def test_profiles_of_one_shape_share_their_structure():
         ({"mode": "mixture", "p_spike": 1.0, "d_spike": 9}, 9),
         ({"mode": "mixture", "base_delays": (1, 5), "base_probs": (0.0, 1.0)}, 5),
         ({"mode": "markov", "p_burst_start": 0.5, "p_burst_end": 0.0, "d_spike": 7}, 7),
+        ({"mode": "drift", "d_low": 3, "d_high": 5}, 3),
+        ({"mode": "regime", "p_burst_first": 1.0, "p_burst_end": 0.9, "base_delays": (4,), "d_spike": 7}, 4),
         ({"mode": "lognormal", "median_ms": 900.0, "sigma": 0.1}, 17),
         ({"mode": "lognormal", "median_ms": 50.0, "sigma": 0.0, "dt_ms": 20.0}, 3),
         ({"mode": "pareto", "scale_ms": 95.0, "dt_ms": 20.0}, 5),

@@ -6,7 +6,7 @@ import json
 import pytest
 import tyro
 
-from rtc.delay import DelayProfileConfig, EstimatorConfig, laws, profiles
+from rtc.delay import DelayProfileConfig, EstimatorConfig, TailControl, laws, profiles
 from rtc.delay.estimators import KINDS
 
 TABLE = {"mode": "mixture", "base_delays": (0, 1, 3), "base_probs": (0.7, 0.2, 0.1), "p_spike": 0.05, "d_spike": 9}
@@ -40,6 +40,13 @@ MIXTURE = DelayProfileConfig(**TABLE)
         ({"mode": "trace"}, "trace_path=None"),
         ({"mode": "markov", "p_burst_start": 0.0, "p_burst_end": 0.0}, "needs one of them above 0"),
         ({"mode": "markov", "p_burst_start": 2.0}, "p_burst_start=2.0"),
+        ({"mode": "regime"}, "p_burst_first=0.0 and p_burst_start=0.0: no query would ever be in a burst"),
+        ({"mode": "regime", "p_burst_first": 1.5}, "p_burst_first=1.5"),
+        ({"mode": "regime", "p_burst_first": 1.0, "p_burst_end": 0.0}, "needs one of them above 0"),
+        ({"mode": "drift", "d_low": 3, "d_high": 3}, "d_high=3 must be above d_low=3"),
+        ({"mode": "drift", "d_low": -1}, "d_low=-1"),
+        ({"mode": "drift", "d_high": 256}, "d_high=256"),
+        ({"mode": "drift", "drift_queries": 0}, "drift_queries=0"),
         ({"mode": "lognormal", "sigma": -1.0}, "sigma=-1.0"),
         ({"mode": "lognormal", "median_ms": 0.0}, "median_ms=0.0 must be positive"),
         ({"mode": "pareto", "scale_ms": -1.0}, "scale_ms=-1.0 must be positive"),
@@ -64,6 +71,10 @@ IN_ORDER = {
     "base_probs": (1.0,),
     "p_burst_start": 0.1,
     "p_burst_end": 0.5,
+    "p_burst_first": 0.2,
+    "d_low": 1,
+    "d_high": 3,
+    "drift_queries": 2,
     "median_ms": 40.0,
     "sigma": 0.3,
     "scale_ms": 20.0,
@@ -92,7 +103,7 @@ def test_a_field_that_the_mode_ignores_is_an_error_that_names_the_modes_that_rea
     [
         ({"p_spike": 0.2, "d_spike": 4}, "p_spike=0.2 has no effect with mode='fixed': set mode to 'mixture'"),
         ({"trace_path": "t.csv"}, "trace_path='t.csv' has no effect with mode='fixed': set mode to 'trace'"),
-        ({"mode": "pareto", "drop_spike_prob": 0.5}, "only modes mixture and markov have spikes"),
+        ({"mode": "pareto", "drop_spike_prob": 0.5}, "only modes mixture, markov, regime have spikes"),
         ({"mode": "mixture", "d_spike": 4}, "d_spike=4 has no effect without spikes: give p_spike"),
         ({"mode": "mixture", "drop_spike_prob": 0.5}, "drop_spike_prob=0.5 has no effect without spikes"),
         ({"mode": "markov", "d_spike": 4, "p_burst_end": 0.5}, "without spikes: give p_burst_start"),
@@ -131,7 +142,7 @@ def test_flags_of_a_profile_and_their_help(capsys):
     assert "None is 30.0." in " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("config", [*laws.LAWS.values(), laws.TailControl, *KINDS.values()])
+@pytest.mark.parametrize("config", [*laws.LAWS.values(), TailControl, *KINDS.values()])
 def test_the_documented_defaults_are_those_of_the_variants(config):
     described = DelayProfileConfig.__doc__ + EstimatorConfig.__doc__
     defaults = getattr(config, "DEFAULTS", None)

@@ -102,7 +102,17 @@ def test_what_the_command_line_leaves_open_is_the_studys():
 def test_estimators_start_from_the_median_delay():
     deadline = dataclasses.replace(delay_profiles.profile("heavy"), scale_ms=150.0, deadline=5)
     starts = {name: arm(name, "naive").config.estimator.initial for name in delay_profiles.PROFILES}
-    assert starts == {"no_delay": 0, "long_tail": 0, "tail_controlled": 0, "burst": 0, "heavy": 1, "vla": 2}
+    assert starts == {
+        "no_delay": 0,
+        "long_tail": 0,
+        "tail_controlled": 0,
+        "burst": 0,
+        "heavy": 1,
+        "vla": 2,
+        "step": 1,
+        "drift": 3,
+        "warm_up": 6,
+    }
     assert arm("late", "naive", delay=deadline).config.estimator == EstimatorConfig(initial=5)
     assert arm("heavy", "naive", estimator=EstimatorConfig("fixed")).config.estimator == EstimatorConfig("fixed")
 

@@ -42,15 +42,12 @@ class DelayProfileConfig:
         d_spike: delay of a spike (modes `mixture`, `markov` and `regime`). None is 0.
         base_delays: delays of the base distribution (modes `mixture`, `markov` and `regime`). None is 0.
         base_probs: their probabilities; they must sum to 1. None is 1.0.
-        p_burst_start: probability that a burst starts at a query outside one (modes `markov` and `regime`). None is
-            0.0.
-        p_burst_end: probability that a query after one in a burst is outside it (modes `markov` and `regime`). None is
-            1.0.
+        p_burst_start: probability that a burst starts at a query outside one (`markov` and `regime`). None is 0.0.
+        p_burst_end: probability that a query after one in a burst is outside it (`markov` and `regime`). None is 1.0.
         p_burst_first: probability that an episode's first query is in a burst (mode `regime`). None is 0.0.
         d_low: smallest delay of mode `drift`, in ticks. None is 0.
         d_high: largest delay of mode `drift`, in ticks. None is 4.
-        drift_queries: queries in a row for which mode `drift` keeps a delay before it is a tick longer or shorter. None
-            is 8.
+        drift_queries: queries in a row that have the same delay (mode `drift`). None is 8.
         median_ms: median of mode `lognormal`. None is 30.0.
         sigma: standard deviation of the latency's logarithm (mode `lognormal`). None is 0.5.
         scale_ms: least latency of mode `pareto`. None is 15.0.

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from rtc.report import answers, catalogue, insight, losses, settings, study_tables, words
+from rtc.report import answers, catalogue, insight, losses, regret, settings, study_tables, words
 from rtc.shared import provenance
 from rtc.study import verdicts
 from rtc.study.layout import Section, drawings
@@ -213,6 +213,14 @@ def _losses(context: Context) -> Parts:
     return [] if table.empty else [context.say("losses"), table]
 
 
+def _regret(context: Context) -> Parts:
+    """A table per method."""
+    parts: list[str | pd.DataFrame] = []
+    for method, table in regret.tables(context.outcome, context.keys).items():
+        parts += [f"`{method}`:", table]
+    return [context.say("regret"), *parts] if parts else []
+
+
 def _level_rates(context: Context) -> Parts:
     parts: list[str | pd.DataFrame] = []
     for method in dict.fromkeys(method for _, method in context.keys):
@@ -291,6 +299,7 @@ WRITERS: Mapping[str, Callable[[Context], Parts]] = MappingProxyType(
         "protocol": _protocol,
         "provenance": _provenance,
         "question": _question,
+        "regret": _regret,
         "seeds": _seeds,
         "text": _text,
         "verdict": _verdict,

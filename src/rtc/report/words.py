@@ -22,6 +22,7 @@ HEADINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "levels": ("Level by level", "逐关卡"),
         "margins": ("Within a margin", "容差之内"),
         "losses": ("Where the loss comes from", "损失来自何处"),
+        "regret": ("What estimating costs", "估计的代价"),
         "level_rates": ("Level by level", "逐关卡"),
         "passes": ("Passes per query", "每次查询的前向次数"),
         "protocol": ("Protocol", "协议"),
@@ -100,6 +101,16 @@ losses.csv has them level by level.""",
 （`foresee_simulator` 减去该方法，方法更好时为负）；d > H/2 时其中包含断供。
 `rest`：`foresee_simulator` 除视界之外的损失：块间跳变与噪声。各部分相加等于总损失；losses.csv 给出每个关卡的数值。""",
         ),
+        "regret": (
+            """\
+Regret: solve rate with the true delay of each query less that with its estimate, a quantile of the last delays (the
+window, in queries), on the same episodes; negative where the estimate does better. [95 % interval over episodes].
+`mean`: every profile counts alike; `largest`: of the profiles' regrets. No correction for multiple comparisons.""",
+            """\
+遗憾：按每次查询的真实延迟规划的成功率减去按估计规划的成功率，估计为最近若干次延迟（窗口，以查询次数计）的分位数，
+回合相同；估计更好时为负。[回合的 95 % 区间]。`mean`：各分布权重相同；`largest`：各分布的遗憾中的最大值。
+未做多重比较校正。""",
+        ),
         "margins": (
             """\
 Differences of solve rates against a margin of {margin:g} percentage points that was stated before the run. `finding`:
@@ -167,6 +178,12 @@ CAPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "solve_rate": (
             "Dotted: published values; dashed: without delay. Below, every level.",
             "点线：已发表的数值；虚线：无延迟。下方为各关卡。",
+        ),
+        "regret": (
+            "What the oracle, which knows the delay of each query, solves more; a line per window, in queries. Marks: "
+            "means with 95 % intervals; dots: levels; dashed: no regret.",
+            "知道每次查询延迟的 oracle 多解决的回合；每条线为一个窗口（查询次数）。标记：均值及 95 % 区间；"
+            "小点：各关卡；虚线：无遗憾。",
         ),
         "layers": ("A line per level. Dashed: the flow policy.", "每条线为一个关卡。虚线：流策略。"),
     }

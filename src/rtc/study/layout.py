@@ -26,6 +26,7 @@ SECTIONS = (
     "protocol",
     "provenance",
     "question",
+    "regret",
     "seeds",
     "text",
     "verdict",
@@ -40,6 +41,7 @@ FIGURES = (
     "layers",
     "losses",
     "outcomes",
+    "regret",
     "solve_rate",
     "timeline",
 )

@@ -6,7 +6,19 @@ from types import MappingProxyType
 
 from matplotlib.figure import Figure
 
-from rtc.report.figures import arms, comparisons, compute, delays, grid, losses, seeds, solve_rate, timeline, tokens
+from rtc.report.figures import (
+    arms,
+    comparisons,
+    compute,
+    delays,
+    grid,
+    losses,
+    regret,
+    seeds,
+    solve_rate,
+    timeline,
+    tokens,
+)
 from rtc.study.layout import Drawing
 from rtc.study.outcome import Outcome
 from rtc.study.study import Study
@@ -24,6 +36,7 @@ DRAWN: Mapping[str, Callable[[Study, Outcome], Drawn]] = MappingProxyType(
         "layers": tokens.layers,
         "losses": losses.draw,
         "outcomes": seeds.draw,
+        "regret": regret.draw,
         "solve_rate": solve_rate.draw,
         "timeline": timeline.draw,
     }
