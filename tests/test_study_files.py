@@ -102,6 +102,21 @@ def test_bursts_and_single_spikes_are_equally_many():
             assert 1 / profile.p_burst_end == pytest.approx(int(length))
 
 
+def test_copies_that_are_late_together_are_late_as_often():
+    profiles = {arm.profile: arm.config.delay_profile for arm in files.read("estimator_curve").arms}
+    correlated = {name: one for name, one in profiles.items() if one.mode == "markov"}
+    assert len(correlated) == 7
+    for name, profile in correlated.items():
+        late = 1 - (profile.drop_spike_prob or 0.0)
+        share = profile.p_burst_start / (profile.p_burst_start + profile.p_burst_end)
+        assert share * late == pytest.approx(profiles["single"].p_spike)
+        assert (late - 0.1) / 0.9 == pytest.approx(float(name.split("_r")[1][:3]))
+        if name.startswith("burst"):
+            assert 1 / profile.p_burst_end == pytest.approx(5)
+        else:  # each query is in the state or not, whatever the one before was
+            assert profile.p_burst_start == pytest.approx(1 - profile.p_burst_end)
+
+
 SMALL = """
 [profiles.no_delay]
 [profiles."d{d}"]

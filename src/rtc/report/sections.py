@@ -217,7 +217,7 @@ def _regret(context: Context) -> Parts:
     """A table per method."""
     parts: list[str | pd.DataFrame] = []
     for method, table in regret.tables(context.outcome, context.keys).items():
-        parts += [f"`{method}`:", table]
+        parts += [f"**{method}**:", table]
     return [context.say("regret"), *parts] if parts else []
 
 
