@@ -18,6 +18,8 @@ from rtc.study.study import starting_at_median
 
 GOLDENS = json.loads((Path(__file__).parent / "goldens/studies.json").read_text())
 STUDIES = sorted(path.stem for path in files.FOLDER.glob("*.toml"))
+# Arms of these were added or left out after results had been seen; their files say which.
+LOOKED_AT = ("estimator_curve", "gymnasium", "libero_delay")
 
 
 def comparison(one, keys):
@@ -75,7 +77,7 @@ def test_the_studies_of_the_benchmark_are_what_they_were(name):
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_studies_of_the_benchmark_are_whole(name):
     study = files.read(name)
-    assert study.preregistered
+    assert study.preregistered == (name not in LOOKED_AT)
     for one in study.arms:
         cells.Cell(*one.key, 0, "grasp_easy")  # a name that can be a directory
     assert all(comparison.candidate != comparison.reference for comparison in study.comparisons)
