@@ -53,6 +53,14 @@ class Sweep:
 # By their folders in exp_runs/.
 SWEEPS = {
     "delay_sweep": Sweep("shipped policies"),
+    "delay_sweep_h16": Sweep(
+        "chunks of 16",
+        delay_sweep.Arguments(
+            levels=("grasp_easy", "hard_lunar_lander", "catcher_v3"),
+            run_path="logs-bc/h16",
+            prefix_run_path="logs-bc/h16_prefix",
+        ),
+    ),
     "delay_sweep_methods": Sweep("methods that look ahead or correct"),
     "delay_sweep_published_recipe": Sweep(
         "published training recipe",
