@@ -1,6 +1,7 @@
 """Regression policies: one chunk per observation, as checkpoints of a run, in both executors."""
 
 import dataclasses
+import types
 from pathlib import Path
 
 import jax
@@ -182,7 +183,7 @@ def test_it_is_evaluated_by_the_call_for_policies_of_ones_own(run):
 def test_networks_of_flow_policies_are_refused(run):
     args = train_networks.Arguments(run_path=run, kinds=("forward", "latent", "vlash"))
     with pytest.raises(ValueError, match=r"kinds=latent, vlash needs flow policies, and those of .* with loss='l1'"):
-        train_networks.require_flow(args, policy_of())
+        train_networks.require_flow(args, types.SimpleNamespace(policy=policy_of()))
 
 
 def test_fine_tuning_starts_from_its_weights(run):

@@ -110,7 +110,7 @@ def train(args: Arguments) -> list[Path]:
     """Trains what the arguments ask for; returns the networks' files, without suffix."""
     written = []
     for one in _subjects(args):
-        require_flow(args, one.policy)
+        require_flow(args, one)
         demonstrated = _demonstrated(args, one)
         wanted = {kind: _wanted(args, one, kind, demonstrated) for kind in args.kinds}
         paths = {kind: _place(args, kind, one.filed_under) for kind in args.kinds}
@@ -129,10 +129,11 @@ def train(args: Arguments) -> list[Path]:
     return written
 
 
-def require_flow(args: Arguments, policy: Any) -> None:
+def require_flow(args: Arguments, one: Trainable) -> None:
     """Raises ValueError where what is to be trained belongs to flow policies, and this one is none."""
-    kind, chosen = kinds.of_policy(policy), sorted({VLASH, "latent"} & set(args.kinds))
-    if kind is not None and not kind.flows and chosen:
+    chosen = sorted({VLASH, "latent"} & set(args.kinds))
+    kind = kinds.of_policy(one.policy) if chosen else None
+    if kind is not None and not kind.flows:
         raise ValueError(
             f"kinds={', '.join(chosen)} needs flow policies, and those of {args.run_path} were trained with "
             f"loss={kind.loss!r}: leave it out, or choose another run"
