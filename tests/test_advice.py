@@ -260,7 +260,7 @@ def test_what_needs_training_has_a_second_answer(tmp_path):
     advice = advice_of(outcome_of(**solved), unfinished=("realtime",))
     pages.write(advice, tmp_path, 0.0)
     text = (tmp_path / "advice.md").read_text()
-    assert "`trained_prefix` needs training of its own. Without any: `naive`" in text
+    assert "`trained_prefix` needs training of its own. Of what was compared without any: `naive`" in text
     assert "This run is small" not in text
     assert "**Not compared for lack of time:** realtime." in text
     assert "`--fps=30 --actions_per_chunk=50 --chunk_size_threshold=0.8800 --aggregate_fn_name=latest_only`" in text
@@ -292,7 +292,7 @@ def test_doubts_are_said():
 def test_every_method_has_words_and_settings(method):
     assert words.METHOD_TEXTS[method]
     one = next(design.arms(method, Policies("run", 8, LEVELS, "prefix"), {LOG: design.DelayProfileConfig()}))
-    assert "In code of your own" in settings.section(one, None, SCALE).markdown()
+    assert "in code of your own" in settings.section(one, None, SCALE).markdown()
 
 
 @pytest.mark.parametrize(("chunk", "every"), [(50, 6), (30, 20), (7, 2), (100, 1), (333, 1), (8, 8)])

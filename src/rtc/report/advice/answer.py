@@ -34,7 +34,7 @@ def headline(advice: Advice) -> Section:
         )
     if plain is not None:
         parts.append(
-            f"`{name}` needs training of its own. Without any: {named(advice, plain.arm)} "
+            f"`{name}` needs training of its own. Of what was compared without any: {named(advice, plain.arm)} "
             f"({METHOD_TEXTS[plain.arm.config.method]}), {catalogue.rate(plain.solved)} % solved."
         )
     if advice.unfinished:
@@ -57,8 +57,7 @@ def _how_good(advice: Advice) -> str:
         difference = advice.difference(best.key, rival.key)
         text += f" ({points(difference)} points against {named(advice, rival.arm)})"
     if others:
-        more = _count(others, "other setting")
-        return f"{text}; {more} cannot be told apart from the best one: it is the cheapest."
+        return f"{text}; of {others + 1} settings that cannot be told apart from the best one it is the cheapest."
     return text + ", and all other settings that were tried solve fewer."
 
 

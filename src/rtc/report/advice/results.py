@@ -56,9 +56,10 @@ def ranks(advice: Advice) -> Section:
         "Solve rates are means over the levels, with 95 % intervals; differences are paired by episode. **Tied**: the "
         "interval of the difference from the best holds 0; of those the cheapest is recommended. `q80`: the method "
         f"plans for {ESTIMATOR_TEXTS['q80']}; `max10`: {ESTIMATOR_TEXTS['max10']}. `p99 halved`: no delay is longer "
-        "than half of your p99: a target for whoever speeds up inference, no setting. `no action`: share of ticks for "
-        "which no chunk had an action left, so that the last one was repeated. `evaluations/tick`: passes through the "
-        "network per control tick of yours, with 5 denoising steps per query. `needs`: what a method has that plain "
+        "than half of your p99, as rounded in the table below: a target for whoever speeds up inference, no setting. "
+        "`no action`: share of ticks for which no chunk had an action left, so that the last one was repeated. "
+        "`evaluations/tick`: passes through the network per control tick of yours, with 5 denoising steps per query; a "
+        "correction counts as one, once per tick of the benchmark. `needs`: what a method has that plain "
         f"execution has not.{more}"
     )
     return Section("Ranking", [shown, text], ["ranking"])

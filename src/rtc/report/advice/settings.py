@@ -71,9 +71,10 @@ def section(recommended: Arm, plain: Arm | None, scale: Scale) -> Section:
             ("openpi", openpi(method, every)),
         ]
         parts += [f"`{method}`, a new query every {every} of {scale.chunk} actions:", _table(rows), *_notes(method)]
-    shown = recommended if plain is None or recommended.config.method not in UNPLANNED else plain
     parts.append(f"Flags are those of LeRobot {RELEASE}; other releases may name them otherwise.")
-    parts.append("\n".join(["In code of your own:", "", *_own(recommended, scale), *_estimates(shown)]))
+    for one in [recommended] if plain is None else [recommended, plain]:
+        heading = f"`{one.config.method}` in code of your own:"
+        parts.append("\n".join([heading, "", *_own(one, scale), *_estimates(one)]))
     return Section("Settings to copy", parts)
 
 
@@ -103,8 +104,9 @@ def _own(one: Arm, scale: Scale) -> list[str]:
         *([f"- {METHOD_TEXTS[method]} (docs/methods.md);"] if beyond else []),
         f"- send a new observation {every} ticks after the last one, or, if the answer is not there by then, as soon "
         "as it is;",
-        "- keep executing the old chunk until the answer arrives, d ticks after its observation, and go on with entry "
-        "d of the new one (counted from 0), not with its first.",
+        "- keep executing the old chunk until the answer arrives, d ticks after its observation, or, where the chunk "
+        "ends before, whatever is safe on your robot; then go on with entry d of the new one (counted from 0), not with its "
+        "first.",
     ]
 
 

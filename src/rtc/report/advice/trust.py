@@ -27,9 +27,9 @@ def trust(advice: Advice) -> Section:
         said.append(f"- {_stability(advice)}")
     said += [
         f"- The levels are two-dimensional physics puzzles ({', '.join(outcome.levels)}), and not your robot: what "
-        "carries over is the order of methods, not the solve rates.",
+        "may carry over is the order of methods, not the solve rates.",
         "- Other worlds: none was run here. How far the order of methods carries over to LIBERO and Gymnasium, at "
-        "constant delays, is in the project's `exp_runs/transfer.md`. Try the first two or three tied settings on the "
+        "constant delays, is in the project's `exp_runs/transfer.md`. Try the best two or three methods on the "
         "robot.",
         f"- The best of {len(advice.ranked)} settings looks a little better than it is; intervals say how far more "
         f"episodes ({outcome.total_episodes} per level and setting here) could move a number, not other levels.",
