@@ -105,8 +105,8 @@ def _own(one: Arm, scale: Scale) -> list[str]:
         f"- send a new observation {every} ticks after the last one, or, if the answer is not there by then, as soon "
         "as it is;",
         "- keep executing the old chunk until the answer arrives, d ticks after its observation, or, where the chunk "
-        "ends before, whatever is safe on your robot; then go on with entry d of the new one (counted from 0), not with its "
-        "first.",
+        "ends before, whatever is safe on your robot; then go on with entry d of the new one (counted from 0), not "
+        "with its first.",
     ]
 
 
