@@ -10,12 +10,13 @@ study_levels() {
   python -c 'import sys, tomllib; print(*tomllib.load(open(sys.argv[1], "rb"))["levels"], sep="\n")' "$1"
 }
 
-# demonstrations LEVEL RUN [FLAG...]: experts of one level, SEEDS of them, in the folder RUN, and what they record; flags are of
-# the experts' training.
+# demonstrations LEVEL RUN: experts of one level, SEEDS of them, in the folder RUN, and what they record. Flags of the two
+# programs are in the arrays of_experts and of_data, if the script has them.
 demonstrations() {
   local level=worlds/l/$1.json experts=$2
-  python src/train_expert.py --level-paths "$level" --run-path "$experts" --config.num-seeds "${SEEDS:-3}" "${@:3}" &&
-    python src/generate_data.py --level-paths "$level" --config.run-path "$experts"
+  python src/train_expert.py --level-paths "$level" --run-path "$experts" --config.num-seeds "${SEEDS:-3}" \
+    "${of_experts[@]}" &&
+    python src/generate_data.py --level-paths "$level" --config.run-path "$experts" "${of_data[@]}"
 }
 
 # Calls `train LEVEL` for every level; `failed` holds those that failed.

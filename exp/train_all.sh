@@ -43,9 +43,7 @@ fi
 
 train() {
   local level=worlds/l/$1.json chunk=(--config.model.action-chunk-size 8)
-  python src/train_expert.py --level-paths "$level" --run-path "$experts" --config.num-seeds "${SEEDS:-3}" \
-    "${of_experts[@]}" &&
-    python src/generate_data.py --level-paths "$level" --config.run-path "$experts" "${of_data[@]}" &&
+  demonstrations "$1" "$experts" &&
     python src/train_flow.py --level-paths "$level" --config.run-path "$experts" --output-path "logs-bc/$preset" \
       "${chunk[@]}" "${of_policies[@]}" &&
     python src/train_flow.py --level-paths "$level" --config.run-path "$experts" \

@@ -11,8 +11,8 @@ cd "$(dirname "$0")/.."
 
 # Experts of seed k are 10 k, 10 k + 1, 10 k + 2: none of h8's, and none of another k's.
 pipeline() {
-  local experts=logs-expert/end_to_end_$2
-  demonstrations "$1" "$experts" --config.seed $((10 * $2)) &&
+  local experts=logs-expert/end_to_end_$2 of_experts=(--config.seed $((10 * $2)))
+  demonstrations "$1" "$experts" &&
     python src/train_flow.py --level-paths "worlds/l/$1.json" --config.run-path "$experts" --config.seed "$2" \
       --output-path "logs-bc/h8_end_to_end_$2" --config.model.action-chunk-size 8 --config.save-every 16
 }

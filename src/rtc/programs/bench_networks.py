@@ -7,7 +7,6 @@ are of the shipped and of the published size.
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from rtc.bench import alternation, networks
-from rtc.shared import commands, files, provenance, tables
+from rtc.shared import commands, files, launchers, provenance, tables
 from rtc.training import cloning, ppo_training
 from rtc.training.cloning import CloningConfig
 from rtc.training.expert import ExpertConfig
@@ -77,7 +76,7 @@ def _hours(update_us: float) -> str:
     config = cloning.PUBLISHED
     updates = config.num_epochs * (1_000_000 // config.batch_size)
     hours = update_us * updates / 3.6e9
-    cores = len(os.sched_getaffinity(0))
+    cores = len(launchers.usable_cores())
     return f"A level of the published size, {updates} updates: {hours:.1f} hours on {cores} core(s), at this rate."
 
 

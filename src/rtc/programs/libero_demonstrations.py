@@ -5,7 +5,6 @@ python exp/libero_demonstrations.py --config.noise 0 --config.push-ticks 0 --con
 """
 
 import multiprocessing
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from rtc.shared import commands, files, tables
+from rtc.shared import commands, files, launchers, tables
 from rtc.shared.validation import require_int
 from rtc.study import statistics
 from rtc.training import libero_demonstrations as demonstrations
@@ -120,7 +119,7 @@ def run(args: Arguments) -> None:
 def _record_all(tasks: Sequence[int], args: Arguments) -> None:
     if not tasks:
         return
-    workers = min(len(tasks), args.processes or len(os.sched_getaffinity(0)))
+    workers = min(len(tasks), args.processes or len(launchers.usable_cores()))
     # Started anew, and not copied: JAX has threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:

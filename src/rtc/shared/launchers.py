@@ -1,11 +1,12 @@
 """Where the tasks of a study run: in this process, in several with cores of their own, or as jobs of a cluster."""
 
+import contextlib
 import multiprocessing
 import os
 import pickle
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass
 from functools import partial
@@ -108,11 +109,13 @@ def usable_cores() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
-def pool(processes: int | None = None) -> futures.ProcessPoolExecutor:
+@contextlib.contextmanager
+def pool(processes: int | None = None) -> Iterator[futures.ProcessPoolExecutor]:
     """Processes that compile and compute side by side, each bound to its share of this process's cores.
 
     Compiling uses one core whatever there is, so many small programs are through sooner than on all cores in turn. Only
-    in a program that is started under `if __name__ == "__main__"`, as each process imports it once more.
+    in a program that is started under `if __name__ == "__main__"`, as each process imports it once more. An error in
+    the block that uses them drops what has not been begun.
 
     Args:
         processes: how many; by default one per usable core.
@@ -128,7 +131,12 @@ def pool(processes: int | None = None) -> futures.ProcessPoolExecutor:
     shares = context.SimpleQueue()
     for first in range(count):
         shares.put(cores[first::count])
-    return futures.ProcessPoolExecutor(count, context, _join, (shares, sys.argv))
+    with futures.ProcessPoolExecutor(count, context, _join, (shares, sys.argv)) as workers:
+        try:
+            yield workers
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _join(shares: "multiprocessing.SimpleQueue[list[int]]", argv: list[str]) -> None:
@@ -145,14 +153,10 @@ def _run_in_processes(tasks: Sequence[Task], config: LauncherConfig) -> list[tup
     failures, count = [], min(len(tasks), config.processes or len(usable_cores()))
     with pool(count) as workers:
         waiting = {workers.submit(task.function, *task.arguments): task for task in tasks}
-        try:
-            for done in futures.as_completed(waiting):
-                error = done.exception()
-                if error is not None:
-                    failures.append((waiting[done].name, f"{type(error).__name__}: {error}"))
-        except BaseException:
-            workers.shutdown(wait=False, cancel_futures=True)
-            raise
+        for done in futures.as_completed(waiting):
+            error = done.exception()
+            if error is not None:
+                failures.append((waiting[done].name, f"{type(error).__name__}: {error}"))
     return failures
 
 

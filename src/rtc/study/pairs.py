@@ -25,6 +25,7 @@ from rtc.study.statistics import (
     Interval,
     Vector,
     bootstrap_mean,
+    design_effect,
     episode_values,
     mean_over_levels,
     same_episodes,
@@ -170,16 +171,9 @@ def _effective(values: Float[np.ndarray, "l n"], bound: float) -> tuple[float, f
             f"levels hold the difference {bound * np.abs(values).max():g}, beyond bound={bound:g}: "
             "score_test is for solved or not; bound=2 for a difference of two differences"
         )
-    (levels, episodes), pairs = values.shape, values.size
+    effect = design_effect(values)
     gains, losses = float(values[values > 0].sum()), float(-values[values < 0].sum())
-    mean = (gains - losses) / pairs
-    # Variances of the sum over all pairs: as if they were independent, with one rate; as levels and episodes are.
-    nominal = (gains + losses - pairs * mean**2) * pairs / (pairs - 1)
-    independent = float(values.var(axis=1, ddof=1).sum()) * episodes
-    clustered = float(values.sum(axis=0).var(ddof=1)) * episodes
-    variance = max(clustered, independent)
-    effect = variance / nominal if min(variance, nominal) > 1e-9 else float(levels)
-    return gains / effect, losses / effect, pairs / effect
+    return gains / effect, losses / effect, values.size / effect
 
 
 def sign_test(differences: Vector, alpha: float = 1 - CONFIDENCE) -> int:

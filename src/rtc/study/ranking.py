@@ -42,7 +42,7 @@ def rank(outcome: Outcome, keys: Sequence[ArmKey]) -> list[Ranked]:
     """
     if not keys or not outcome.complete(*keys):
         raise ValueError(f"of {len(keys)} arms none can be ranked, or some are incomplete: run the study again")
-    solved = {key: share(outcome, key) for key in keys}
+    solved = {key: outcome.mean(key, SOLVED) for key in keys}
     cost = {key: outcome.cell_mean(key, COST) for key in keys}
     order = sorted(keys, key=lambda key: (-solved[key].value, cost[key]))
     best, ranked = order[0], []
@@ -52,12 +52,6 @@ def rank(outcome: Outcome, keys: Sequence[ArmKey]) -> list[Ranked]:
         tied = itself or not behind.excludes_zero
         ranked.append(Ranked(outcome.study.arm(key), solved[key], behind, tied, cost[key]))
     return ranked
-
-
-def share(outcome: Outcome, key: ArmKey) -> Interval:
-    """Solve rate in the mean over levels, with the part of its normal interval between 0 and 1."""
-    found = outcome.mean(key, SOLVED)
-    return Interval(found.value, max(0.0, found.low), min(1.0, found.high))
 
 
 def eligible(one: Arm) -> bool:

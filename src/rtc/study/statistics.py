@@ -108,15 +108,29 @@ def rate_over_levels(levels: Sequence[Vector], confidence: float = CONFIDENCE) -
     values = same_episodes(levels)
     if values.min() < 0 or values.max() > 1:
         raise ValueError(f"levels hold {values.min():g} to {values.max():g}: rate_over_levels is for 0 and 1")
-    (count, episodes), rate = values.shape, float(values.mean())
-    nominal = rate * (1 - rate) / (values.size - 1)
-    independent = values.var(axis=1, ddof=1).sum() / (count**2 * episodes)
-    variance = max(float(independent), float(values.mean(axis=0).var(ddof=1)) / episodes)
-    number = values.size * nominal / variance if min(variance, nominal) > 1e-12 else float(episodes)
+    rate, number = float(values.mean()), values.size / design_effect(values)
     limit = float(ndtri((1 + confidence) / 2))
     middle = (rate * number + limit**2 / 2) / (number + limit**2)
     reach = limit * math.sqrt(number * rate * (1 - rate) + limit**2 / 4) / (number + limit**2)
     return Interval(rate, max(middle - reach, 0.0), min(middle + reach, 1.0))
+
+
+def design_effect(values: Float[np.ndarray, "l n"]) -> float:
+    """How far the variance of the mean exceeds that of as many independent episodes of one rate (Rao and Scott 1992).
+
+    The unit of sampling is the episode, which shares its randomness on all levels. The variance is never taken to be
+    less than that of independent levels, and where no spread was seen, levels count as repetitions of each other.
+
+    Args:
+        values: by level and episode: 0 or 1, or differences of such values.
+    """
+    (levels, episodes), number = values.shape, values.size
+    # Variances of the sum over all values: as if they were independent, with one rate; as levels and episodes are.
+    nominal = float(np.abs(values).sum() - number * values.mean() ** 2) * number / (number - 1)
+    independent = float(values.var(axis=1, ddof=1).sum()) * episodes
+    clustered = float(values.sum(axis=0).var(ddof=1)) * episodes
+    variance = max(clustered, independent)
+    return variance / nominal if min(variance, nominal) > 1e-9 else float(levels)
 
 
 def same_episodes(levels: Sequence[Vector]) -> Float[np.ndarray, "l n"]:

@@ -105,11 +105,7 @@ def _computing(study: Study, args: StudyArguments, processes: int) -> Iterator[_
                 for one in waiting:
                     one.cancel()
 
-        try:
-            yield compute
-        except BaseException:
-            workers.shutdown(wait=False, cancel_futures=True)
-            raise
+        yield compute
 
 
 def _one_level(study: Study, args: StudyArguments, level: str, arms: tuple[Arm, ...]) -> int:

@@ -9,6 +9,7 @@ from rtc.report.advice.words import ESTIMATOR_TEXTS
 from rtc.report.page import Section
 from rtc.study import ranking
 from rtc.study.advice import CONSTANT, DEADLINE, HALVED, LOG, UNPLANNED
+from rtc.study.statistics import SOLVED
 
 STEM = "advice"
 # Rows of the ranking on the page, besides the best of each method and the recommended one.
@@ -78,7 +79,7 @@ def tail_costs(advice: Advice) -> Section:
     for one in ranking.best_of_each_method([row for row in advice.ranked if row.arm.profile == LOG]):
         log = usual(one.arm, LOG)
         row = {"method": one.arm.config.method, "query every (ticks)": advice.every(one.arm)}
-        row["your delays (%)"] = catalogue.rate(ranking.share(advice.outcome, log))
+        row["your delays (%)"] = catalogue.rate(advice.outcome.mean(log, SOLVED))
         for profile, heading in (
             (CONSTANT, "always the median (pp)"),
             (HALVED, "p99 halved (pp)"),

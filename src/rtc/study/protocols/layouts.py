@@ -40,9 +40,9 @@ TAIL_V1 = (
 )
 _CURVE_TEXT = """\
 Every query takes d control ticks, the controller knows d, and s actions are executed per query. Solve rates in percent;
-brackets hold 95 % intervals: Wilson's for a level, normal ones for means over levels and for paired
-differences (all methods meet the same episodes). `published`: arXiv 2509.23224, table 4, with other, larger
-policies; of VLASH arXiv 2512.01031, where the simulator predicts the robot (1024 episodes)."""
+brackets hold 95 % intervals: Wilson's for a level and, at the effective number of episodes, for means over levels;
+score intervals for paired differences (all methods meet the same episodes). `published`: arXiv 2509.23224, table 4,
+with other, larger policies; of VLASH arXiv 2512.01031, where the simulator predicts the robot (1024 episodes)."""
 _SYSTEMS = (
     "s = {horizon}; methods plan with the largest of the last ten delays. `_prefix`: told which actions are committed; "
     "`_shuffled`: delays drawn independently from the pooled law of the delays of `exact`."
