@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The recipe of logs-bc/h8 from other seeds, end to end: experts, demonstrations and policy, in logs-bc/h8_end_to_end_<seed>.
-# h8 itself is the first. What is there already is kept; a killed run goes on where it was.
-#   bash exp/train_seeds.sh                  seeds 1 to 4 of two levels, 1 and 2 of four more
-#   SEED=1 bash exp/train_seeds.sh LEVEL     one seed of one level
+# The recipe of logs-bc/h8 from other seeds, end to end: experts, demonstrations, policy, forward model and correction head, in
+# logs-bc/h8_end_to_end_<seed> (study M; h8 itself is the first seed), and with chunks of 4 on tail_v1's level, in
+# logs-bc/h4_end_to_end_1. What is there already is kept; a killed run goes on where it was.
+#   bash exp/train_seeds.sh                  seeds 1 and 2 of the study's levels
+#   SEED="1 2 3 4" bash exp/train_seeds.sh LEVEL
 # A level that fails is reported at the end; the others go on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,29 +11,40 @@ cd "$(dirname "$0")/.."
 . exp/levels.sh
 
 # Experts of seed k are 10 k, 10 k + 1, 10 k + 2: none of h8's, and none of another k's.
+demonstrations_of() {
+  local of_experts=(--config.seed $((10 * $2)))
+  demonstrations "$1" "logs-expert/end_to_end_$2"
+}
+
+# clone LEVEL SEED CHUNK
+clone() {
+  python src/train_flow.py --level-paths "worlds/l/$1.json" --config.run-path "logs-expert/end_to_end_$2" --config.seed "$2" \
+    --output-path "logs-bc/h$3_end_to_end_$2" --config.model.action-chunk-size "$3" --config.save-every 16
+}
+
+networks() {
+  python src/train_networks.py --run-path "logs-bc/h8_end_to_end_$2" --level-paths "worlds/l/$1.json" \
+    --kinds forward correction --recording.seed $((1000 + $2)) --forward.seed "$2" --head.seed "$2"
+}
+
+# The level and the seed of which there are chunks of 4, too.
+tail_v1="grasp_easy 1"
+
 pipeline() {
-  local experts=logs-expert/end_to_end_$2 of_experts=(--config.seed $((10 * $2)))
-  demonstrations "$1" "$experts" &&
-    python src/train_flow.py --level-paths "worlds/l/$1.json" --config.run-path "$experts" --config.seed "$2" \
-      --output-path "logs-bc/h8_end_to_end_$2" --config.model.action-chunk-size 8 --config.save-every 16
+  demonstrations_of "$1" "$2" && clone "$1" "$2" 8 &&
+    networks "$1" "$2" && { [ "$1 $2" != "$tail_v1" ] || clone "$1" "$2" 4; }
 }
 
 train() {
   local seed
-  for seed in ${SEED:-$(seeds_of "$1")}; do
+  for seed in ${SEED:-1 2}; do
     pipeline "$1" "$seed" || return
   done
 }
 
-# Five seeds with h8's where study M has policies cloned with other seeds, three elsewhere.
-mapfile -t many < <(study_levels exp/studies/training_seeds.toml)
-seeds_of() {
-  case " ${many[*]} " in *" $1 "*) echo 1 2 3 4 ;; *) echo 1 2 ;; esac
-}
-
 levels=("$@")
 if [ $# -eq 0 ]; then
-  levels=("${many[@]}" cartpole_thrust mjc_walker catcher_v3 car_launch)
+  mapfile -t levels < <(study_levels exp/studies/training_seeds.toml)
 fi
 train_each "${levels[@]}"
 report_failed

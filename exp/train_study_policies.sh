@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # The policies that only some studies need, from the demonstrations of exp/train_all.sh: chunks of 4 with their
-# fine-tune for training-time RTC (study L), and the policies of other seeds (study M). What is there already is kept;
-# a killed run goes on where it was.
+# fine-tune for training-time RTC (study L). What is there already is kept; a killed run goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . exp/setup_env.sh
@@ -10,7 +9,6 @@ cd "$(dirname "$0")/.."
 experts=logs-expert/benchmark
 chunk=4
 mapfile -t noise_levels < <(study_levels exp/studies/noise.toml)
-mapfile -t seed_levels < <(study_levels exp/studies/training_seeds.toml)
 
 for name in "${noise_levels[@]}"; do
   level=worlds/l/$name.json
@@ -19,10 +17,4 @@ for name in "${noise_levels[@]}"; do
   python src/train_flow.py --level-paths "$level" --config.run-path "$experts" --output-path logs-bc/h4_prefix \
     --config.load-dir logs-bc/h4 --config.num-epochs 4 \
     --config.model.action-chunk-size "$chunk" --config.model.simulated-delay "$chunk"
-done
-for seed in 1 2; do
-  for name in "${seed_levels[@]}"; do
-    python src/train_flow.py --level-paths "worlds/l/$name.json" --config.run-path "$experts" \
-      --output-path "logs-bc/h8_seed$seed" --config.seed "$seed" --config.model.action-chunk-size 8 --config.save-every 16
-  done
 done

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from rtc.report import answers, catalogue, insight, losses, regret, settings, study_tables, words
+from rtc.report import answers, catalogue, insight, losses, over_seeds, regret, settings, study_tables, words
 from rtc.shared import provenance
 from rtc.study import verdicts
 from rtc.study.layout import Section, drawings
@@ -185,6 +185,12 @@ def _effects(context: Context) -> Parts:
     return [context.say("effects", aliases=aliases), *parts] if parts else []
 
 
+def _aggregates(context: Context) -> Parts:
+    keys = set(context.keys)
+    table = over_seeds.table(context.outcome, [one for one in context.study.aggregates if keys.issuperset(one.arms)])
+    return [] if table.empty else [context.say("aggregates"), table]
+
+
 def _curve(context: Context) -> Parts:
     table = study_tables.curve(context.outcome, context.keys, context.study.methods[0])
     seen = {method: what for (_, method), what in insight.by_arm(context.study, context.keys).items() if what}
@@ -280,6 +286,7 @@ def _text(context: Context) -> Parts:
 
 WRITERS: Mapping[str, Callable[[Context], Parts]] = MappingProxyType(
     {
+        "aggregates": _aggregates,
         "arms": _arms,
         "cautions": _cautions,
         "comparisons": _comparisons,

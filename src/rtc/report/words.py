@@ -11,6 +11,7 @@ HEADINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "comparisons": ("Comparisons", "比较"),
         "differences": ("Paired differences", "成对差值"),
         "effects": ("Effects of factors", "各因素的效应"),
+        "aggregates": ("Over training seeds", "跨训练种子"),
         "curve": ("Delay by delay", "逐延迟"),
         "discussion": ("Discussion", "讨论"),
         "figures": ("Figures", "图"),
@@ -131,6 +132,18 @@ comparisons.""",
         "sees": (
             "What methods have that naive execution has not: {methods}.",
             "各方法拥有而 naive 执行没有的：{methods}。",
+        ),
+        "aggregates": (
+            "A seed is a policy from end to end: experts, demonstrations, cloning. 95 % intervals say how far the "
+            "number could move with other episodes alone; with other episodes and training seeds on these levels (the "
+            "stratified bootstrap); and with other levels, too (the hierarchical bootstrap; both wide rather than "
+            "narrow with few seeds). P(improvement): that one policy of the candidate solves more than one of the "
+            "reference on a level drawn at random, ties half (rliable, arXiv 2108.13264). No correction for multiple "
+            "comparisons.",
+            "一个种子即端到端的一个策略：专家、示范、克隆。95 % 区间分别说明数值会移动多少：只换回合；"
+            "在这些关卡上换回合和训练种子（分层自助法）；以及再换关卡（层级自助法；种子少时后两者偏宽而不偏窄）。"
+            "P(improvement)：在随机关卡上候选方法的一个策略比参照方法的一个策略解决更多的概率，平局计一半"
+            "（rliable，arXiv 2108.13264）。未做多重比较校正。",
         ),
         "aliases": (
             " These combinations do not tell {pairs} apart.",

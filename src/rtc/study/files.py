@@ -52,9 +52,16 @@
     factors = { labels = "{recipe.labels}", experts = "{recipe.experts}" }
     interactions = [["labels", "experts"]]
 
+    [[aggregates]]                      # over arms that differ in their policies' training seed, under every profile
+    for = ["seed"]
+    name = "realtime - naive"
+    candidate = ["{profile}", "realtime+{seed}"]
+    reference = ["{profile}", "naive+{seed}"]   # by default none: the candidate's own values
+
 `for` repeats a table for every combination of its axes (an array names axes of the table `[axes]`), `{axis}` and
 `{axis.field}` are filled in, texts that begin with "=" are expressions, and `exclude` leaves combinations out. Methods
-know `profile`, its name, and the axes of its table; comparisons and effects know `profile`; profiles know `method` and
+know `profile`, its name, and the axes of its table; comparisons, effects and
+aggregates know `profile`; profiles know `method` and
 `label`. An estimator that learns from delays starts from the profile's median (`initial = "median"`, the default here)
 or from a number of ticks; one with a `kind` replaces that of `[defaults]`.
 """
@@ -76,8 +83,9 @@ from rtc.shared.paths import shipped
 from rtc.shared.validation import require_choice, unknown
 from rtc.study import templates
 from rtc.study.evaluation import EvalConfig
+from rtc.study.file_entries import LISTS, Entries
 from rtc.study.layout import Drawing, Section
-from rtc.study.study import DELAY_LEVELS, EPISODES, Arm, Comparison, Effects, Study, starting_at_median
+from rtc.study.study import DELAY_LEVELS, EPISODES, Arm, Study, starting_at_median
 from rtc.worlds.kinetix.levels import SHIPPED
 
 # The studies of the benchmark, by the names of their files.
@@ -92,12 +100,9 @@ _ELSEWHERE = {
 _TEXTS = ("name", "title", "title_zh", "question", "question_zh", "primary")
 _PLAIN = ("num_evals", "preregistered")
 _LISTS = ("seeds",)
-_TABLES = ("axes", "defaults", "profiles", "methods", "comparisons", "effects")
+_TABLES = ("axes", "defaults", "profiles", "methods", *LISTS)
 _KEYS = (*_TEXTS, *_PLAIN, *_LISTS, "levels", "figures", "sections", "preview", *_TABLES)
 _METHOD_ONLY = ("method", "run_path", "profiles", templates.FOR, templates.EXCLUDE)
-_COMPARISON = ("candidate", "reference", "less", "family", templates.FOR, templates.EXCLUDE)
-_EFFECTS = ("name", "candidate", "reference", "factors", "interactions", templates.FOR, templates.EXCLUDE)
-_VERSUS = ("methods", "against", "profiles", "family")
 
 
 def find(name: str | Path) -> Path:
@@ -146,11 +151,13 @@ class _File:
         texts = {"title": name, "title_zh": tables.get("title", name), "question": "", "question_zh": ""}
         texts |= {key: tables[key] for key in (*_TEXTS, *_PLAIN) if key in tables}
         texts |= {key: tuple(tables[key]) for key in _LISTS if key in tables}
+        entries = Entries(self.path, tables, self.axes, tuple(self.profiles))
         return Study(
             **{"num_evals": EPISODES} | texts | {"name": name},
             arms=tuple(self.arms()),
-            comparisons=tuple(self.comparisons()),
-            effects=tuple(self.effects()),
+            comparisons=tuple(entries.comparisons()),
+            effects=tuple(entries.effects()),
+            aggregates=tuple(entries.aggregates()),
             levels=tuple(map(self.level, tables.get("levels", DELAY_LEVELS))),
             figures=tuple(map(self.figure, tables.get("figures", Study.figures))),
             sections=tuple(map(self.section, tables.get("sections", ()))),
@@ -265,64 +272,13 @@ class _File:
         run_path = templates.filled(table.get("run_path"), values, where)
         return Arm(values["profile"], label, toml.fill(config, changes, where), run_path)
 
-    def comparisons(self) -> Iterator[Comparison]:
-        """The comparisons, in their order."""
-        for number, entry in enumerate(self.tables.get("comparisons", ())):
-            where = f"{self.path}, comparison {number + 1}"
-            known = _VERSUS if "against" in entry else _COMPARISON
-            for name in entry:
-                if name not in known:
-                    raise unknown(f"{where}: key", name, known)
-            if "against" in entry:
-                yield from self.versus(entry, where)
-            else:
-                yield from self.pattern(entry, where)
-
-    def effects(self) -> Iterator[Effects]:
-        """The effects, in their order: one for each name that an entry fills in, under every profile."""
-        for number, entry in enumerate(self.tables.get("effects", ())):
-            where = f"{self.path}, effects {number + 1}"
-            _check_effects(entry, where)
-            groups: dict[tuple[str, str], list[tuple[tuple[str, ...], Comparison]]] = {}
-            ends = {name: entry[name] for name in ("candidate", "reference") if name in entry}
-            for profile in self.profiles:
-                for values in templates.combinations(entry, self.axes, where):
-                    here = {**values, "profile": profile}
-                    if not templates.excluded(entry, here, where):
-                        settings = templates.filled(entry["factors"], here, where).values()
-                        point = tuple(map(str, settings)), _comparison(templates.filled(ends, here, where), where)
-                        groups.setdefault((templates.filled(entry["name"], here, where), profile), []).append(point)
-            if not groups:
-                raise ValueError(f"{where}: exclude leaves nothing")
-            pairs = tuple((one, other) for one, other in entry.get("interactions", ()))
-            for (name, profile), points in groups.items():
-                yield Effects(name, profile, tuple(entry["factors"]), tuple(points), pairs)
-
-    def versus(self, entry: Mapping[str, Any], where: str) -> Iterator[Comparison]:
-        """Every method of an entry against one, under every profile."""
-        if not isinstance(entry.get("methods"), list):
-            raise ValueError(f"{where}: against needs methods, an array of labels")
-        for profile in entry.get("profiles", self.profiles):
-            for method in entry["methods"]:
-                yield Comparison((profile, method), (profile, entry["against"]), family=entry.get("family", ""))
-
-    def pattern(self, entry: Mapping[str, Any], where: str) -> Iterator[Comparison]:
-        """The comparisons of an entry with candidate and reference."""
-        free = "profile" in templates.names_in(entry) and "profile" not in entry.get(templates.FOR, {})
-        for values in templates.combinations(entry, self.axes, where):
-            for profile in self.profiles if free else (None,):
-                here = {**values, "profile": profile} if free else values
-                if not templates.excluded(entry, here, where):
-                    parts = {k: v for k, v in entry.items() if k not in (templates.FOR, templates.EXCLUDE)}
-                    yield _comparison(templates.filled(parts, here, where), where)
-
 
 def _check_kinds(tables: Mapping[str, Any], path: Path) -> None:
     """Raises ValueError where a key at the top of the file has something else than it holds."""
     for kind, words, keys in (
         (str, "a text", _TEXTS),
         (bool, "true or false", ("preregistered",)),
-        (list, "an array", (*_LISTS, "levels", "figures", "sections", "preview", "comparisons", "effects")),
+        (list, "an array", (*_LISTS, "levels", "figures", "sections", "preview", *LISTS)),
         (dict, "a table", ("axes", "defaults", "profiles", "methods")),
     ):
         for key in keys:
@@ -335,19 +291,6 @@ def _check_keys(tables: Mapping[str, Mapping[str, Any]], path: str) -> None:
         for name, place in _ELSEWHERE.items():
             if name in values:
                 raise ValueError(f"{path}, {where}: {name} {place}")
-
-
-def _check_effects(entry: Mapping[str, Any], where: str) -> None:
-    for name in entry:
-        if name not in _EFFECTS:
-            raise unknown(f"{where}: key", name, _EFFECTS)
-    if not entry.get("factors") or not isinstance(entry["factors"], Mapping) or "name" not in entry:
-        raise ValueError(f"{where}: effects need a name, and factors, a table of their settings")
-    if "profile" not in templates.names_in(entry.get("candidate")):
-        raise ValueError(f'{where}: candidate must name "{{profile}}": effects are shown under every profile')
-    pairs = entry.get("interactions", [])
-    if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
-        raise ValueError(f"{where}: interactions={pairs} must be an array of pairs of factors")
 
 
 def _merged(defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -379,14 +322,3 @@ def _preview(entry: Any, path: Path) -> tuple[tuple[str, str], tuple[str, str]] 
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: preview={entry!r} must be two arms, each [profile, method]") from error
     return (profile, method), (other_profile, other_method)
-
-
-def _comparison(entry: Mapping[str, Any], where: str) -> Comparison:
-    try:
-        candidate, reference = (tuple(entry[name]) for name in ("candidate", "reference"))
-        profile, method = candidate
-        (_, _), less = reference, entry.get("less")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{where}: a comparison needs candidate and reference, each [profile, method]") from error
-    subtracted = None if less is None else _comparison(less, where)
-    return Comparison((profile, method), reference, subtracted, entry.get("family", ""))

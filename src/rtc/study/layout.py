@@ -7,6 +7,7 @@ from rtc.shared.validation import require_choice
 
 # What a section can show, and what a figure can.
 SECTIONS = (
+    "aggregates",
     "arms",
     "cautions",
     "comparisons",

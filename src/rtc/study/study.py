@@ -234,6 +234,37 @@ class Effects:
         return tuple(key for _, comparison in self.points for key in comparison.arms)
 
 
+@dataclass(frozen=True)
+class Aggregate:
+    """What arms that differ in nothing but their policies' training seed reach together, or differ by from others.
+
+    Attributes:
+        name: of the arm or of the difference.
+        profile: under which it is measured.
+        runs: per training seed the candidate, and the reference, or None where the candidate's own values are wanted.
+
+    Raises:
+        ValueError: there is one training seed only, or an arm stands for two, or some have a reference and some not.
+    """
+
+    name: str
+    profile: str
+    runs: tuple[tuple[ArmKey, ArmKey | None], ...]
+
+    def __post_init__(self) -> None:
+        where = f"aggregate {self.name!r} under {self.profile!r}"
+        candidates = [candidate for candidate, _ in self.runs]
+        if len(set(candidates)) < max(2, len(candidates)):
+            raise ValueError(f"{where}: {candidates} must be at least two arms, one per training seed")
+        if len({reference is None for _, reference in self.runs}) > 1:
+            raise ValueError(f"{where}: give every training seed a reference, or none")
+
+    @property
+    def arms(self) -> tuple[ArmKey, ...]:
+        """All arms that it needs."""
+        return tuple(key for run in self.runs for key in run if key is not None)
+
+
 def versus(candidates: Sequence[str], reference: str, profiles: Sequence[str]) -> tuple[Comparison, ...]:
     """Each candidate method against one reference method, under every profile."""
     return tuple(Comparison((p, m), (p, reference)) for p in profiles for m in candidates if m != reference)
@@ -250,6 +281,7 @@ class Study:
         arms: the conditions.
         comparisons: the differences that answer it.
         effects: how differences depend on factors.
+        aggregates: values and differences over training seeds.
         levels: names of levels, or paths of world files.
         primary: the metric that decides, a column of episodes.csv.
         num_evals: episodes per arm, level and seed.
@@ -272,6 +304,7 @@ class Study:
     arms: tuple[Arm, ...]
     comparisons: tuple[Comparison, ...] = ()
     effects: tuple[Effects, ...] = ()
+    aggregates: tuple[Aggregate, ...] = ()
     levels: tuple[str, ...] = DELAY_LEVELS
     primary: str = statistics.SOLVED
     num_evals: int = EPISODES
@@ -301,12 +334,8 @@ class Study:
             for key in comparison.arms:
                 if key not in keys:
                     raise ValueError(f"comparison {comparison} of {self.name}: there is no arm {key}")
-        if self.effects and "effects" not in [section.kind for section in self.sections]:
-            raise ValueError(f"{self.name} names effects and no section shows them: add 'effects' to sections")
-        for effects in self.effects:
-            for key in effects.arms:
-                if key not in keys:
-                    raise ValueError(f"effects of {effects.name!r} of {self.name}: there is no arm {key}")
+        self._check_shown("effects", self.effects)
+        self._check_shown("aggregates", self.aggregates)
         for one in self.arms:
             if one.delays_of is not None and one.delays_of not in keys:
                 raise ValueError(f"arm {one.key} of {self.name}: there is no arm {one.delays_of} to take delays of")
@@ -315,6 +344,15 @@ class Study:
                     f"arm {one.key} of {self.name} has the delays of {one.delays_of}, which has those of another: name "
                     "the arm that they come from"
                 )
+
+    def _check_shown(self, kind: str, entries: Sequence[Effects] | Sequence[Aggregate]) -> None:
+        if entries and kind not in [section.kind for section in self.sections]:
+            raise ValueError(f"{self.name} names {kind} and no section shows them: add {kind!r} to sections")
+        keys = {one.key for one in self.arms}
+        for entry in entries:
+            for key in entry.arms:
+                if key not in keys:
+                    raise ValueError(f"{kind} of {entry.name!r} of {self.name}: there is no arm {key}")
 
     def _check_figures(self) -> None:
         stems = [one.stem for one in drawings(self.figures)]

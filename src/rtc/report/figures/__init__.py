@@ -67,4 +67,5 @@ def part(study: Study, drawing: Drawing) -> Study:
         if keys.issuperset(one.arms) and (not drawing.families or one.family in drawing.families)
     )
     effects = tuple(one for one in study.effects if keys.issuperset(one.arms))
-    return dataclasses.replace(study, arms=arms, comparisons=comparisons, effects=effects, figures=(), preview=None)
+    kept = {"arms": arms, "comparisons": comparisons, "effects": effects, "aggregates": ()}
+    return dataclasses.replace(study, **kept, figures=(), preview=None)
