@@ -136,16 +136,16 @@ def test_every_sweep_has_a_set_of_its_own(tmp_path, monkeypatch):
     """Sets are called like their folders, and have the methods, episodes and points that are there."""
     template = next(iter(archive.read(ROOT / "exp_runs" / CONTROLS).cells.values()))
     inputs = {**template.inputs, "config": {**template.inputs["config"], "num_evals": 16}}
-    for name, points in (("delay_sweep", ("d0_s1", "d2_s5")), ("delay_sweep_methods", ("d0_s1", "d4_s4"))):
+    for name, points in (("delay_sweep", ("d0_s1", "d2_s5")), ("delay_sweep_published_recipe", ("d0_s1", "d4_s4"))):
         cells = [Cell(point, method, 0, "grasp_easy") for point in points for method in ("naive", "bid")]
         archive.write(tmp_path / "exp_runs" / name, [replace(template, cell=one, inputs=inputs) for one in cells])
     monkeypatch.chdir(tmp_path)
     found = dict(stage_site.sweeps(tmp_path))
-    assert list(found) == ["delay_sweep", "delay_sweep_methods"]
+    assert list(found) == ["delay_sweep", "delay_sweep_published_recipe"]
     assert [one.grid for one in found.values()] == [True, False]
     assert {one.methods for one in found.values()} == {("naive", "bid")}
     assert {one.num_evals for one in found.values()} == {16}
-    assert found["delay_sweep_methods"].output_root == str(tmp_path / "exp_runs/delay_sweep_methods")
+    assert found["delay_sweep_published_recipe"].output_root == str(tmp_path / "exp_runs/delay_sweep_published_recipe")
 
 
 def test_values_are_those_of_the_tables(controls, shown):

@@ -18,7 +18,7 @@ from rtc.study.transfer import Place
 
 # Of the studies in exp_runs/ by their folders.
 WORLDS = (
-    Place("Kinetix", "delay_sweep_methods", "d{d}_s{s}"),
+    Place("Kinetix", "delay_sweep", "d{d}_s{s}"),
     Place("LIBERO-Spatial", "study_libero_delay", "delay_{d}"),
     Place("Gymnasium", "study_gymnasium", "delay_{d}"),
 )

@@ -48,10 +48,22 @@ class Arguments:
     levels: tuple[str, ...] = LEVEL_NAMES
     world_rules: WorldRules | None = None
     delays: tuple[int, ...] = (0, 1, 2, 3, 4)
-    methods: tuple[str, ...] = ("naive", "realtime", "hard_masking", "trained_prefix", "bid")
+    methods: tuple[str, ...] = (
+        "naive",
+        "realtime",
+        "hard_masking",
+        "trained_prefix",
+        "bid",
+        "carried_noise",
+        "foresee_learned",
+        "head_only",
+        "a2c2",
+        "foresee_learned+a2c2",
+        "foresee_simulator",
+    )
     grid: bool = False
     grid_methods: tuple[str, ...] = ("naive", "realtime")
-    num_evals: int = 2048
+    num_evals: int = 512
     num_flow_steps: int = 5
     start_noise: float = 0.0
     run_path: str = RUN

@@ -61,7 +61,6 @@ SWEEPS = {
             prefix_run_path="logs-bc/h16_prefix",
         ),
     ),
-    "delay_sweep_methods": Sweep("methods that look ahead or correct"),
     "delay_sweep_published_recipe": Sweep(
         "published training recipe",
         delay_sweep.Arguments(run_path="logs-bc/published_recipe", prefix_run_path="logs-bc/published_recipe_prefix"),
