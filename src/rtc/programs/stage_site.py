@@ -50,17 +50,20 @@ class Sweep:
     arguments: delay_sweep.Arguments = field(default_factory=delay_sweep.Arguments)
 
 
+def _longer(chunk: int) -> Sweep:
+    """That of policies with longer chunks, which not all levels have."""
+    levels = ("grasp_easy", "hard_lunar_lander", "catcher_v3")
+    run = f"logs-bc/h{chunk}"
+    return Sweep(
+        f"chunks of {chunk}", delay_sweep.Arguments(levels=levels, run_path=run, prefix_run_path=f"{run}_prefix")
+    )
+
+
 # By their folders in exp_runs/.
 SWEEPS = {
     "delay_sweep": Sweep("shipped policies"),
-    "delay_sweep_h16": Sweep(
-        "chunks of 16",
-        delay_sweep.Arguments(
-            levels=("grasp_easy", "hard_lunar_lander", "catcher_v3"),
-            run_path="logs-bc/h16",
-            prefix_run_path="logs-bc/h16_prefix",
-        ),
-    ),
+    "delay_sweep_h16": _longer(16),
+    "delay_sweep_h32": _longer(32),
     "delay_sweep_published_recipe": Sweep(
         "published training recipe",
         delay_sweep.Arguments(run_path="logs-bc/published_recipe", prefix_run_path="logs-bc/published_recipe_prefix"),
