@@ -5,6 +5,7 @@ of the robot, of which a chunk has C, become d · H / C ticks of the benchmark, 
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from rtc.shared.paths import shipped
 from rtc.shared.validation import require_int, require_positive, unknown
 from rtc.study import plan as planning
 from rtc.study.arguments import StudyArguments
-from rtc.study.study import Arm, Comparison, Study, arm, starting_at_median
+from rtc.study.study import Arm, ArmKey, Comparison, Study, arm, starting_at_median
 from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 LEAST_QUERIES = 20
@@ -175,9 +176,13 @@ class Scale:
         """One of them."""
         return int(self.delays(np.array([float(ticks)]))[0])
 
-    def robot(self, ticks: float) -> int:
-        """Ticks of the benchmark in whole ticks of the robot, at least 1."""
-        return max(1, round(ticks * self.tick))
+    def robot(self, ticks: float) -> float:
+        """Ticks of the benchmark in ticks of the robot."""
+        return ticks * self.tick
+
+    def whole(self, ticks: float) -> int:
+        """The same as a setting: the nearest whole number, halves down (a shorter interval reacts sooner), at least 1."""
+        return max(1, math.ceil(self.robot(ticks) - 0.5))
 
     def trace(self, path: str | Path) -> DelayProfileConfig:
         """The profile that replays a trace, which `replayed` makes."""
@@ -273,13 +278,16 @@ def horizons(method: str, chunk: int, *, thorough: bool = False) -> list[int]:
 def arms(
     method: str, chosen: Policies, conditions: Mapping[str, DelayProfileConfig], *, thorough: bool = False
 ) -> Iterator[Arm]:
-    """A method's arms: every horizon under every condition, and with the other estimator under the log itself."""
+    """A method's arms: every horizon under every condition, with every estimator.
+
+    But under a constant delay, where all estimates are that delay, with `PLAIN` alone.
+    """
     run_path = methods.run_for(method, chosen.run_path, chosen.prefix_run_path)
     for horizon in horizons(method, chosen.chunk, thorough=thorough):
         execution = ExecutionConfig(execute_horizon=horizon)
         for profile, delay in conditions.items():
             for name, estimator in ESTIMATORS.items():
-                if name != PLAIN and (method in UNPLANNED or profile != LOG):
+                if name != PLAIN and (method in UNPLANNED or profile == CONSTANT):
                     continue
                 label = f"{method}+s{horizon}" + ("" if method in UNPLANNED else f"+{name}")
                 yield arm(
@@ -293,15 +301,22 @@ def arms(
                 )
 
 
+def counterpart(one: Arm, profile: str) -> ArmKey:
+    """The arm of the same setting under another condition."""
+    if profile != CONSTANT or one.config.method in UNPLANNED:
+        return profile, one.method
+    return profile, f"{one.method.rpartition('+')[0]}+{PLAIN}"
+
+
 def study(chosen: Policies, all_arms: Iterable[Arm], levels: Sequence[str], episodes: int) -> Study:
     """The study of some arms, with what the tail costs and what halving it brings as its comparisons."""
     every = tuple(all_arms)
     keys = {one.key for one in every}
     compared = [
-        Comparison((profile, one.method), one.key, family=profile)
+        Comparison(counterpart(one, profile), one.key, family=profile)
         for one in every
         for profile in (CONSTANT, HALVED, DEADLINE)
-        if one.profile == LOG and (profile, one.method) in keys
+        if one.profile == LOG and counterpart(one, profile) in keys
     ]
     return Study(
         name="advice",

@@ -1,10 +1,10 @@
 """What to use: the sentences that the page begins with."""
 
 from rtc.report import catalogue
-from rtc.report.advice.facts import Advice, named, points, usual
+from rtc.report.advice.facts import Advice, named, points
 from rtc.report.advice.words import METHOD_TEXTS
 from rtc.report.page import Section
-from rtc.study.advice import CONSTANT, HALVED, LOG
+from rtc.study.advice import CONSTANT, HALVED, LOG, counterpart
 from rtc.study.ranking import Ranked
 
 # A recommended setting that may be so much worse than the best one was chosen from too few episodes.
@@ -17,7 +17,8 @@ def headline(advice: Advice) -> Section:
     parts = [f"**Use {named(advice, best.arm)}**: {METHOD_TEXTS[name]}. {_how_good(advice)} {_tail_sentence(advice)}"]
     parts.append(
         f"(A tick is one control period, {1000 / advice.scale.hz:.3g} ms. A query sends an observation and asks for "
-        "the next chunk; where its answer takes longer than the interval, the next query waits for it.)"
+        "the next chunk; where its answer takes longer than the interval, the next query waits for it. Intervals are "
+        "scaled from the benchmark's whole ticks, so yours need not be whole: *Settings to copy* has whole numbers.)"
     )
     if 2 * advice.found.percentile(50) > advice.scale.chunk:
         parts.append(
@@ -74,11 +75,11 @@ def _rival(advice: Advice) -> Ranked | None:
 
 def _tail_sentence(advice: Advice) -> str:
     one, said = advice.recommended.arm, []
-    lost = advice.difference(usual(one, CONSTANT), usual(one, LOG))
+    lost = advice.difference(counterpart(one, CONSTANT), counterpart(one, LOG))
     if lost is not None:
         shown = f"{points(lost)} points against a constant delay of the median"
         said.append(f"Your tail costs it {shown}" if lost.low > 0 else f"No cost of your tail can be shown ({shown})")
-    gained = advice.difference(usual(one, HALVED), usual(one, LOG))
+    gained = advice.difference(counterpart(one, HALVED), counterpart(one, LOG))
     if gained is not None:
         no_gain = "" if gained.low > 0 else ", so a gain cannot be shown"
         said.append(f"halving the p99 would bring {points(gained)} points{no_gain}")

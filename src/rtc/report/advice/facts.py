@@ -9,7 +9,7 @@ from rtc.delay.logs import DelayLog, Description
 from rtc.report import catalogue, insight
 from rtc.report.advice.words import ESTIMATOR_TEXTS
 from rtc.study import ranking
-from rtc.study.advice import DEADLINE, LOG, PLAIN, UNPLANNED, Policies, Scale, Tails
+from rtc.study.advice import DEADLINE, LOG, UNPLANNED, Policies, Scale, Tails
 from rtc.study.outcome import Outcome
 from rtc.study.ranking import Ranked
 from rtc.study.statistics import SOLVED, Interval
@@ -60,7 +60,7 @@ class Advice:
     def needs_training(one: Arm) -> bool:
         return insight.OWN in insight.of(methods.make(one.config.method))
 
-    def every(self, one: Arm) -> int:
+    def every(self, one: Arm) -> float:
         """Control ticks of the robot between two queries."""
         return self.scale.robot(one.config.execution.execute_horizon)
 
@@ -91,7 +91,7 @@ def points(interval: Interval) -> str:
 def named(advice: Advice, one: Arm) -> str:
     """An arm in words: method, horizon, what it plans for, deadline."""
     every = advice.every(one)
-    words = f"`{one.config.method}`, a new query every {every} ticks ({1000 * every / advice.scale.hz:.0f} ms)"
+    words = f"`{one.config.method}`, a new query every {ticks(every)} ticks ({1000 * every / advice.scale.hz:.0f} ms)"
     if one.config.method not in UNPLANNED:
         words += f", planning for {ESTIMATOR_TEXTS[estimator(one)]}"
     if one.profile == DEADLINE:
@@ -107,7 +107,11 @@ def deadline(advice: Advice) -> float:
     return (advice.tail.deadline or 0) * advice.scale.tick * 1000 / advice.scale.hz
 
 
-def usual(one: Arm, profile: str) -> ArmKey:
-    """The same method and horizon with the usual estimator under another condition."""
-    label = one.method if one.config.method in UNPLANNED else f"{one.method.rpartition('+')[0]}+{PLAIN}"
-    return profile, label
+def planned(one: Arm) -> str:
+    """What the arm plans for, as tables name it."""
+    return "" if one.config.method in UNPLANNED else estimator(one)
+
+
+def ticks(exact: float) -> str:
+    """Control ticks, which scaling need not leave whole, with two decimals at most."""
+    return f"{exact:.2f}".rstrip("0").rstrip(".")

@@ -13,6 +13,7 @@ from fractions import Fraction
 
 import pandas as pd
 
+from rtc.report.advice.facts import ticks
 from rtc.report.advice.words import METHOD_TEXTS
 from rtc.report.page import Section
 from rtc.study.advice import UNPLANNED, Scale
@@ -64,18 +65,29 @@ def section(recommended: Arm, plain: Arm | None, scale: Scale) -> Section:
     """A table for what is recommended, and for what is recommended without training."""
     parts: list[str | pd.DataFrame] = []
     for one in [recommended] if plain is None else [recommended, plain]:
-        every, method = scale.robot(one.config.execution.execute_horizon), one.config.method
+        every, method = scale.whole(one.config.execution.execute_horizon), one.config.method
         rows = [
             ("LeRobot, `lerobot-rollout`", lerobot_rollout(method, every, scale.chunk, scale.hz)),
             ("LeRobot, asynchronous client", lerobot_client(method, every, scale.chunk, scale.hz)),
             ("openpi", openpi(method, every)),
         ]
-        parts += [f"`{method}`, a new query every {every} of {scale.chunk} actions:", _table(rows), *_notes(method)]
+        heading = f"`{method}`, a new query every {every} of {scale.chunk} actions{_rounding(one, scale)}:"
+        parts += [heading, _table(rows), *_notes(method)]
     parts.append(f"Flags are those of LeRobot {RELEASE}; other releases may name them otherwise.")
     for one in [recommended] if plain is None else [recommended, plain]:
         heading = f"`{one.config.method}` in code of your own:"
         parts.append("\n".join([heading, "", *_own(one, scale), *_estimates(one)]))
     return Section("Settings to copy", parts)
+
+
+def _rounding(one: Arm, scale: Scale) -> str:
+    """What was done to an interval that is not whole."""
+    exact = scale.robot(one.config.execution.execute_horizon)
+    if exact == scale.whole(one.config.execution.execute_horizon):
+        return ""
+    if exact <= 0.5:
+        return f" ({ticks(exact)} as ranked; one tick is the least)"
+    return f" ({ticks(exact)} as ranked, to the nearest whole number, halves down, as a shorter interval reacts sooner)"
 
 
 def _notes(method: str) -> list[str]:
@@ -95,7 +107,7 @@ def _table(rows: list[tuple[str, str]]) -> pd.DataFrame:
 
 
 def _own(one: Arm, scale: Scale) -> list[str]:
-    every = scale.robot(one.config.execution.execute_horizon)
+    every = scale.whole(one.config.execution.execute_horizon)
     if one.config.method == "synchronous":
         return [f"- execute {every} actions of a chunk, then query and stand still until the answer is there."]
     method = one.config.method

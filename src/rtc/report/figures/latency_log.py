@@ -21,8 +21,8 @@ GATHERED = 1.5
 def draw(log: DelayLog, found: Description) -> Figure:
     """Delays over time; the histogram of d with percentiles; autocorrelation with the band of independent delays."""
     with matplotlib.rc_context(style.STYLE):
-        figure = Figure(figsize=(9, 5.6), layout="constrained")
-        axes = figure.subplot_mosaic([["series", "series"], ["ticks", "lags"]], height_ratios=(1, 1))
+        figure = Figure(figsize=(style.WIDTH, 7.4), layout="constrained")
+        axes = figure.subplot_mosaic([["series"], ["ticks"], ["lags"]])
         _series(axes["series"], log, found)
         _ticks(axes["ticks"], found)
         _lags(axes["lags"], log, found)
@@ -44,8 +44,9 @@ def _series(ax: Axes, log: DelayLog, found: Description) -> None:
         ax.set_ylim(bottom=0)
     ax.set_xlabel("seconds" if timed else "query")
     ax.set_ylabel("delay (ms)")
-    ax.set_title(f"{n} delays ({log.format})")
-    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(MARKS), frameon=False, borderpad=0)
+    ax.set_title(f"{n} delays ({log.format})", pad=20)
+    place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": len(MARKS), "frameon": False}
+    ax.legend(**place, borderpad=0, columnspacing=1.0, handlelength=1.2)
 
 
 def _ticks(ax: Axes, found: Description) -> None:
