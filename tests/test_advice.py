@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -10,20 +11,24 @@ import pytest
 from flax import nnx
 
 from model import FlowPolicy
+from rtc.control.controller import ExecutionConfig
 from rtc.delay.logs import DelayLog
 from rtc.policies import checkpoints
-from rtc.programs import advise, console
+from rtc.programs import advise, console, train_networks
 from rtc.report import advice as pages
-from rtc.report.advice import answer, delays, settings, words
+from rtc.report.advice import answer, delays, results, settings, training, trials, trust, words, worlds
+from rtc.report.figures import advice as figure
 from rtc.shared import entry
 from rtc.study import advice as design
-from rtc.study import agreement, ranking, runner, statistics, timed
+from rtc.study import agreement, ranking, runner, statistics, timed, transfer
 from rtc.study import cells as store
 from rtc.study.advice import CONSTANT, HALVED, LOG, Policies, Scale, Tails
 from rtc.study.evaluation import NonFiniteError
 from rtc.study.outcome import Outcome
 from rtc.study.study import arm
+from rtc.study.transfer import Transfer
 from stubs import TINY
+from test_transfer import outcomes
 
 pytestmark = pytest.mark.usefixtures("without_physics")
 
@@ -42,7 +47,8 @@ def test_a_delay_keeps_its_share_of_a_chunk_and_is_rounded_to_one_at_least():
     assert SCALE.delay(12.5) == 2
     assert SCALE.delay(3.125 * 3) == 2  # halves go up
     assert SCALE.tick == 6.25
-    assert [SCALE.robot(s) for s in (0, 1, 2, 4, 8)] == [1, 6, 12, 25, 50]
+    assert [SCALE.robot(s) for s in (1, 2, 4, 6, 8)] == [6.25, 12.5, 25, 37.5, 50]
+    assert [SCALE.whole(s) for s in (0, 1, 2, 3, 4, 6, 8)] == [1, 6, 12, 19, 25, 37, 50]  # 12.5 and 37.5 go down
     same = Scale(30.0, 8, 8)
     np.testing.assert_array_equal(same.delays(range(9)), range(9))
 
@@ -104,15 +110,20 @@ def test_every_horizon_meets_every_condition(conditions):
     prefix = list(design.arms("trained_prefix", chosen, conditions))
     assert {one.run_path for one in prefix} == {"logs-bc/h8_prefix"}
     assert [one.key for one in prefix if one.config.execution.execute_horizon == 4] == [
-        *((LOG, "trained_prefix+s4+q80"), (LOG, "trained_prefix+s4+max10")),
-        *((CONSTANT, "trained_prefix+s4+q80"), (HALVED, "trained_prefix+s4+q80")),
+        *((LOG, "trained_prefix+s4+q80"), (LOG, "trained_prefix+s4+max10"), (CONSTANT, "trained_prefix+s4+q80")),
+        *((HALVED, "trained_prefix+s4+q80"), (HALVED, "trained_prefix+s4+max10")),
     ]
+    # Under a constant delay all estimates are that delay.
+    longest = next(one for one in prefix if one.key == (LOG, "trained_prefix+s4+max10"))
+    assert design.counterpart(longest, CONSTANT) == (CONSTANT, "trained_prefix+s4+q80")
+    assert design.counterpart(longest, HALVED) == (HALVED, "trained_prefix+s4+max10")
+    assert design.counterpart(naive[0], CONSTANT) == (CONSTANT, "naive+s2")
     assert {one.config.estimator.initial for one in prefix} == {2}  # the median
     assert {one.config.delay_profile.tail.tail_cap for one in prefix} == {None, 3}
     assert design.horizons("synchronous", 8) == [4, 8]
     assert design.horizons("naive", 4, thorough=True) == [1, 2, 3]
-    study = design.study(chosen, naive, LEVELS, 8)
-    assert len(study.comparisons) == 6
+    assert len(design.study(chosen, naive, LEVELS, 8).comparisons) == 6
+    assert len(design.study(chosen, prefix, LEVELS, 8).comparisons) == 12
 
 
 def test_the_run_with_most_levels_that_resolves_the_median(tmp_path):
@@ -132,6 +143,28 @@ def test_the_run_with_most_levels_that_resolves_the_median(tmp_path):
         design.choose([], 8, 3)
 
 
+@pytest.mark.parametrize(("median", "chunks"), [(12, {8}), (7, {8}), (4, {16, 32}), (1, {16, 32})])
+def test_long_chunks_are_asked_where_short_ones_cannot_tell_delays_apart(median, chunks):
+    # Of 50 actions: one tick of chunks of 8 is 6.25 of them, of 16 it is 3.125. Runs of 32 need not be there.
+    found = design.policies()
+    chosen = design.choose(found, 50, median)
+    assert chosen.chunk in chunks
+    assert chosen in found
+
+
+def test_a_run_of_long_chunks_is_there_as_soon_as_its_policies_are(tmp_path):
+    for level in ("grasp_easy", "catapult", "catcher_v3"):
+        save(tmp_path / "h8", 8, level)
+        save(tmp_path / "h16", 16, level)
+    assert design.choose(design.policies(tmp_path), 50, 2).chunk == 16
+    (tmp_path / "h32/32").mkdir(parents=True)  # training has begun
+    assert design.choose(design.policies(tmp_path), 50, 2).chunk == 16
+    save(tmp_path / "h32", 32)
+    chosen = design.choose(design.policies(tmp_path), 50, 2)
+    assert (chosen.chunk, chosen.levels) == (32, ("grasp_easy",))
+    assert design.choose(design.policies(tmp_path), 50, 4).chunk == 16  # more levels resolve that
+
+
 def save(run, chunk, level="grasp_easy", simulated_delay=None):
     config = dataclasses.replace(TINY, action_chunk_size=chunk, simulated_delay=simulated_delay)
     policy = FlowPolicy(obs_dim=679, action_dim=6, config=config, rngs=nnx.Rngs(0))
@@ -146,7 +179,7 @@ def test_runs_are_told_by_what_stands_beside_their_policies(tmp_path):
     save(tmp_path / "mixed", 8, "catapult")
     (tmp_path / "empty").mkdir()
     (found,) = design.policies(tmp_path)
-    assert found == Policies(str(tmp_path / "a"), 4, ("grasp_easy", "catapult"), str(tmp_path / "a_prefix"))
+    assert found == Policies(str(tmp_path / "a"), 4, ("grasp_easy", "catapult"), str(tmp_path / "a_prefix"), 1)
     with pytest.raises(ValueError, match=r"levels entry .*'catapul.*did you mean 'catapult'"):
         design.require_levels(("catapul",), found)
 
@@ -189,19 +222,22 @@ def fake_cell(level, key, solved, evaluations):
 
 
 def outcome_of(**solved):
-    """Arms by method, with the share solved under the log and the evaluations per tick; the median costs no one."""
+    """Arms by method, or method and horizon, with the share solved under the log and the evaluations per tick.
+
+    The median costs no one, and naive execution at its horizon of 2 solves other episodes than the rest.
+    """
     cells, arms = {}, []
-    for method, (share, evaluations) in solved.items():
+    for name, (share, evaluations) in solved.items():
+        method, _, horizon = name.partition("+s")
         for profile in (LOG, CONSTANT, HALVED):
-            label = f"{method}+s2" + ("" if method in design.UNPLANNED else "+q80")
-            delay = design.DelayProfileConfig(fixed_delay=1)
-            one = arm(profile, method, label, delay=delay, estimator=design.ESTIMATORS["q80"])
+            label = f"{method}+s{horizon or 2}" + ("" if method in design.UNPLANNED else "+q80")
+            more = {"estimator": design.ESTIMATORS["q80"], "execution": ExecutionConfig(int(horizon or 2))}
+            one = arm(profile, method, label, delay=design.DelayProfileConfig(fixed_delay=1), **more)
             arms.append(one)
             for place, level in enumerate(LEVELS):
-                more = {LOG: 0.0, CONSTANT: 0.1, HALVED: 0.05}[profile]
-                number = round(200 * (share + more - 0.01 * place))
-                # Those that naive execution solves are others.
-                episode = np.where(np.arange(200) < number, 1, 0)[:: -1 if method == "naive" else 1]
+                gain = {LOG: 0.0, CONSTANT: 0.1, HALVED: 0.05}[profile]
+                number = round(200 * (share + gain - 0.01 * place))
+                episode = np.where(np.arange(200) < number, 1, 0)[:: -1 if label == "naive+s2" else 1]
                 cells[level, *one.key] = (fake_cell(level, one.key, episode, evaluations),)
     return Outcome(design.study(Policies("run", 8, LEVELS, "prefix"), arms, LEVELS, 200), cells)
 
@@ -238,7 +274,7 @@ def test_the_page_says_first_what_to_use(tmp_path):
     assert shown == tmp_path / "advice.html"
     text = (tmp_path / "advice.md").read_text()
     first = text.split("## What to use\n\n")[1].split("\n\n")[0]
-    assert first.startswith("**Use `realtime`, a new query every 6 ticks (200 ms), planning for the 80 % quantile")
+    assert first.startswith("**Use `realtime`, a new query every 12.5 ticks (417 ms), planning for the 80 % quantile")
     assert len(re.findall(r"\.(?= |$)", first.replace("vs.", ""))) == 3  # sentences
     assert "+30.0 [" in first  # against naive
     assert "costs it +10.0 [" in first
@@ -248,11 +284,84 @@ def test_the_page_says_first_what_to_use(tmp_path):
     assert "Levels agree" in text
     assert "rank correlation of 1.00" in text
     assert "the recommended method stays `realtime`" in text
-    assert "--inference.rtc.execution_horizon=44 --inference.queue_threshold=44" in text
+    assert "--inference.rtc.execution_horizon=38 --inference.queue_threshold=38" in text
     assert "latency_tracker.percentile(0.8)" in text
     table = pd.read_csv(tmp_path / "advice.csv")
     assert list(table["tied"].fillna("")) == ["(not a setting)", "yes", *["(not a setting)", ""] * 2]
     assert not re.search(r'(src|href)="(?!data:|#)', shown.read_text())
+    assert "query every 12 of 50 actions (12.5 as ranked, to the nearest whole number, halves down" in text
+
+
+def test_what_the_tail_costs_is_shown_of_what_is_recommended():
+    # The cheaper horizon is tied with the best one.
+    advice = advice_of(outcome_of(**{"naive+s6": (0.8, 4.0), "naive": (0.795, 2.0), "realtime": (0.3, 4.0)}))
+    ranks, costs = results.table(advice), results.tail_costs(advice).parts[0]
+    assert list(costs["setting"][:2]) == ["the method's best", "recommended"]
+    assert list(costs["query every (ticks)"][:2]) == ["37.5", "12.5"]
+    assert list(costs["method"][2:]) == ["realtime"]
+    (chosen,) = ranks[ranks["advice"] == "recommended"].to_dict("records")
+    shown = costs.to_dict("records")[1]
+    assert {name: chosen[name] for name in ("method", "query every (ticks)", "plans for")}.items() <= shown.items()
+    assert shown["your delays (%)"] == chosen["solved (%)"]
+    assert shown["always the median (pp)"].startswith("+10.0 [")
+
+
+def test_levels_that_are_solved_alike_stand_below_each_other():
+    heights = figure.stacked([100.0, 40.0, 99.5, 98.4, 100.0])
+    assert heights == pytest.approx([0, 0, figure.STEP, 0, 2 * figure.STEP])
+    many = figure.stacked([100.0] * 12)
+    assert len(set(many)) == 12
+    assert max(many) <= figure.ROOM
+    assert figure.stacked([]) == []
+
+
+@pytest.mark.parametrize("method", design.METHODS)
+def test_every_ingredient_that_needs_training_has_its_steps(method):
+    advice = advice_of(outcome_of(**{method: (0.9, 1.0), "naive+s4": (0.1, 1.0)}))
+    text = "".join(section.markdown() for section in training.training(advice))
+    kinds = re.findall(r"--level-paths grasp_easy --kinds (\w+)`", text)
+    needed = {"a2c2": "correction", "foresee_learned": "forward"}
+    assert set(kinds) == {needed[part] for part in method.split("+") if part in needed}
+    assert set(kinds) <= set(get_args(train_networks.Kind))
+    assert bool(text) == advice.needs_training(advice.recommended.arm)
+
+
+def test_trials_on_the_robot_by_hand():
+    table = trials.table()
+    assert list(table["difference (points)"]) == ["5", "10", "20"]
+    # (z(0.975) + z(0.8))^2 (0.45 * 0.55 + 0.55 * 0.45) / 0.1^2 = 388.5, and with z(0.9875) for two comparisons 470.7.
+    assert list(table["2 settings, about 50 % solved"]) == [1566, 389, 95]
+    assert table["3 settings, about 50 % solved"][1] == 471
+    text = trials.trials(advice_of(outcome_of(**CLEAR))).markdown()
+    # Means over four levels: 0.785 and 0.485.
+    assert "`realtime` and `naive` differ by 30.0 points" in text
+    assert f"{trials.episodes(0.785, 0.485)} episodes of each" in text
+
+
+def test_other_worlds_are_on_the_page_by_delay():
+    outcome = outcome_of(**CLEAR)
+    nothing = trust.trust(advice_of(outcome)).markdown()
+    assert "the studies of others are not there" in nothing
+    places = transfer.Place("Here", "a", ""), transfer.Place("There", "b", "")
+    better = {"realtime": [0.9], "naive": [0.5], "a2c2": [0.7]}
+    worse = {"naive": [0.9], "realtime": [0.5], "a2c2": [0.7]}
+    pairs = [(2, Transfer(places, (outcomes(better), outcomes(worse))))]
+    advice = dataclasses.replace(advice_of(outcome), worlds=pairs)
+    text = trust.trust(advice).markdown()
+    assert re.search(r"\| Here, There \|\s+2 \| 1, 1\s+\|\s+3 \| -1\.00 \[n/a, n/a\]", text)
+    assert re.search(r"\| realtime \| Here\s+\| \+40\.0 \[", text)
+    assert re.search(r"\| realtime \| There\s+\| -40\.0 \[", text)
+    assert "nearest to that of d = 2" in text
+    assert "Under random delays no two worlds" in text
+    drawn = dataclasses.replace(advice, worlds=[*pairs, ("heavy", pairs[0][1])])
+    assert "The same under random delays" in trust.trust(drawn).markdown()
+
+
+def test_the_delay_of_other_worlds_next_to_the_median():
+    # 12 of 50 ticks are 1.92 of 8.
+    advice = advice_of(outcome_of(**CLEAR))
+    assert worlds.nearest(advice, (1, 2, 4)) == 2
+    assert worlds.nearest(advice, (1, 4)) == 1
 
 
 def test_what_needs_training_has_a_second_answer(tmp_path):
@@ -263,7 +372,7 @@ def test_what_needs_training_has_a_second_answer(tmp_path):
     assert "`trained_prefix` needs training of its own. Of what was compared without any: `naive`" in text
     assert "This run is small" not in text
     assert "**Not compared for lack of time:** realtime." in text
-    assert "`--fps=30 --actions_per_chunk=50 --chunk_size_threshold=0.8800 --aggregate_fn_name=latest_only`" in text
+    assert "`--fps=30 --actions_per_chunk=50 --chunk_size_threshold=0.7600 --aggregate_fn_name=latest_only`" in text
 
 
 def test_no_tail_is_not_an_unknown_one():
@@ -286,6 +395,13 @@ def test_doubts_are_said():
     said = " ".join(delays.doubts(fast))
     assert "below one tick of the benchmark" in said
     assert "40 delays say little of a p99" in said
+    # 1 s is 30 of 50 ticks, 5 of 8.
+    long = advice_of(outcome_of(**CLEAR), latency=(1000.0,) * 40)
+    chosen = dataclasses.replace(long.chosen, longest_prefix=5)
+    said = " ".join(delays.doubts(dataclasses.replace(long, chosen=chosen)))
+    assert "100 % of your delays, as replayed, are longer than forward models and correction heads have seen" in said
+    assert "trained_prefix" not in said
+    assert "for 4 of the benchmark's 12 levels" in delays.delays(long).markdown()
 
 
 @pytest.mark.parametrize("method", design.METHODS)

@@ -113,6 +113,7 @@ def test_smallest_difference_by_hand():
         smallest = families.smallest_difference(0.17, 512, size)
         assert families.chance(smallest, 0.17, 512, size) == pytest.approx(0.8)
         assert families.largest_family(smallest, 0.17, 512) == size
+        assert families.episodes(smallest, 0.17, size) == 512
     assert families.largest_family(0.001, 0.17, 512) == 0
     assert families.largest_family(0.5, 0.17, 512) == 10**9
 
@@ -126,6 +127,22 @@ def test_a_family_finds_what_it_is_said_to():
         p_values += [pairs.paired_test([rng.normal(0, spread, number)]).p_value for _ in range(size - 1)]
         found += families.holm(p_values)[0] <= 0.05
     assert found / 500 == pytest.approx(0.8, abs=0.06)
+
+
+def test_episodes_that_do_not_pair_by_hand():
+    # (z(0.975) + z(0.8))^2 (0.5 * 0.5 + 0.7 * 0.3) / 0.2^2 = 90.3.
+    assert families.unpaired_spread(0.5, 0.7) == pytest.approx(np.sqrt(0.46))
+    assert families.episodes(0.2, families.unpaired_spread(0.5, 0.7)) == 91
+    assert families.episodes(0.9, 0.1) == 2
+
+
+@pytest.mark.parametrize("rates", [(0.4, 0.6), (0.7, 0.9)])
+def test_trials_of_so_many_episodes_find_the_difference(rates):
+    rng, number = np.random.default_rng(0), families.episodes(0.2, families.unpaired_spread(*rates))
+    one, other = (rng.random((600, number)) < rate for rate in rates)
+    gains, losses = (other & ~one).sum(axis=1), (one & ~other).sum(axis=1)
+    found = [pairs.score_interval(gain, loss, number).low > 0 for gain, loss in zip(gains, losses, strict=True)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.06)
 
 
 def test_spread_by_hand():
@@ -146,6 +163,8 @@ def test_spread_by_hand():
         (lambda: families.largest_family(0.02, 0.1, 100, alpha=0.0), "alpha=0.0"),
         (lambda: families.largest_family(0.0, 0.1, 100), "difference=0.0"),
         (lambda: families.chance(-0.1, 0.1, 100), "difference=-0.1"),
+        (lambda: families.episodes(0.0, 0.1), "difference=0.0"),
+        (lambda: families.unpaired_spread(0.5, 1.1), "other=1.1"),
         (lambda: families.spread([np.ones(1)]), "at least two"),
     ],
 )

@@ -1,11 +1,13 @@
 """Worlds held against each other: ranks and differences with known answers, and the page of the committed studies."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 
 from rtc.programs import compare_worlds
+from rtc.report import transfer as page
 from rtc.shared.paths import ROOT
 from rtc.study import transfer
 from rtc.study.statistics import Interval
@@ -67,13 +69,34 @@ def test_methods_in_common_and_what_they_gain():
     assert all(transfer.verdict(*both) == SAME for both in gained.values())
 
 
+def test_a_profile_that_two_worlds_have_is_compared(tmp_path, monkeypatch):
+    rates = {"naive": [0.2, 0.3], "a2c2": [0.9, 0.8], "realtime": [0.5, 0.4], "foresee_simulator": [1.0, 1.0]}
+    there = {("Kinetix", 1): rates, ("Gymnasium", 1): rates, ("Kinetix", "heavy"): rates, ("LIBERO", "heavy"): rates}
+    none = Outcomes((), {})
+    monkeypatch.setattr(
+        Place, "outcomes", lambda place, at: outcomes(there[place.name, at]) if (place.name, at) in there else none
+    )
+    constant = [Place("Kinetix", "k", ""), Place("Gymnasium", "g", "")]
+    random = [Place("Kinetix", "r", "{profile}"), Place("LIBERO", "l", "{profile}")]
+    page.write(tmp_path, constant, random, (1, 2), ("vla", "heavy"), "", 0.0)
+    text = (tmp_path / "transfer.md").read_text()
+    drawn = text.split("## Rank correlation under random delays")[1].split("##")[0]
+    assert re.search(r"\| Kinetix, LIBERO \| heavy +\| 2, 2 +\| +4 \| 1\.00", drawn)
+    assert "vla" not in text
+    assert "## Kinetix and LIBERO under random delays" in text
+    # The privileged method is no part of it.
+    assert re.search(r"\| LIBERO +\| heavy +\| +2 \| +3 \| 1\.00", text)
+
+
 def test_the_page_of_the_committed_studies(tmp_path):
-    for place in compare_worlds.WORLDS:
+    for place in (*transfer.WORLDS, transfer.RANDOM_WORLDS[0]):
         (tmp_path / place.root).symlink_to(ROOT / "exp_runs" / place.root)
-    compare_worlds.run(compare_worlds.Arguments(root=tmp_path, delays=(2,)))
+    compare_worlds.run(compare_worlds.Arguments(root=tmp_path, delays=(2,), profiles=("heavy",)))
     text = (tmp_path / "transfer.md").read_text()
     assert "| Kinetix, LIBERO-Spatial   |   2 | 12, 10 |" in text
     assert "## Kinetix and Gymnasium" in text
+    assert "no two worlds have three methods in common. Only Kinetix has a study of them" in text
+    assert re.search(r"\| Kinetix +\| heavy +\| +6 \| +10 \| 0\.\d\d \[", text)
     with pytest.raises(ValueError, match=r"no two of Kinetix, .* at delays \[9\]: run their studies"):
         compare_worlds.run(compare_worlds.Arguments(root=tmp_path, delays=(9,)))
     with pytest.raises(ValueError, match="delays entry"):

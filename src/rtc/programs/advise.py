@@ -23,7 +23,7 @@ from rtc.report.advice import Advice
 from rtc.shared import commands, files, provenance, tables
 from rtc.shared.validation import require_float, require_int
 from rtc.study import advice as design
-from rtc.study import identity, runner, timed
+from rtc.study import identity, runner, timed, transfer
 from rtc.study.advice import Policies, Scale, Tails
 from rtc.study.arguments import StudyArguments
 from rtc.study.outcome import Outcome
@@ -94,10 +94,9 @@ def run(args: Arguments) -> None:
     rest = timed.run(study, study_args, groups, 60 * args.minutes, args.processes)
     outcome = Outcome.read(study, study_args)
     require_some(outcome, rest.broken)
-    page = advice.write(
-        Advice(log, found, scale, chosen, tail, outcome, left_out | stopped(rest.broken), rest.late), root, started
-    )
-    commands.open_first(page)
+    why = left_out | stopped(rest.broken)
+    found_all = Advice(log, found, scale, chosen, tail, outcome, why, rest.late, transfer.shipped_worlds())
+    commands.open_first(advice.write(found_all, root, started))
 
 
 def policies(args: Arguments, median: int) -> Policies:

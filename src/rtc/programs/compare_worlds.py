@@ -2,7 +2,7 @@
 
 python exp/compare_worlds.py
 
-reads the archives of the studies with constant delays, runs nothing, and writes exp_runs/transfer.md.
+reads the archives of the studies with constant and with random delays, runs nothing, and writes exp_runs/transfer.md.
 """
 
 import time
@@ -14,14 +14,7 @@ from rtc.report import transfer
 from rtc.shared import commands, provenance
 from rtc.shared.validation import require_int
 from rtc.study import archive
-from rtc.study.transfer import Place
-
-# Of the studies in exp_runs/ by their folders.
-WORLDS = (
-    Place("Kinetix", "delay_sweep", "d{d}_s{s}"),
-    Place("LIBERO-Spatial", "study_libero_delay", "delay_{d}"),
-    Place("Gymnasium", "study_gymnasium", "delay_{d}"),
-)
+from rtc.study.transfer import DELAYS, PROFILES, RANDOM_WORLDS, WORLDS
 
 
 @dataclass(frozen=True)
@@ -30,10 +23,12 @@ class Arguments:
 
     Attributes:
         delays: constant delays, in control ticks.
+        profiles: names of profiles of random delays.
         root: folder of the studies; the page goes there too.
     """
 
-    delays: tuple[int, ...] = (1, 2, 4)
+    delays: tuple[int, ...] = DELAYS
+    profiles: tuple[str, ...] = PROFILES
     root: Path = Path("exp_runs")
 
     def __post_init__(self):
@@ -44,10 +39,10 @@ class Arguments:
 def run(args: Arguments) -> None:
     """Writes the page."""
     started = time.time()
-    places = [Place(one.name, args.root / one.root, one.profile) for one in WORLDS]
-    cells = [cell for one in places for cell in archive.read(one.root).cells.values()]
+    constant, random = [[one.below(args.root) for one in places] for places in (WORLDS, RANDOM_WORLDS)]
+    cells = [cell for one in (*constant, *random) for cell in archive.read(one.root).cells.values()]
     origin = provenance.cells_origin(cells) if cells else ""
-    commands.open_first(transfer.write(args.root, places, args.delays, origin, started))
+    commands.open_first(transfer.write(args.root, constant, random, args.delays, args.profiles, origin, started))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

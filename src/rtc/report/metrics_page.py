@@ -82,7 +82,8 @@ python exp/check_statistics.py
   probability 5 % at most; Holm 1979, Scand. J. Stat. 6:65.
 - *Spread* (`families.spread`): standard deviation over episodes of the paired differences' average over the levels.
 - *Smallest difference* (`families.smallest_difference`): what a member of a family finds with probability 0.8, from the
-  spread, the number of episodes and the size of the family; `families.largest_family` is the reverse.
+  spread, the number of episodes and the size of the family; `families.largest_family` and `families.episodes`
+  are the reverse. *Unpaired spread* (`families.unpaired_spread`): of two solve rates whose episodes do not pair.
 - *Equivalent within a margin* (`margins.judge_margin`): the 90 % interval lies within ± the margin, which is two
   one-sided tests at 5 %; Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657. *Differs*: the 95 % interval excludes 0.
   Where neither is so, arms are *not told apart*.

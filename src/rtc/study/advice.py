@@ -71,12 +71,14 @@ class Policies:
         chunk: H of its policies, in control ticks of the benchmark.
         levels: the benchmark's levels that it has policies for.
         prefix_run_path: the run of policies trained with simulated delay.
+        longest_prefix: the longest one that those have seen, in control ticks of the benchmark; None: there are none.
     """
 
     run_path: str
     chunk: int
     levels: tuple[str, ...]
     prefix_run_path: str
+    longest_prefix: int | None = None
 
 
 def policies(root: str | Path | None = None) -> list[Policies]:
@@ -105,7 +107,21 @@ def of_run(run: str | Path) -> Policies | None:
         return None
     ((chunk, levels),) = found.items()
     path = str(run).rstrip("/")
-    return Policies(path, chunk, tuple(levels), f"{path}_prefix")
+    prefix = f"{path}_prefix"
+    return Policies(path, chunk, tuple(levels), prefix, _longest_prefix(prefix, levels))
+
+
+def _longest_prefix(run: str, levels: Iterable[str]) -> int | None:
+    """The shortest over the levels of the longest prefixes that policies have been trained with."""
+    seen = []
+    for level in levels:
+        try:
+            config = checkpoints.config_of(checkpoints.policy_path(run, level))
+        except (FileNotFoundError, ValueError):
+            continue
+        if config.simulated_delay is not None:
+            seen.append(config.simulated_delay - 1)
+    return min(seen, default=None)
 
 
 def choose(found: Sequence[Policies], chunk: int, median: int) -> Policies:
@@ -181,7 +197,7 @@ class Scale:
         return ticks * self.tick
 
     def whole(self, ticks: float) -> int:
-        """The same as a setting: the nearest whole number, halves down (a shorter interval reacts sooner), at least 1."""
+        """As a setting: the nearest whole number, halves down, as a shorter interval reacts sooner; at least 1."""
         return max(1, math.ceil(self.robot(ticks) - 0.5))
 
     def trace(self, path: str | Path) -> DelayProfileConfig:

@@ -86,6 +86,33 @@ def chance(difference: float, spread: float, episodes: int, comparisons: int = 1
     return float(ndtr(difference * math.sqrt(episodes) / spread - ndtri(1 - alpha / (2 * comparisons))))
 
 
+def episodes(
+    difference: float, spread: float, comparisons: int = 1, *, power: float = POWER, alpha: float = ALPHA
+) -> int:
+    """How many episodes a comparison needs to find such a difference; at least two.
+
+    The inverse of `smallest_difference` in `episodes`, with its arguments.
+
+    Raises:
+        ValueError: an argument is outside of its range.
+    """
+    require_positive("difference", difference, "the size that is to be found")
+    at_one = smallest_difference(spread, 4, comparisons, power=power, alpha=alpha) * 2
+    return max(2, math.ceil((at_one / difference) ** 2 * (1 - 1e-12)))
+
+
+def unpaired_spread(rate: float, other: float) -> float:
+    """`spread` of the difference of two solve rates where episodes have nothing in common that would pair them.
+
+    Raises:
+        ValueError: a rate lies outside of 0..1.
+    """
+    for name, value in (("rate", rate), ("other", other)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}={value!r} must lie between 0 and 1")
+    return math.sqrt(rate * (1 - rate) + other * (1 - other))
+
+
 def largest_family(
     difference: float, spread: float, episodes: int, *, power: float = POWER, alpha: float = ALPHA
 ) -> int:

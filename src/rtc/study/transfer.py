@@ -1,19 +1,29 @@
 """Whether worlds agree on methods: rank correlations between worlds, and differences that both show."""
 
+import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import scipy.stats
 from jaxtyping import Float
 
+from rtc import methods
+from rtc.shared import tables
 from rtc.shared.files import PathLike
-from rtc.study import archive, pairs
+from rtc.shared.paths import shipped
+from rtc.study import agreement, archive, pairs
 from rtc.study.statistics import CONFIDENCE, SOLVED, Interval, Vector
 
 RESAMPLES = 2000
 FEWEST_LEVELS = 3
+# Of correlated ranks.
+FEWEST_METHODS = 3
+# A constant delay in ticks, or the name of a profile of random ones.
+Condition = int | str
 SAME, OPPOSITE, OPEN = "same sign in both", "opposite signs", "not told apart in one or both"
 
 
@@ -24,20 +34,26 @@ class Place:
     Attributes:
         name: of the world, for tables.
         root: folder of the study, which has its archive.
-        profile: name of the profile at a constant delay of `d` ticks; `s` is max(d, 1).
+        profile: name of the profile at a constant delay of {d} ticks, where {s} is max(d, 1), or with {profile} for
+            random delays.
     """
 
     name: str
     root: PathLike
     profile: str
 
-    def outcomes(self, delay: int) -> "Outcomes":
-        """What methods did at a delay: those that all levels have.
+    def below(self, folder: PathLike) -> "Place":
+        """The same in another folder of studies."""
+        return dataclasses.replace(self, root=Path(folder) / self.root)
+
+    def outcomes(self, condition: Condition) -> "Outcomes":
+        """What methods did under a condition: those that all levels have.
 
         Raises:
             ValueError: the archive is damaged.
         """
-        wanted = self.profile.format(d=delay, s=max(delay, 1))
+        said = {"profile": condition} if isinstance(condition, str) else {"d": condition, "s": max(condition, 1)}
+        wanted = self.profile.format(**said)
         found: dict[str, dict[str, dict[int, Vector]]] = {}
         for cell, data in archive.read(self.root).cells.items():
             if cell.profile == wanted:
@@ -52,6 +68,23 @@ class Place:
                 if len(its) == len(levels)
             },
         )
+
+
+# Of the studies in exp_runs/ by their folders: at constant delays, and under random ones.
+WORLDS = (
+    Place("Kinetix", "delay_sweep_methods", "d{d}_s{s}"),
+    Place("LIBERO-Spatial", "study_libero_delay", "delay_{d}"),
+    Place("Gymnasium", "study_gymnasium", "delay_{d}"),
+)
+RANDOM_WORLDS = (
+    Place("Kinetix", "study_beat_the_delay", "{profile}"),
+    Place("LIBERO-Spatial", "study_libero_profiles", "{profile}"),
+)
+# Of all their policies.
+CHUNK = 8
+REFERENCE = "naive"
+DELAYS = (1, 2, 4)
+PROFILES = ("long_tail", "tail_controlled", "burst", "heavy", "vla")
 
 
 @dataclass(frozen=True)
@@ -71,9 +104,21 @@ class Outcomes:
         return np.array([[values.mean() for values in self.solved[method]] for method in methods]).T
 
     def difference(self, method: str, reference: str) -> Interval:
-        """Of the mean solve rates, paired."""
+        """Of the mean solve rates, paired by episode."""
         both = zip(self.solved[method], self.solved[reference], strict=True)
         return pairs.score_test([one - other for one, other in both]).interval
+
+    @property
+    def possible(self) -> list[str]:
+        """The methods that a robot could run: registered under their own names, and not privileged."""
+        return [name for name in self.solved if name in methods.METHODS and not methods.make(name).privileged]
+
+    @property
+    def agreement(self) -> Interval:
+        """Mean Spearman correlation between the levels of the ranks of `possible` methods; NaN for fewer than three."""
+        if len(self.possible) < FEWEST_METHODS:
+            return Interval(math.nan, math.nan, math.nan)
+        return agreement.spearman_interval(self.scores(self.possible))
 
 
 def rank_correlation(
@@ -110,6 +155,11 @@ def _spearman(one: Float[np.ndarray, "b m"], other: Float[np.ndarray, "b m"]) ->
         return np.where(size > 0, (centred[0] * centred[1]).sum(axis=1) / size, math.nan)
 
 
+def shown(correlation: Interval) -> str:
+    """A correlation with its interval."""
+    return tables.interval(*dataclasses.astuple(correlation), 2)
+
+
 def verdict(one: Interval, other: Interval) -> str:
     """Whether two worlds' differences say the same."""
     if not (one.excludes_zero and other.excludes_zero):
@@ -129,12 +179,12 @@ class Transfer:
 
     places: tuple[Place, Place]
     outcomes: tuple[Outcomes, Outcomes]
-    reference: str = "naive"
+    reference: str = REFERENCE
 
     @classmethod
-    def at(cls, places: tuple[Place, Place], delay: int) -> "Transfer":
-        """At a constant delay, in ticks."""
-        return cls(places, (places[0].outcomes(delay), places[1].outcomes(delay)))
+    def at(cls, places: tuple[Place, Place], condition: Condition) -> "Transfer":
+        """At a constant delay in ticks, or under a profile."""
+        return cls(places, (places[0].outcomes(condition), places[1].outcomes(condition)))
 
     @property
     def methods(self) -> list[str]:
@@ -148,7 +198,7 @@ class Transfer:
     def correlation(self) -> Interval:
         """Of the methods' ranks; NaN for fewer than three methods."""
         names = self.methods
-        if len(names) < 3:
+        if len(names) < FEWEST_METHODS:
             return Interval(math.nan, math.nan, math.nan)
         return rank_correlation(*(outcomes.scores(names) for outcomes in self.outcomes))
 
@@ -159,3 +209,27 @@ class Transfer:
             return {}
         one, other = self.outcomes
         return {name: (one.difference(name, self.reference), other.difference(name, self.reference)) for name in names}
+
+
+def compared(places: Sequence[Place], conditions: Sequence[Condition]) -> list[tuple[Condition, Transfer]]:
+    """All pairs of worlds that have three methods in common under a condition, with it.
+
+    Raises:
+        ValueError: an archive is damaged.
+    """
+    found = [(one, Transfer.at(pair, one)) for one in conditions for pair in itertools.combinations(places, 2)]
+    return [(condition, one) for condition, one in found if len(one.methods) >= FEWEST_METHODS]
+
+
+def shipped_worlds() -> list[tuple[Condition, Transfer]]:
+    """What comes with the project, at constant delays and then under random ones; nothing in an installed package.
+
+    Raises:
+        ValueError: an archive is damaged.
+    """
+    groups = ((WORLDS, DELAYS), (RANDOM_WORLDS, PROFILES))
+    return [
+        one
+        for places, conditions in groups
+        for one in compared([place.below(shipped("exp_runs")) for place in places], conditions)
+    ]

@@ -5,7 +5,6 @@ from rtc.report.advice.facts import Advice, named, points
 from rtc.report.advice.words import METHOD_TEXTS
 from rtc.report.page import Section
 from rtc.study.advice import CONSTANT, HALVED, LOG, counterpart
-from rtc.study.ranking import Ranked
 
 # A recommended setting that may be so much worse than the best one was chosen from too few episodes.
 COARSE = 0.06
@@ -53,7 +52,7 @@ def _how_good(advice: Advice) -> str:
         f"Under your delays it solves {catalogue.rate(best.solved)} % of the episodes on "
         f"{_count(len(advice.outcome.levels), 'simulated level')}"
     )
-    rival = _rival(advice)
+    rival = advice.rival
     if rival is not None:
         difference = advice.difference(best.key, rival.key)
         text += f" ({points(difference)} points against {named(advice, rival.arm)})"
@@ -64,13 +63,6 @@ def _how_good(advice: Advice) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def _rival(advice: Advice) -> Ranked | None:
-    """What it is measured against: naive execution at its best, or waiting where naive is recommended."""
-    first = {one.arm.config.method: one for one in reversed(advice.ranked) if one.arm.profile == LOG}
-    name = "synchronous" if advice.recommended.arm.config.method == "naive" else "naive"
-    return first.get(name)
 
 
 def _tail_sentence(advice: Advice) -> str:

@@ -7,11 +7,14 @@ from rtc.delay.logs import Description
 from rtc.report.advice.facts import Advice
 from rtc.report.page import Section
 from rtc.shared.markup import code, plain
-from rtc.study import identity
+from rtc.study import identity, recordings
 from rtc.study.advice import LOG
+from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 # Fewer delays say little of a p99.
 FEW_QUERIES = 300
+# A larger share of delays beyond what was trained on is said.
+MANY = 0.05
 
 
 def delays(advice: Advice) -> Section:
@@ -49,7 +52,18 @@ def _scaling(advice: Advice) -> str:
         f"H = {scale.horizon}, yours of {scale.chunk}: one tick of theirs stands for {scale.tick:.3g} of yours, and a "
         f"delay of d of your ticks is replayed as d · {scale.horizon} / {scale.chunk} of theirs, rounded, and one at "
         f"least. On average delays take {100 * mean / scale.chunk:.1f} % of your chunk and "
-        f"{100 * asked / scale.horizon:.1f} % of theirs. Their order is kept, so bursts stay bursts."
+        f"{100 * asked / scale.horizon:.1f} % of theirs. Their order is kept, so bursts stay bursts.{_levels(advice)}"
+    )
+
+
+def _levels(advice: Advice) -> str:
+    """Where the policies are not there for all levels."""
+    there = advice.chosen.levels
+    if len(there) == len(LEVEL_NAMES):
+        return ""
+    return (
+        f" There are such policies for {len(there)} of the benchmark's {len(LEVEL_NAMES)} levels, and so the others "
+        f"were not asked: {', '.join(there)}."
     )
 
 
@@ -62,6 +76,7 @@ def doubts(advice: Advice) -> list[str]:
             f"({scale.tick:.3g} of yours)**, so the delays that were replayed are longer than yours: differences "
             "between methods are overstated."
         )
+    said += _unseen(advice)
     if found.count < FEW_QUERIES:
         said.append(f"**{found.count} delays say little of a p99**: it is among the {1 + found.count // 100} longest.")
     if found.drift is not None and found.drift.p < 0.01 and _changed(found):
@@ -75,3 +90,20 @@ def doubts(advice: Advice) -> list[str]:
 def _changed(found: Description) -> bool:
     """Medians differ by more than a control tick."""
     return found.drift is not None and abs(found.drift.last_ms - found.drift.first_ms) > 1000 / found.hz
+
+
+def _unseen(advice: Advice) -> list[str]:
+    """Where many delays are longer than those that policies and networks have learned from."""
+    scale, said = advice.scale, []
+    counts = advice.found.ticks
+    learned = {"forward models and correction heads": max(one.delay for one in recordings.kinds(scale.horizon))}
+    if advice.chosen.longest_prefix is not None:
+        learned["the policies of `trained_prefix`"] = advice.chosen.longest_prefix
+    for what, longest in learned.items():
+        beyond = sum(count for ticks, count in counts.items() if scale.delay(ticks) > longest) / advice.found.count
+        if beyond > MANY:
+            said.append(
+                f"**{100 * beyond:.0f} % of your delays, as replayed, are longer than {what} have seen in training** "
+                f"({longest} of {scale.horizon} ticks): how good they are there is extrapolated."
+            )
+    return said

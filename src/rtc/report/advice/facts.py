@@ -14,6 +14,7 @@ from rtc.study.outcome import Outcome
 from rtc.study.ranking import Ranked
 from rtc.study.statistics import SOLVED, Interval
 from rtc.study.study import Arm, ArmKey, Comparison
+from rtc.study.transfer import Condition, Transfer
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Advice:
         outcome: the finished cells.
         left_out: methods whose policies or networks are not there, or that broke down, and why.
         unfinished: methods for which there was no time.
+        worlds: what the project's studies say of pairs of worlds, by their condition.
     """
 
     log: DelayLog
@@ -38,6 +40,7 @@ class Advice:
     outcome: Outcome
     left_out: Mapping[str, str]
     unfinished: Sequence[str] = ()
+    worlds: Sequence[tuple[Condition, Transfer]] = ()
 
     @functools.cached_property
     def ranked(self) -> list[Ranked]:
@@ -55,6 +58,12 @@ class Advice:
             return None
         plain = [one.key for one in self.ranked if not self.needs_training(one.arm)]
         return ranking.cheapest_of_tied(ranking.rank(self.outcome, plain)) if plain else None
+
+    @property
+    def rival(self) -> Ranked | None:
+        """What the recommended one is held against: naive execution at its best; waiting where naive is recommended."""
+        first = {one.arm.config.method: one for one in reversed(self.ranked) if one.arm.profile == LOG}
+        return first.get("synchronous" if self.recommended.arm.config.method == "naive" else "naive")
 
     @staticmethod
     def needs_training(one: Arm) -> bool:

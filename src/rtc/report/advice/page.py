@@ -8,6 +8,8 @@ from rtc.report.advice.delays import delays
 from rtc.report.advice.facts import Advice
 from rtc.report.advice.results import STEM, ranks, table, tail_costs
 from rtc.report.advice.settings import section
+from rtc.report.advice.training import training
+from rtc.report.advice.trials import trials
 from rtc.report.advice.trust import trust
 from rtc.report.figures import advice as figure
 from rtc.report.figures import latency_log
@@ -36,6 +38,8 @@ def write(advice: Advice, root: Path, started: float) -> Path:
         ranks(advice),
         tail_costs(advice),
         section(advice.recommended.arm, advice.untrained and advice.untrained.arm, advice.scale),
+        *training(advice),
+        trials(advice),
         trust(advice),
         *absent(advice),
     ]

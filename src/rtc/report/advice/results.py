@@ -17,8 +17,8 @@ MOST_ROWS = 12
 HALVED_TEXT, NO_CONTROL = "p99 halved", "none"
 
 FIGURE = (
-    "Solve rates under your delays: a method's best setting, or the recommended one (bold). Coloured: mean over the levels "
-    "and its 95 % interval; grey, below: single levels, stacked where they are solved alike."
+    "Solve rates under your delays: a method's best setting, or the recommended one (bold). Coloured: mean over the "
+    "levels and its 95 % interval; grey, below: single levels, stacked where they are solved alike."
 )
 
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from rtc.report.advice.facts import Advice
+from rtc.report.advice.worlds import elsewhere
 from rtc.report.page import Section
 from rtc.shared import tables
 from rtc.study import agreement, ranking
@@ -13,7 +14,7 @@ from rtc.study.statistics import Interval
 
 
 def trust(advice: Advice) -> Section:
-    """Agreement between levels, stability of the recommendation, and what this is not."""
+    """Agreement between levels and between worlds, stability of the recommendation, and what this is not."""
     outcome, first = advice.outcome, ranking.best_of_each_method(advice.ranked)
     said = []
     if len(first) > 1 and len(outcome.levels) > 1:
@@ -28,14 +29,11 @@ def trust(advice: Advice) -> Section:
     said += [
         f"- The levels are two-dimensional physics puzzles ({', '.join(outcome.levels)}), and not your robot: what "
         "may carry over is the order of methods, not the solve rates.",
-        "- Other worlds: none was run here. How far the order of methods carries over to LIBERO and Gymnasium, at "
-        "constant delays, is in the project's `exp_runs/transfer.md`. Try the best two or three methods on the "
-        "robot.",
         f"- The best of {len(advice.ranked)} settings looks a little better than it is; intervals say how far more "
         f"episodes ({outcome.total_episodes} per level and setting here) could move a number, not other levels.",
         "- Delays are replayed whatever the method does. On a robot more queries per second may make each slower.",
     ]
-    return Section("How far this can be trusted", ["\n".join(said)])
+    return Section("How far this can be trusted", ["\n".join(said), *elsewhere(advice)])
 
 
 def _verdict(spearman: Interval) -> str:

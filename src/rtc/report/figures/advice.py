@@ -48,13 +48,12 @@ def stacked(rates: Sequence[float]) -> list[float]:
     Args:
         rates: in percent, in any order.
     """
-    stack: list[float] = []
     depth = [0] * len(rates)
+    last: list[float] = []  # the greatest rate at every depth so far
     for place in sorted(range(len(rates)), key=rates.__getitem__):
-        if stack and rates[place] - stack[0] >= CLOSE:
-            stack = []
-        depth[place] = len(stack)
-        stack.append(rates[place])
+        free = (low for low, rate in enumerate(last) if rates[place] - rate >= CLOSE)
+        depth[place] = next(free, len(last))
+        last[depth[place] : depth[place] + 1] = [rates[place]]
     step = min(STEP, ROOM / max(max(depth, default=0), 1))
     return [step * one for one in depth]
 
