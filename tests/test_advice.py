@@ -19,6 +19,7 @@ from rtc.report import advice as pages
 from rtc.report.advice import answer, delays, results, settings, training, trials, trust, words, worlds
 from rtc.report.figures import advice as figure
 from rtc.shared import entry
+from rtc.shared.paths import ROOT
 from rtc.study import advice as design
 from rtc.study import agreement, ranking, runner, statistics, timed, transfer
 from rtc.study import cells as store
@@ -332,6 +333,10 @@ def test_trials_on_the_robot_by_hand():
     # (z(0.975) + z(0.8))^2 (0.45 * 0.55 + 0.55 * 0.45) / 0.1^2 = 388.5, and with z(0.9875) for two comparisons 470.7.
     assert list(table["2 settings, about 50 % solved"]) == [1566, 389, 95]
     assert table["3 settings, about 50 % solved"][1] == 471
+    guide = (ROOT / "docs/advise.md").read_text()
+    for row in table.to_dict("records"):
+        shown = [str(row[name]) for name in list(row)[:3]]
+        assert f"| {' | '.join(shown)} |" in guide
     text = trials.trials(advice_of(outcome_of(**CLEAR))).markdown()
     # Means over four levels: 0.785 and 0.485.
     assert "`realtime` and `naive` differ by 30.0 points" in text
