@@ -6,22 +6,13 @@ import re
 import numpy as np
 import pytest
 
+from outcome_stubs import world_of
 from rtc.programs import compare_worlds
 from rtc.report import transfer as page
 from rtc.shared.paths import ROOT
 from rtc.study import transfer
 from rtc.study.statistics import Interval
 from rtc.study.transfer import OPEN, OPPOSITE, SAME, Outcomes, Place, Transfer
-
-
-def outcomes(rates, episodes=100):
-    """Episodes of methods that are solved in this share, alike on all levels, in pairs that are nested."""
-    levels = tuple(f"level {number}" for number in range(len(next(iter(rates.values())))))
-    solved = {
-        method: tuple((np.arange(episodes) < rate * episodes).astype(float) for rate in its)
-        for method, its in rates.items()
-    }
-    return Outcomes(levels, solved)
 
 
 def test_the_rank_correlation_of_means_by_hand():
@@ -57,8 +48,8 @@ def test_differences_agree_only_where_both_are_shown(one, other, said):
 
 def test_methods_in_common_and_what_they_gain():
     places = (Place("a", "a", ""), Place("b", "b", ""))
-    one = outcomes({"naive": [0.5, 0.5], "better": [0.9, 0.8], "worse": [0.2, 0.3], "here": [1.0, 1.0]})
-    other = outcomes({"worse": [0.1], "naive": [0.4], "better": [0.9]})
+    one = world_of({"naive": [0.5, 0.5], "better": [0.9, 0.8], "worse": [0.2, 0.3], "here": [1.0, 1.0]})
+    other = world_of({"worse": [0.1], "naive": [0.4], "better": [0.9]})
     found = Transfer(places, (one, other))
     assert found.methods == ["better", "naive", "worse"]
     assert found.correlation.value == 1.0
@@ -74,7 +65,7 @@ def test_a_profile_that_two_worlds_have_is_compared(tmp_path, monkeypatch):
     there = {("Kinetix", 1): rates, ("Gymnasium", 1): rates, ("Kinetix", "heavy"): rates, ("LIBERO", "heavy"): rates}
     none = Outcomes((), {})
     monkeypatch.setattr(
-        Place, "outcomes", lambda place, at: outcomes(there[place.name, at]) if (place.name, at) in there else none
+        Place, "outcomes", lambda place, at: world_of(there[place.name, at]) if (place.name, at) in there else none
     )
     constant = [Place("Kinetix", "k", ""), Place("Gymnasium", "g", "")]
     random = [Place("Kinetix", "r", "{profile}"), Place("LIBERO", "l", "{profile}")]
