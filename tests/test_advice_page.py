@@ -92,6 +92,7 @@ def test_trials_on_the_robot_by_hand():
     # Means over four levels: 0.785 and 0.485.
     assert "`realtime` and `naive` differ by 30.0 points" in text
     assert f"{trials.episodes(0.785, 0.485)} episodes of each" in text
+    assert "episodes of each would do" not in trials.trials(advice_of(outcome_of(synchronous=(0.5, 1.0)))).markdown()
 
 
 def test_other_worlds_are_on_the_page_by_delay():

@@ -69,7 +69,7 @@ def trials(advice: Advice) -> Section:
 def _here(advice: Advice) -> list[str]:
     """What the differences of this page would take."""
     best, rival = advice.recommended, advice.rival
-    if rival is None or best.solved.value == rival.solved.value:
+    if rival is None or abs(best.solved.value - rival.solved.value) in (0, 1):  # no difference, or nothing varies
         return []
     number = episodes(best.solved.value, rival.solved.value)
     size = 100 * abs(best.solved.value - rival.solved.value)

@@ -38,7 +38,7 @@ def elsewhere(advice: Advice) -> list[str | pd.DataFrame]:
 
 def nearest(advice: Advice, delays: Sequence[int]) -> int:
     """The delay of other worlds that takes most nearly the log's median's share of a chunk, by their ratio."""
-    share = advice.found.percentile(50) / advice.scale.chunk * transfer.CHUNK
+    share = max(1, advice.found.percentile(50)) / advice.scale.chunk * transfer.CHUNK
     return min(delays, key=lambda delay: (max(delay / share, share / delay), delay))
 
 
