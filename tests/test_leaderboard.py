@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from model import FlowPolicy
+from rtc.delay.estimators import EstimatorConfig
 from rtc.policies import checkpoints
 from rtc.programs import leaderboard_check, leaderboard_run, leaderboard_show
 from rtc.programs import study as study_program
@@ -195,6 +196,12 @@ def board(places, tmp_path_factory):
     return root
 
 
+def told(outcome):
+    """The same, as if methods were told every delay."""
+    arms = [replace(one, config=replace(one.config, estimator=EstimatorConfig("oracle"))) for one in outcome.study.arms]
+    return replace(outcome, study=replace(outcome.study, arms=tuple(arms)))
+
+
 def test_a_table_has_the_protocol_and_its_entries_and_names_those_left_out(places, board, monkeypatch):
     _root, study, _entry = places
     monkeypatch.chdir(board)
@@ -203,6 +210,7 @@ def test_a_table_has_the_protocol_and_its_entries_and_names_those_left_out(place
     assert sorted(table["method"]) == ["half", "naive"]
     assert list(table.columns[:4]) == ["method", "mean under delay (%)", "no_delay", "long_tail"]
     assert set(table["sees"]) == {""}
+    assert set(leaderboard.table([told(found.outcomes[0])])["sees"]) == {"every delay"}
     why = {name: " ".join(wrong) for name, wrong in found.left_out.items()}
     assert set(why) == {"half_again", "older", "other_plugin", "twice_registered", "unreadable"}
     assert "is that of half already" in why["half_again"]

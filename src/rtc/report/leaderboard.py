@@ -107,6 +107,9 @@ def _rows(outcome: Outcome, protocol: Study, policies: set[str]) -> Iterator[tup
         mean = statistics.rate_over_levels(values)
         costs = {column: np.mean([outcome.cell_mean((name, method), column) for name in delayed]) for column in COSTS}
         sees = [seen.get((delayed[0], method), "")]
+        told = outcome.study.arm((delayed[0], method)).config.estimator.kind == "oracle"
+        if told and insight.TOLD not in sees[0]:
+            sees.append(insight.TOLD)
         if any(cell.inputs["checkpoint_sha256"] not in policies for cell in outcome.group((delayed[0], method))):
             sees.append(OWN_POLICY)
         row = {"method": method, MEAN: metric.interval(mean)}
