@@ -72,7 +72,7 @@ class Place:
 
 # Of the studies in exp_runs/ by their folders: at constant delays, and under random ones.
 WORLDS = (
-    Place("Kinetix", "delay_sweep_methods", "d{d}_s{s}"),
+    Place("Kinetix", "delay_sweep", "d{d}_s{s}"),
     Place("LIBERO-Spatial", "study_libero_delay", "delay_{d}"),
     Place("Gymnasium", "study_gymnasium", "delay_{d}"),
 )
