@@ -87,7 +87,7 @@ def program(monkeypatch):
         for task in tasks:
             libero_demonstrations.record(task, args.config, args.folder)
 
-    monkeypatch.setattr(libero_demonstrations.state, "opened", open_kinematic)
+    monkeypatch.setattr(demonstrations.state, "opened", open_kinematic)
     monkeypatch.setattr(libero_demonstrations, "_record_all", record_all)
     monkeypatch.setattr(libero_demonstrations.setup_check, "require", lambda images: None)
     return opened

@@ -87,7 +87,7 @@ def test_networks_read_centred_and_scaled_numbers():
 def test_demonstrations_of_tasks_are_joined_for_one_policy():
     config = RecordingConfig(episodes=2)
     tasks = [recorded.record(environment(task=task), BowlExpert(), task, config) for task in (3, 5)]
-    data = recorded.joined(tasks, HOME)
+    data = recorded.joined(tasks)
     assert data.facts["transitions"] == sum(len(one.done) for one in tasks)
     assert (data.facts["episodes"], data.facts["solve_rate"]) == (4, 1.0)
     assert data.facts["level_sha256"] == HOME.sha256
@@ -130,7 +130,7 @@ def opened():
         patch.setattr(state_worlds, "open_env", make("evaluation", np.arange(100.0).reshape(50, 2)))
         patch.setattr(state_worlds, "open_training", make("training", None))
         patch.setattr(libero_demonstrations.setup_check, "require", lambda images: None)
-        patch.setattr(libero_demonstrations.state, "opened", lambda task, suite: environment(task=task))
+        patch.setattr(recorded.state, "opened", lambda task, suite: environment(task=task))
         patch.setattr(libero_demonstrations, "_record_all", _record_here)
         hosted._OPEN.clear()
         yield kept

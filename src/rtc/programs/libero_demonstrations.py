@@ -17,10 +17,8 @@ from rtc.shared import commands, files, launchers, tables
 from rtc.shared.validation import require_int
 from rtc.study import statistics
 from rtc.training import libero_demonstrations as demonstrations
-from rtc.training.libero_demonstrations import RecordingConfig, StateDemonstrations
-from rtc.worlds.libero import setup_check, state
-from rtc.worlds.libero.constants import find_suite
-from rtc.worlds.libero.expert import BowlExpert
+from rtc.training.libero_demonstrations import RecordingConfig, StateDemonstrations, find_source
+from rtc.worlds.libero import setup_check
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Arguments:
     resume: bool = True
 
     def __post_init__(self):
-        highest = find_suite(self.config.suite).num_tasks - 1
+        highest = find_source(self.config.suite).home.suite.num_tasks - 1
         for task in self.tasks or ():
             require_int("tasks entry", task, low=0, high=highest)
         if self.processes is not None:
@@ -51,9 +49,10 @@ class Arguments:
 
 def record(task: int, config: RecordingConfig, folder: Path) -> int:
     """Records a task, in a process of its own; returns its number."""
-    environment = state.opened(task, suite=config.suite)
+    source = find_source(config.suite)
+    environment = source.opened(task)
     try:
-        data = demonstrations.record(environment, BowlExpert(), task, config)
+        data = demonstrations.record(environment, source.expert(config.seed, task), task, config)
     finally:
         environment.close()
     demonstrations.save(demonstrations.path_of(folder, task), data)
@@ -91,7 +90,7 @@ def recorded(args: Arguments, *, wait: bool = False) -> dict[int, Path]:
     Raises:
         ValueError: what is there was recorded otherwise, or LIBERO is needed and not installed.
     """
-    tasks = args.tasks or tuple(range(find_suite(args.config.suite).num_tasks))
+    tasks = args.tasks or tuple(range(find_source(args.config.suite).home.suite.num_tasks))
     files.require_writable(args.folder)
     with files.lock(args.folder, wait):
         files.remove_leftovers(args.folder)

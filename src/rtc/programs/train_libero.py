@@ -19,8 +19,7 @@ from rtc.training import demonstrations as shown
 from rtc.training import libero_demonstrations as demonstrations
 from rtc.training.cloning import CloningConfig
 from rtc.training.demonstrations import Demonstrations
-from rtc.training.libero_demonstrations import RecordingConfig
-from rtc.worlds.libero.state_worlds import StateSuite, find_state_suite
+from rtc.training.libero_demonstrations import RecordingConfig, find_source
 
 CONFIG = CloningConfig(
     run_path=Path("logs-expert/libero_spatial"),
@@ -54,18 +53,17 @@ class Arguments:
     resume: bool = True
 
     def __post_init__(self):
-        find_state_suite(self.recording.suite)
         if self.config.labels is not None or self.config.model.robot_ahead is not None:
             raise ValueError("config.labels and config.model.robot_ahead have no effect on LIBERO: leave them out")
 
 
 def train(args: Arguments) -> Path:
     """Records and trains what the arguments ask for; returns the policy's last checkpoint, without suffix."""
-    home, config = find_state_suite(args.recording.suite), args.config
+    home, config = find_source(args.recording.suite).home, args.config
     slug = level_slug(home.name)
     path = files.require_writable(config.run_path / config.data) / f"{slug}.npz"
     with runs.claim(args.output_path, runs.as_dict(config), args.resume, cloning.FREE_FIELDS, cloning.BEFORE):
-        data = cloning.chosen(_demonstrations(args, home, path), config)
+        data = cloning.chosen(_demonstrations(args, path), config)
         print(f"{path}: {data.summary()}", flush=True)
         facts = cloning.data_facts(path, data, home.name, home.sha256)
         places = {"level": slug, "output_path": args.output_path}
@@ -75,13 +73,13 @@ def train(args: Arguments) -> Path:
     return policy
 
 
-def _demonstrations(args: Arguments, home: StateSuite, path: Path) -> Demonstrations:
+def _demonstrations(args: Arguments, path: Path) -> Demonstrations:
     """The suite's demonstrations, recorded and joined where they are not there yet."""
     places = {"folder": args.config.run_path, "processes": args.processes}
     asked = recording.Arguments(args.recording, **places, resume=args.resume)
     recorded = [demonstrations.load(one) for one in recording.recorded(asked, wait=True).values()]
     with files.lock(path.parent, wait=True):
-        npz.save(path, demonstrations.joined(recorded, home))
+        npz.save(path, demonstrations.joined(recorded))
     return shown.load(path)
 
 

@@ -27,6 +27,12 @@ main model. In worlds that are stepped from Python they count, over all queries,
 tokens of that layer that were verified, and those that stood; and `invalid_sequences`: FAST's that hold another number
 of coefficients than a chunk.
 
+Where two answers are right ([several answers](several-answers.md)), `mode_second` is the share of answer 1 among the
+episodes that reached one, `mode_switches` the mean number of changes to the other answer, and `mode_switched` the share
+of episodes with one change at least. episodes.csv has then `mode`, the answer that was reached (0, 1; -1 for
+none), `mode_first`, the one that the first firm command between them led to, `mode_switches`, and `mode_place`, where
+it decided, from -1 at answer 0 to 1 at answer 1.
+
 ## episodes.csv: one row per episode
 
 `episode` is its number; two cells with the same seed meet the same randomness in the same episode, so differences are

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from rtc.report import answers, catalogue, insight, losses, over_seeds, regret, settings, study_tables, words
+from rtc.report import answers, catalogue, insight, losses, modes, over_seeds, regret, settings, study_tables, words
 from rtc.shared import provenance
 from rtc.study import verdicts
 from rtc.study.layout import Section, drawings
@@ -276,6 +276,11 @@ def _metrics(context: Context) -> Parts:
     return ["\n".join(f"- `{metric.column}`: {metric.definition}." for metric in metrics)]
 
 
+def _modes(context: Context) -> Parts:
+    table = modes.table(context.outcome, context.keys)
+    return [] if table.empty else [context.say("modes"), table]
+
+
 def _cautions(context: Context) -> Parts:
     return [words.CAUTIONS]
 
@@ -301,6 +306,7 @@ WRITERS: Mapping[str, Callable[[Context], Parts]] = MappingProxyType(
         "losses": _losses,
         "margins": _margins,
         "metrics": _metrics,
+        "modes": _modes,
         "outcomes": _outcomes,
         "passes": _passes,
         "protocol": _protocol,

@@ -25,6 +25,7 @@ HEADINGS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "losses": ("Where the loss comes from", "损失来自何处"),
         "regret": ("What estimating costs", "估计的代价"),
         "level_rates": ("Level by level", "逐关卡"),
+        "modes": ("Which answer", "选了哪个答案"),
         "passes": ("Passes per query", "每次查询的前向次数"),
         "protocol": ("Protocol", "协议"),
         "provenance": ("Provenance", "来源"),
@@ -125,6 +126,18 @@ comparisons.""",
 `not worse`：排除了达到或超过容差的损失。`finds`：按配对的离散程度，这些回合以 0.8 的概率能发现的差值。
 未做多重比较校正。""",
         ),
+        "modes": (
+            """\
+Two answers are right. `answer 0 / 1 / none`: episodes that reached it. `answer 1`: its share among those that reached
+one [95 % Wilson interval]. A movement between the answers leads to one of them where its command along the line through
+both is at least half of the largest one, in the middle 40 % of the way; `switched`: share of episodes in which that
+changed to the other answer once at least; `switches`: mean number of such changes [95 % bootstrap interval].""",
+            """\
+两个答案都正确。`answer 0 / 1 / none`：到达各答案（或都未到达）的回合数。
+`answer 1`：在到达答案的回合中的占比 [95 % Wilson 区间]。
+在两答案之间路程的中间 40 % 内，若指令沿两答案连线的分量至少为最大值的一半，则视为朝向其中一个答案；
+`switched`：其间至少一次转向另一答案的回合占比；`switches`：平均转向次数 [95 % 自助法区间]。""",
+        ),
         "unjudged": (
             "**Not judged:** {episodes} episodes of an arm on a level; at least {least} are needed to say anything.",
             "**不作判断：** 每个条件每个关卡 {episodes} 个回合；至少需要 {least} 个。",
@@ -171,6 +184,11 @@ CAPTIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "effects": (
             f"{_DOTS}no difference. The first row is the mean of all combinations, the others are main effects.",
             f"{_DOTS_ZH}无差异。第一行为全部组合的均值，其余为主效应。",
+        ),
+        "modes": (
+            "Where on the line from answer to answer episodes decided, counted by what they reached; those that never "
+            "decided are left out.",
+            "各回合在两答案连线上作出决定的位置，按其结果计数；从未作出决定的回合不计。",
         ),
         "outcomes": (
             "Marks: means with 95 % intervals; dots: seeds; dashed: the baseline without delay. The axes do not start "

@@ -18,7 +18,7 @@ from rtc.control.records import Records
 from rtc.methods import Method, Policy
 from rtc.policies import checkpoints, kinds
 from rtc.policies.kinds import ChunkPolicy
-from rtc.study import costs, evaluation, identity, policy_kinds, preparation
+from rtc.study import costs, evaluation, identity, modes, policy_kinds, preparation
 from rtc.study.cells import SIMULATOR
 from rtc.study.costs import Costs
 from rtc.study.evaluation import EvalConfig, Evaluation, ModelSize
@@ -73,7 +73,8 @@ class HostedSubject(PolicySubject):
 
     def evaluate(self, config: EvalConfig, seed: int) -> Evaluation:
         config = policy_kinds.in_force(self.kind, config)
-        return evaluate(config, self.level, self.policy, assets=self.assets(config), seed=seed)
+        found = evaluate(config, self.level, self.policy, assets=self.assets(config), seed=seed)
+        return modes.noted(found, _opened(self.level))
 
     def costs(self, config: EvalConfig) -> Costs:
         outside = _Outside(self.level.observation_dim)

@@ -2,7 +2,8 @@
 
 A file (`.npz`, no pickles) holds one episode after another, each in the order of time:
 
-    obs       [n, 30]  what `rtc.worlds.libero.scene.ENTRIES` lists, float32; the task's one-hot vector is left out
+    obs       [n, o]   what `ENTRIES` of `rtc.worlds.libero.scene` lists, or with two right answers that of
+                       `rtc.worlds.libero.choice`, float32; the task's one-hot vector is left out
     action    [n, 7]   what the expert commanded in that state, without noise, float16: the label
     executed  [n, 7]   what was executed, float16
     done      [n]      last tick of an episode
@@ -16,8 +17,9 @@ Labels are the expert's without noise in the states that noise leads to (DART, a
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -25,15 +27,20 @@ from jaxtyping import Bool, Float, Int
 
 from rtc.control.host.environments import Step
 from rtc.shared import provenance
-from rtc.shared.validation import require_float, require_int
+from rtc.shared.validation import require_choice, require_float, require_int
 from rtc.training import demonstrations, npz
 from rtc.training.demonstrations import Demonstrations
-from rtc.worlds.libero.constants import ACTION_DIM, find_suite
-from rtc.worlds.libero.scene import STATE_DIM, Scene
-from rtc.worlds.libero.state_worlds import StateSuite, scaled
+from rtc.worlds.libero import choice, choice_worlds, scene, state, state_worlds
+from rtc.worlds.libero.choice import ChoiceScene
+from rtc.worlds.libero.choice_expert import ChoiceExpert
+from rtc.worlds.libero.choice_worlds import ChoiceSuite
+from rtc.worlds.libero.constants import ACTION_DIM
+from rtc.worlds.libero.expert import BowlExpert
+from rtc.worlds.libero.scene import Scene
+from rtc.worlds.libero.state import StateEnvironment
+from rtc.worlds.libero.state_worlds import StateSuite
 
 GRIPPER = ACTION_DIM - 1
-EXPERT = "BowlExpert"
 _SHARED = ("obs", "action", "executed", "done", "solved")
 # Largest deltas of a push; one that turns more can leave a joint at its limit, with no way back.
 PUSHED = np.array([1.0, 1.0, 1.0, 0.3, 0.3, 0.3])
@@ -44,7 +51,7 @@ class RecordingConfig:
     """How much to record and how.
 
     Attributes:
-        suite: name of the suite; the scripted expert moves bowls, as libero_spatial wants.
+        suite: name of the suite, one of `SOURCES`: those in which the scripted expert can move bowls.
         episodes: episodes per task.
         seed: seed of starts and noise.
         noise: largest standard deviation of the noise on an episode's six deltas, in units of an action; every episode
@@ -63,7 +70,7 @@ class RecordingConfig:
     after_ticks: int = 16
 
     def __post_init__(self):
-        find_suite(self.suite)
+        find_source(self.suite)
         require_int("episodes", self.episodes, low=1)
         require_int("seed", self.seed, low=0)
         require_float("noise", self.noise, low=0.0, high=1.0)
@@ -74,7 +81,7 @@ class RecordingConfig:
 class StateDemonstrations(NamedTuple):
     """A file in memory; the fields are explained at the top of this module."""
 
-    obs: Float[np.ndarray, "n 30"]
+    obs: Float[np.ndarray, "n o"]
     action: Float[np.ndarray, "n 7"]
     executed: Float[np.ndarray, "n 7"]
     done: Bool[np.ndarray, " n"]
@@ -101,7 +108,7 @@ class Tabletop(Protocol):
 
     def step(self, action: np.ndarray) -> Step: ...
 
-    def scene(self) -> Scene: ...
+    def scene(self) -> Scene | ChoiceScene: ...
 
 
 class Expert(Protocol):
@@ -109,7 +116,52 @@ class Expert(Protocol):
 
     def reset(self) -> None: ...
 
-    def act(self, scene: Scene) -> np.ndarray: ...
+    def act(self, scene: Scene | ChoiceScene) -> np.ndarray: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What a suite's demonstrations are made with.
+
+    Attributes:
+        home: the suite.
+        state_dim: numbers of an observation, without the task.
+        scaled: observations as networks read them.
+        opened: opens a task, with places that are drawn.
+        expert: what acts, from the recording's seed and the task.
+    """
+
+    home: StateSuite | ChoiceSuite
+    state_dim: int
+    scaled: Callable[[np.ndarray], np.ndarray]
+    opened: Callable[[int], StateEnvironment]
+    expert: Callable[[int, int], Expert]
+
+
+SOURCES: Mapping[str, Source] = MappingProxyType(
+    {
+        "libero_spatial": Source(
+            StateSuite("libero_spatial"),
+            scene.STATE_DIM,
+            state_worlds.scaled,
+            lambda task: state.opened(task, suite="libero_spatial"),
+            lambda seed, task: BowlExpert(),
+        ),
+        choice.SUITE.name: Source(
+            ChoiceSuite(),
+            choice.STATE_DIM,
+            choice_worlds.scaled,
+            lambda task: choice.opened(task),
+            lambda seed, task: ChoiceExpert((seed, task)),
+        ),
+    }
+)
+
+
+def find_source(suite: str) -> Source:
+    """What a suite's demonstrations are made with. Raises ValueError, with the closest name, if it has no expert."""
+    require_choice("suite", suite, SOURCES)
+    return SOURCES[suite]
 
 
 def episode_seed(config: RecordingConfig, task: int, episode: int) -> int:
@@ -159,18 +211,20 @@ def _episode(
             return tuple(np.array(column) for column in zip(*rows, strict=True))
 
 
-def joined(recordings: Sequence[StateDemonstrations], home: StateSuite) -> Demonstrations:
+def joined(recordings: Sequence[StateDemonstrations]) -> Demonstrations:
     """The tasks of a suite as demonstrations for one policy, in numbers for networks; failures are kept.
 
     Args:
         recordings: of some tasks, all by one configuration.
-        home: the suite.
     """
+    config = recordings[0].facts["config"]
+    source = find_source(config["suite"])
+    home, expert = source.home, type(source.expert(0, 0)).__name__
     one_hot = np.eye(home.suite.num_tasks, dtype=np.float32)
     obs = [np.concatenate([one.obs, np.tile(one_hot[one.task], (len(one.obs), 1))], axis=1) for one in recordings]
     merged = {name: np.concatenate([getattr(one, name) for one in recordings]) for name in _SHARED}
     fields = {
-        "obs": scaled(np.concatenate(obs)),
+        "obs": source.scaled(np.concatenate(obs)),
         "action": merged["action"].astype(np.float32),
         "other": merged["executed"].astype(np.float32),
         "done": merged["done"],
@@ -178,11 +232,10 @@ def joined(recordings: Sequence[StateDemonstrations], home: StateSuite) -> Demon
         "finite": np.isfinite(merged["obs"]).all(axis=1),
         "expert": np.zeros(len(merged["done"]), np.int32),
     }
-    config = recordings[0].facts["config"]
     facts = {
         "level": home.name,
         "level_sha256": home.sha256,
-        "experts": {EXPERT: {}},
+        "experts": {expert: {}},
         "masked_experts": {},
         "config": config,
         "tasks": [one.task for one in recordings],
@@ -218,9 +271,9 @@ def load(path: Path) -> StateDemonstrations:
     if not path.exists():
         raise FileNotFoundError(f"no demonstrations at {path}; record them with exp/libero_demonstrations.py first")
     fields = npz.load(path, StateDemonstrations, "no file of demonstrations")
-    if fields["obs"].ndim != 2 or fields["obs"].shape[1] != STATE_DIM:
-        shape = fields["obs"].shape
-        raise ValueError(f"{path} has observations of shape {shape}, not (n, {STATE_DIM}): delete it and record again")
+    shape, size = fields["obs"].shape, find_source(fields["facts"]["config"]["suite"]).state_dim
+    if len(shape) != 2 or shape[1] != size:
+        raise ValueError(f"{path} has observations of shape {shape}, not (n, {size}): delete it and record again")
     return StateDemonstrations(**fields | {"task": int(fields["task"])})
 
 
