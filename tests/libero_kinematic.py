@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from rtc.worlds import modes
+from rtc.worlds.libero.choice import TASKS, ChoiceEnvironment, ChoiceScene
 from rtc.worlds.libero.constants import find_suite
 from rtc.worlds.libero.expert import GRASP_HEIGHT, RIM
 from rtc.worlds.libero.scene import Scene
@@ -22,9 +24,11 @@ class KinematicTabletop:
         bowl_at: where bowls stand at first; by default the seed draws it around (-0.1, -0.05).
         slips: the bowl is lost once, as soon as it is 8 cm over the table.
         topples: seeds whose bowls lie down.
+        plate: where the plate is.
     """
 
-    def __init__(self, bowl_at=None, slips=False, topples=()):
+    def __init__(self, bowl_at=None, slips=False, topples=(), plate=PLATE):
+        self.plate = plate
         self.bowl_at, self.slips, self.topples = bowl_at, slips, topples
         self.seeds, self.states, self.actions, self.closed = [], [], [], False
 
@@ -55,7 +59,7 @@ class KinematicTabletop:
             self.bowl = self.hand + self.held
         else:
             self.bowl[2] = TABLE
-        on = np.hypot(*(self.bowl - PLATE)[:2]) < 0.03 and abs(self.bowl[2] - PLATE[2]) < 0.01
+        on = np.hypot(*(self.bowl - self.plate)[:2]) < 0.03 and abs(self.bowl[2] - self.plate[2]) < 0.01
         return bool(on)
 
     def _fits(self):
@@ -67,7 +71,14 @@ class KinematicTabletop:
     def scene(self):
         fingers = 0.02 * (1 - self.gripper) * np.array([1.0, -1.0])
         return Scene(
-            self.hand.copy(), self.axes, self.velocity, fingers, self.gripper, self.bowl.copy(), self.up, PLATE.copy()
+            self.hand.copy(),
+            self.axes,
+            self.velocity,
+            fingers,
+            self.gripper,
+            self.bowl.copy(),
+            self.up,
+            self.plate.copy(),
         )
 
     def close(self):
@@ -77,3 +88,43 @@ class KinematicTabletop:
 def environment(simulation=None, task=3, states=None):
     """An environment of libero_spatial on such a tabletop."""
     return StateEnvironment(simulation or KinematicTabletop(), find_suite("libero_spatial"), task, states)
+
+
+class KinematicChoice:
+    """The protocol of `rtc.worlds.libero.choice.ChoiceSimulation`: a tabletop per answer, with the same hand.
+
+    Attributes:
+        tops: the tabletops.
+    """
+
+    def __init__(self, bowls=True):
+        left, right = (0.1, -0.2) if bowls else (0.18, -0.18)
+        places = [([-0.12, y], np.array([0.09, 0.0, 0.9])) for y in (left, right)]
+        if not bowls:
+            places = [([-0.12, 0.0], np.array([0.04, y, 0.9])) for y in (left, right)]
+        self.tops = [KinematicTabletop(bowl, plate=plate) for bowl, plate in places]
+        self._done, self.closed = [False, False], False
+
+    def reset(self, seed):
+        self._done = [False, False]
+        for one in self.tops:
+            one.reset(seed)
+
+    def step(self, action):
+        self._done = [one.step(action) for one in self.tops]
+        return any(self._done)
+
+    def reached(self):
+        return self._done.index(True) if any(self._done) else modes.NONE
+
+    def scene(self):
+        first, second = (one.scene() for one in self.tops)
+        return ChoiceScene((first, second))
+
+    def close(self):
+        self.closed = True
+
+
+def choice_environment(task=0):
+    """A task with two right answers on such a tabletop."""
+    return ChoiceEnvironment(KinematicChoice(TASKS[task].bowls), task)
