@@ -18,7 +18,7 @@ from rtc.study import archive, hosted, modes
 from rtc.study.arguments import StudyArguments
 from rtc.study.evaluation import Evaluation
 from rtc.study.outcome import Outcome
-from rtc.study.protocols import libero_choice
+from rtc.study.protocols import several_answers as protocol
 from rtc.training import libero_demonstrations as recorded
 from rtc.training.cloning import CloningConfig
 from rtc.training.libero_demonstrations import RecordingConfig
@@ -183,9 +183,9 @@ def run(tmp_path_factory):
         patch.setattr(libero_demonstrations, "_record_all", record_here)
         tiny = {"num_epochs": 1, "save_every": 1, "batch_size": 64, "parts": 1, "warmup_steps": 1}
         config = CloningConfig(run_path=folder / "experts", model=SMALL, **tiny)
-        args = train_libero.Arguments(RecordingConfig("libero_choice", episodes=2), config, folder / "run")
+        args = train_libero.Arguments(RecordingConfig("libero_choice", episodes=2), config, folder / "h8")
         assert train_libero.train(args).name == "worlds_l_libero_choice"
-    return folder / "run"
+    return folder / "h8"
 
 
 def test_demonstrations_take_both_answers(run):
@@ -207,7 +207,7 @@ def tabletops(monkeypatch):
 
 
 def test_a_study_says_which_answers_episodes_took(run, tabletops, tmp_path):
-    full = libero_choice.study(libero_choice.Policies(flow=str(run)))
+    full = protocol.study(protocol.PLACES["libero"], str(run.parent))
     arms = tuple(one for one in full.arms if one.key in {("delay_0", "naive"), ("delay_2", "naive")})
     study = dataclasses.replace(full, arms=arms, comparisons=(), num_evals=2, levels=WORLDS)
     args = StudyArguments(output_root=str(tmp_path / "out"))
@@ -224,10 +224,10 @@ def test_a_study_says_which_answers_episodes_took(run, tabletops, tmp_path):
 
 
 def test_the_protocol_has_every_kind_and_every_way_to_join():
-    study = libero_choice.study(libero_choice.Policies())
+    study = protocol.study(protocol.PLACES["libero"])
     assert len(study.arms) == 5 + 3 * 4
     assert {one.config.execution.execute_horizon for one in study.arms} == {4}
     assert study.levels == WORLDS
     assert study.arm(("delay_4", "trained_prefix")).run_path == "logs-bc/choice/h8_prefix"
-    with pytest.raises(ValueError, match=r"run_path='x' has no effect here: give policies\.<kind>"):
+    with pytest.raises(ValueError, match="run_path='x' has no effect here: give policies"):
         several_answers.Arguments(run_path="x")

@@ -1,20 +1,22 @@
-"""Policies where two answers are right, in LIBERO's simulation: success, which answer, changes of mind, and a report.
+"""Policies where two answers are right: success, which answer, changes of mind, and a report.
 
 python exp/several_answers.py
+python exp/several_answers.py --place routes
 
-The policies are made by `bash exp/train_choice.sh`. Cells that are missing are computed, which needs LIBERO on state
-observations (docs/libero.md); a killed run goes on where it was.
+The first is on LIBERO's tasks, whose policies are made by `bash exp/train_choice.sh`, and needs LIBERO on state
+observations (docs/libero.md); the second on a level of Kinetix: `bash exp/train_routes.sh`. Cells that are missing are
+computed; a killed run goes on where it was.
 """
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 from rtc.programs import study as program
 from rtc.shared import commands
 from rtc.study.arguments import StudyArguments
-from rtc.study.protocols import libero_choice
-from rtc.study.protocols.libero_choice import Policies
+from rtc.study.protocols import several_answers
 
 
 @dataclass(frozen=True)
@@ -22,21 +24,24 @@ class Arguments(StudyArguments):
     """Command line of several_answers.
 
     Attributes:
-        policies: where the policies are.
+        place: where: LIBERO's tasks with two right answers, or the level of Kinetix with two routes.
+        policies: folder of the policies, with `h8`, `h8_prefix`, `l1` and `tokens`; by default that of the place.
     """
 
-    policies: Policies = field(default_factory=Policies)
+    place: Literal["libero", "routes"] = "libero"
+    policies: str | None = None
 
     def __post_init__(self):
         for name in ("run_path", "prefix_run_path"):
             if getattr(self, name) != getattr(StudyArguments, name):
-                raise ValueError(f"{name}={getattr(self, name)!r} has no effect here: give policies.<kind>")
+                raise ValueError(f"{name}={getattr(self, name)!r} has no effect here: give policies")
 
 
 def run(args: Arguments) -> None:
     """Computes what is missing and writes the report."""
     names = (one.name for one in dataclasses.fields(StudyArguments))
-    program.run(libero_choice.study(args.policies), StudyArguments(**{name: getattr(args, name) for name in names}))
+    study = several_answers.study(several_answers.PLACES[args.place], args.policies)
+    program.run(study, StudyArguments(**{name: getattr(args, name) for name in names}))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

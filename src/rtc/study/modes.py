@@ -9,9 +9,12 @@ import pandas as pd
 from rtc.control.host import ExternalEnvironment
 from rtc.study import statistics
 from rtc.study.cells import CellData
-from rtc.study.evaluation import Evaluation
+from rtc.study.evaluation import EvalConfig, Evaluation
 from rtc.study.statistics import Interval
+from rtc.study.subject import Subject
 from rtc.worlds import modes
+from rtc.worlds.kinetix.routes import ROUTES
+from rtc.worlds.kinetix.routes import noted as noted_routes
 
 
 def noted(found: Evaluation, environment: ExternalEnvironment) -> Evaluation:
@@ -27,6 +30,17 @@ def with_columns(found: Evaluation, notes: list[dict[str, float]]) -> Evaluation
         frame[name] = [one[name] for one in notes]
     found.summary.row.update(modes.summary({name: frame[name].to_numpy(float) for name in modes.COLUMNS}))
     return found
+
+
+def completed(found: Evaluation, subject: Subject, config: EvalConfig, seed: int) -> Evaluation:
+    """The evaluation, with these columns on a level with two routes: its episodes are run again, with their poses."""
+    routes = ROUTES.get(subject.level.name)
+    if routes is None:
+        return found
+    episodes = found.summary.episodes["episode"].to_numpy()
+    records = subject.rollout(config, seed=seed, episodes=episodes, num_slots=config.num_slots, record_poses=True)
+    solved = np.asarray(records.solved)
+    return with_columns(found, noted_routes(routes, records.poses, np.asarray(records.actions), solved))
 
 
 @dataclass(frozen=True)

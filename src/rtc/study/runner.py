@@ -14,7 +14,7 @@ from rtc.control.records import NEVER, Records
 from rtc.control.timeline import EpisodeTrace
 from rtc.shared import files, launchers, provenance
 from rtc.study import cells as store
-from rtc.study import costs
+from rtc.study import costs, modes
 from rtc.study import plan as planning
 from rtc.study.arguments import StudyArguments
 from rtc.study.cells import Cell
@@ -180,6 +180,7 @@ def compute(planned: PlannedCell, started: float) -> Evaluation:
     # First: what it cannot count, it refuses before the work.
     counted = subject.costs(planned.config)
     outcome = subject.evaluate(planned.config, planned.cell.seed)
+    outcome = modes.completed(outcome, subject, planned.config, planned.cell.seed)
     trace = episode_trace(outcome.records, interesting_episode(outcome), planned.cell, subject)
     timing = {"wall_s": outcome.wall_s, "slot_utilisation": outcome.utilisation}
     store.write_cell(
