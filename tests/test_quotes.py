@@ -18,6 +18,7 @@ WITHOUT = {
     "docs/methods.md": SETTINGS,
     "docs/metrics.md": SETTINGS,
     "docs/own-policy.md": SETTINGS,
+    "docs/several-answers.md": SETTINGS,
     "docs/quick-start.md": "versions; the times are the last lines of the summaries",
     "docs/quick-start.zh-CN.md": "versions; the times are the last lines of the summaries",
     "docs/libero.md": "recordings with LIBERO, which are not in the repository",

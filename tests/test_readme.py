@@ -33,8 +33,10 @@ from rtc.programs import (
     record_episodes,
     report_networks,
     report_training,
+    route_demonstrations,
     rsd,
     run_rsd_libero,
+    several_answers,
     tail_baseline,
     tail_matrix,
     tail_summary,
@@ -94,6 +96,8 @@ ARGUMENTS = {
     "exp/bench_rsd.py": bench_rsd.Arguments,
     "exp/run_rsd.py": rsd.Arguments,
     "exp/run_rsd_libero.py": run_rsd_libero.Arguments,
+    "exp/route_demonstrations.py": route_demonstrations.Arguments,
+    "exp/several_answers.py": several_answers.Arguments,
     "exp/run_study.py": StudyArguments,
 }
 
