@@ -81,6 +81,12 @@ def test_a_cell_of_such_a_level_has_the_columns_and_others_have_not():
     assert list(modes.completed(evaluation(), subject, EvalConfig(), 3).summary.episodes) == ["episode"]
 
 
+def test_cells_depend_on_what_says_which_route_they_took():
+    config = EvalConfig()
+    assert modes.code("a", "grasp_easy", config) == "a"
+    assert modes.code("a", "two_routes", config) not in ("a", modes.code("b", "two_routes", config))
+
+
 def test_the_expert_pushes_towards_its_route_and_slows_down():
     speed, way = jnp.array([0.0, 0.0, 2.0]), jnp.array([1.0, -0.2, 0.5])
     action = np.asarray(route_demonstrations.expert(TWO, 6, speed, way))

@@ -59,6 +59,6 @@ def test_a_kind_of_ones_own_is_registered_from_outside(monkeypatch: pytest.Monke
     world = worlds.load("mine:somewhere")
     assert worlds.make_env(world, "exact", 0.5) == ("somewhere", "exact", 0.5)
     assert worlds.varying_observation_entries(world).tolist() == [0, 2]
-    assert worlds.kinds() == ("gym", "kinetix", "libero", "libero_state", "mine")
+    assert worlds.kinds() == ("gym", "kinetix", "libero", "libero_state", "libero_choice", "mine")
     with pytest.raises(ValueError, match="kind='kinetix' of worlds is rtc"):
         worlds.register("kinetix", "my_simulator")

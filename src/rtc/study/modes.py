@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from rtc.control.host import ExternalEnvironment
-from rtc.study import statistics
+from rtc.shared import provenance
+from rtc.study import identity, statistics
 from rtc.study.cells import CellData
 from rtc.study.evaluation import EvalConfig, Evaluation
 from rtc.study.statistics import Interval
@@ -41,6 +42,14 @@ def completed(found: Evaluation, subject: Subject, config: EvalConfig, seed: int
     records = subject.rollout(config, seed=seed, episodes=episodes, num_slots=config.num_slots, record_poses=True)
     solved = np.asarray(records.solved)
     return with_columns(found, noted_routes(routes, records.poses, np.asarray(records.actions), solved))
+
+
+def code(found: str, level: str, config: EvalConfig) -> str:
+    """The digest of a cell's code, with that which says what routes its episodes took, where the level has two."""
+    if level not in ROUTES:
+        return found
+    own = identity.code_from(("rtc.worlds.kinetix.routes.noted", "rtc.worlds.kinetix.routes.ROUTES"), config)
+    return provenance.sha256(f"{found} {own}".encode())
 
 
 @dataclass(frozen=True)

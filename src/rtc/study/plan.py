@@ -11,7 +11,7 @@ from rtc import methods, worlds
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.study import archive as archives
 from rtc.study import cells as store
-from rtc.study import hosted, hosted_tokens, identity, sequences, subject, tokens
+from rtc.study import hosted, hosted_tokens, identity, modes, sequences, subject, tokens
 from rtc.study.arguments import StudyArguments
 from rtc.study.cells import Cell, CellData, CellError
 from rtc.study.evaluation import EvalConfig
@@ -42,7 +42,8 @@ class PlannedCell:
     @functools.cached_property
     def inputs(self) -> dict[str, Any]:
         """Everything that its results depend on."""
-        return self.subject.inputs(self.config, self.cell.seed)
+        found = self.subject.inputs(self.config, self.cell.seed)
+        return found | {store.CODE: modes.code(found[store.CODE], self.cell.level, self.config)}
 
     def standing(self) -> store.Standing:
         """What is in its place."""
@@ -148,7 +149,7 @@ def finished(study: Study, args: StudyArguments, one: Arm, level: str, seed: int
 def _code(config: EvalConfig, level: str) -> str:
     """Version of the code that evaluates flow policies on a level."""
     if not worlds.is_hosted(level):
-        return identity.code(config)
+        return modes.code(identity.code(config), level_name(level), config)
     return identity.hosted_code(config, worlds.module_of(worlds.load(level).kind))
 
 

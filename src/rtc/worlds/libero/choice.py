@@ -171,12 +171,7 @@ class ChoiceEnvironment(StateEnvironment):
         super().__init__(simulation, SUITE, task)
         self.observation_dim = STATE_DIM + SUITE.num_tasks
         self.notes: dict[int, dict[str, float]] = {}
-        self._number, self._bowls = 0, TASKS[task].bowls
-
-    def begin_episode(self, number: int) -> None:
-        """The number of the next episode, for `notes`."""
-        super().begin_episode(number)
-        self._number = number
+        self._number, self._bowls = 0, TASKS[task].bowls  # the episode's, which `begin_episode` sets
 
     def reset(self, seed: int) -> Float[np.ndarray, " o"]:
         """See `StateEnvironment`; the seed draws all places."""
