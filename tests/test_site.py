@@ -113,7 +113,7 @@ def test_the_reference_has_every_room():
 
 def test_arms_are_named_by_profile_method_and_policy(controls, shown):
     assert {(one["method"], one["policy"]) for one in shown["arms"]} == {
-        (method, policy) for method in ("naive", "realtime", "realtime_q80") for policy in ("tail_v1", "other")
+        (method, policy) for method in ("naive", "realtime", "realtime_q80") for policy in ("tail_v1", "other", "third")
     }
     plain = [arm("burst", "naive"), arm("burst", "realtime", "realtime+oracle")]
     names = explorer.named(plain, "logs-bc/h8")
