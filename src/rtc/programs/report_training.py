@@ -23,7 +23,7 @@ class Arguments:
     """
 
     levels: tuple[str, ...] = SHIPPED
-    num_evals: int = 2048
+    num_evals: int = 512
     root: Path = Path("logs-bc")
     expert_run: Path = Path("logs-expert/benchmark")
     cells: Path = Path("exp_runs/policies/cells")
