@@ -2,7 +2,8 @@
 # Every policy in logs-bc/choice/ from nothing: demonstrations of two tasks with two right answers by the scripted expert,
 # then flow, its fine-tune for training-time RTC, L1 regression, and the token policies of RSD and FAST. What is there
 # already is kept; a killed run goes on where it was. Needs LIBERO on state observations (docs/libero.md) and the extra
-# `fast`. EPISODES, EPOCHS and OUT make it smaller, elsewhere.
+# `fast`. EPISODES, EPOCHS and TOKEN_EPOCHS make it smaller; OUT and EXPERTS are other folders,
+# which a smaller run needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

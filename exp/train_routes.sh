@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Every policy in logs-bc/routes/ from nothing: demonstrations of both routes of worlds/choice/two_routes.json by a scripted
 # expert, then flow, its fine-tune for training-time RTC, L1 regression, and the token policies of RSD and FAST. What is
-# there already is kept; a killed run goes on where it was. Needs the extra `fast`. EPISODES, EPOCHS and OUT make it
-# smaller, elsewhere.
+# there already is kept; a killed run goes on where it was. EPISODES, EPOCHS and TOKEN_EPOCHS make it smaller; OUT and EXPERTS
+# are other folders, which a smaller run needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. exp/setup_env.sh
 
 out=${OUT:-logs-bc/routes} experts=${EXPERTS:-logs-expert/two_routes} epochs=${EPOCHS:-32} level=worlds/choice/two_routes.json
 python exp/route_demonstrations.py --config.episodes "${EPISODES:-400}" --folder "$experts/data"

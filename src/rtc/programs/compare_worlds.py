@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtc.delay import profiles as delay_profiles
 from rtc.report import transfer
 from rtc.shared import commands, provenance
 from rtc.shared.validation import require_int
@@ -34,6 +35,8 @@ class Arguments:
     def __post_init__(self):
         for delay in self.delays:
             require_int("delays entry", delay, low=0)
+        for profile in self.profiles:
+            delay_profiles.profile(profile)
 
 
 def run(args: Arguments) -> None:

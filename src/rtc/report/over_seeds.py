@@ -38,8 +38,11 @@ def _row(outcome: Outcome, one: Aggregate, metric: Metric) -> dict[str, str]:
     row["mean [other seeds]"] = show(aggregates.mean, "policies")
     if len(outcome.levels) > 1:
         row["mean [other seeds and levels]"] = show(aggregates.mean, "levels")
+    # Of two levels the median is the mean, and of fewer than four scores the interquartile mean leaves none out.
+    if len(outcome.levels) > 2:
         row["median level [other seeds]"] = show(aggregates.median, "policies")
-    row["interquartile mean [other seeds]"] = show(aggregates.interquartile_mean, "policies")
+    if scores.matrix.size >= 4:
+        row["interquartile mean [other seeds]"] = show(aggregates.interquartile_mean, "policies")
     if differs:
         better = aggregates.interval(aggregates.probability_of_improvement, values, other, sampled="policies")
         row["P(improvement) [other seeds]"] = tables.interval(better.value, better.low, better.high, 2)

@@ -117,7 +117,7 @@ def _longest_prefix(run: str, levels: Iterable[str]) -> int | None:
     for level in levels:
         try:
             config = checkpoints.config_of(checkpoints.policy_path(run, level))
-        except (FileNotFoundError, ValueError):
+        except FileNotFoundError:
             continue
         if config.simulated_delay is not None:
             seen.append(config.simulated_delay - 1)

@@ -40,8 +40,9 @@ class Entries:
         """The comparisons, in their order."""
         for number, entry in enumerate(self.tables.get("comparisons", ())):
             where = f"{self.path}, comparison {number + 1}"
-            _require_known(entry, _VERSUS if "against" in entry else _COMPARISON, where)
-            if "against" in entry:
+            versus = isinstance(entry, Mapping) and "against" in entry
+            _require_known(entry, _VERSUS if versus else _COMPARISON, where)
+            if versus:
                 yield from self._versus(entry, where)
             else:
                 yield from self._pattern(entry, where)
@@ -99,6 +100,8 @@ class Entries:
 
 
 def _require_known(entry: Values, known: Sequence[str], where: str) -> None:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{where}: {entry!r} must be a table")
     for name in entry:
         if name not in known:
             raise unknown(f"{where}: key", name, known)

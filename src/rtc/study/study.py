@@ -256,6 +256,9 @@ class Aggregate:
         candidates = [candidate for candidate, _ in self.runs]
         if len(set(candidates)) < max(2, len(candidates)):
             raise ValueError(f"{where}: {candidates} must be at least two arms, one per training seed")
+        if len(set(self.arms)) < len(self.arms):
+            twice = sorted({key for key in self.arms if self.arms.count(key) > 1})
+            raise ValueError(f"{where}: {twice} stand for several training seeds; name the seed in the reference, too")
         if len({reference is None for _, reference in self.runs}) > 1:
             raise ValueError(f"{where}: give every training seed a reference, or none")
 
@@ -348,6 +351,9 @@ class Study:
     def _check_shown(self, kind: str, entries: Sequence[Effects] | Sequence[Aggregate]) -> None:
         if entries and kind not in [section.kind for section in self.sections]:
             raise ValueError(f"{self.name} names {kind} and no section shows them: add {kind!r} to sections")
+        names = [(entry.name, entry.profile) for entry in entries]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{kind} of {self.name} share a name under a profile: give every entry one of its own")
         keys = {one.key for one in self.arms}
         for entry in entries:
             for key in entry.arms:

@@ -1,5 +1,6 @@
 """How what a method needs is trained for a policy of one's own: data, targets, network, and what it does in use."""
 
+from rtc import methods
 from rtc.report.advice.facts import Advice
 from rtc.report.page import Section
 from rtc.study import identity, recordings
@@ -31,13 +32,16 @@ def _rollouts(advice: Advice) -> str:
 
 
 def _command(advice: Advice, kind: str) -> str:
-    run, level = identity.shown(advice.chosen.run_path), advice.chosen.levels[0]
-    return f"`python src/train_networks.py --run-path {run} --level-paths {level} --kinds {kind}`"
+    method, chosen = advice.recommended.arm.config.method, advice.chosen
+    run = identity.shown(methods.run_for(method, chosen.run_path, chosen.prefix_run_path))
+    return f"`python src/train_networks.py --run-path {run} --level-paths {chosen.levels[0]} --kinds {kind}`"
 
 
 def _correction(advice: Advice) -> str:
     used = HeadTraining()
     widths = " and ".join(map(str, used.model.widths))
+    alone = advice.recommended.arm.config.method == "a2c2"
+    queries = " Queries are those of `naive`, and no delay is estimated." if alone else ""
     return f"""\
 **A correction head** for `a2c2` (arXiv 2509.23224):
 
@@ -55,8 +59,8 @@ def _correction(advice: Advice) -> str:
   observations are numbers.
 - *Here*: {_command(advice, "correction")} does all this for a policy of this repository.
 - *In use*: at every tick, between queries too, the head reads the newest observation, the planned action and its place
-  in its chunk; planned action plus output is executed. Queries are those of `naive`, and no delay is estimated. In a
-  simulator of your own: `rtc.evaluate(…, method="a2c2", networks={{"head": head}})`, `docs/own-policy.md`."""
+  in its chunk; planned action plus output is executed.{queries} In a simulator of your own:
+  `rtc.evaluate(…, method="a2c2", networks={{"head": head}})`, `docs/own-policy.md`."""
 
 
 def _forward(advice: Advice) -> str:

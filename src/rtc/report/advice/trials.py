@@ -10,6 +10,8 @@ from rtc.study.pairs import score_interval
 DIFFERENCES = (0.05, 0.1, 0.2)
 ABOUT = (0.5, 0.8)
 ARMS = (2, 3)
+# Smaller differences are beyond any trial.
+LEAST = 0.02
 # Of an early look: so far beyond the last one's that both together hardly err more often.
 EARLY = 0.999
 
@@ -61,7 +63,7 @@ def trials(advice: Advice) -> Section:
         f"`confidence={1 - alpha / (ARMS[-1] - 1):g}`.",
         "- **Stop early** where a setting is not safe; or at one look half-way, if there the interval with "
         f"`confidence={EARLY:g}` does not hold 0, which adds {100 * (1 - EARLY):.1f} points to the "
-        f"{100 * alpha:.0f} % at most.",
+        f"{100 * alpha:.0f} % at most, for each comparison.",
     ]
     return Section("Trials on the robot", [before, table(), *_here(advice), "\n".join(rules)])
 
@@ -69,10 +71,11 @@ def trials(advice: Advice) -> Section:
 def _here(advice: Advice) -> list[str]:
     """What the differences of this page would take."""
     best, rival = advice.recommended, advice.rival
-    if rival is None or abs(best.solved.value - rival.solved.value) in (0, 1):  # no difference, or nothing varies
+    apart = 0.0 if rival is None else abs(best.solved.value - rival.solved.value)
+    if not LEAST <= apart < 1:  # too small for any trial, or nothing varies
         return []
     number = episodes(best.solved.value, rival.solved.value)
-    size = 100 * abs(best.solved.value - rival.solved.value)
+    size = 100 * apart
     return [
         f"On the simulated levels `{best.arm.config.method}` and `{rival.arm.config.method}` differ by {size:.1f} "
         f"points: if their rates on the robot were the same, {number} episodes of each would do."
