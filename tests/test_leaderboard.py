@@ -259,7 +259,7 @@ def test_without_outcomes_the_page_says_so(tmp_path):
 def test_the_table_of_committed_outcomes_is_that_of_the_report():
     table = leaderboard.table(leaderboard.read(ROOT, "tail_v1_controls").outcomes)
     summary = (ROOT / "exp_runs/study_tail_v1_controls/summary.md").read_text()
-    assert len(table) == 6
+    assert len(table) == 9
     for row in table.to_dict("records"):
         assert row["long_tail"] in summary
         assert row["no_delay"] in summary
