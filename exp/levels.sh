@@ -19,9 +19,13 @@ demonstrations() {
     python src/generate_data.py --level-paths "$level" --config.run-path "$experts" "${of_data[@]}"
 }
 
-# Calls `train LEVEL` for every level; `failed` holds those that failed.
+# Calls `train LEVEL` for every level; `failed` holds those that failed. Without a level, the list could not be read.
 train_each() {
   local i=0 level
+  if [ $# -eq 0 ]; then
+    echo "error: there are no levels to train; see above" >&2
+    exit 1
+  fi
   failed=()
   for level in "$@"; do
     i=$((i + 1))
