@@ -91,11 +91,12 @@ def run(args: Arguments) -> None:
     print(f"{len(log.latency_ms)} delays; policies of {run_name} (H = {chosen.chunk}); methods: {', '.join(groups)}")
     print(runner.check(study, study_args), flush=True)
     latency_log.write(log, found, read_log.replay(), place, started)
+    worlds = transfer.shipped_worlds()  # before the work, as an archive may be damaged
     rest = timed.run(study, study_args, groups, 60 * args.minutes, args.processes)
     outcome = Outcome.read(study, study_args)
     require_some(outcome, rest.broken)
     why = left_out | stopped(rest.broken)
-    found_all = Advice(log, found, scale, chosen, tail, outcome, why, rest.late, transfer.shipped_worlds())
+    found_all = Advice(log, found, scale, chosen, tail, outcome, why, rest.late, worlds)
     commands.open_first(advice.write(found_all, root, started))
 
 

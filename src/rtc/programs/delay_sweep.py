@@ -17,7 +17,7 @@ from rtc.study.arguments import StudyArguments, keep_report
 from rtc.study.evaluation import DEFAULT_SLOTS, EvalConfig
 from rtc.study.outcome import Outcome
 from rtc.study.protocols import published_curve
-from rtc.study.study import PREFIX_RUN, RUN, Study
+from rtc.study.study import EPISODES, PREFIX_RUN, RUN, Study
 from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 
@@ -63,7 +63,7 @@ class Arguments:
     )
     grid: bool = False
     grid_methods: tuple[str, ...] = ("naive", "realtime")
-    num_evals: int = 512
+    num_evals: int = EPISODES
     num_flow_steps: int = 5
     start_noise: float = 0.0
     run_path: str = RUN

@@ -69,7 +69,7 @@ def smallest_difference(
     """
     _require(spread, episodes, power, alpha)
     require_int("comparisons", comparisons, low=1)
-    return float((ndtri(1 - alpha / (2 * comparisons)) + ndtri(power)) * spread / math.sqrt(episodes))
+    return float(_reach(comparisons, power, alpha) * spread / math.sqrt(episodes))
 
 
 def chance(difference: float, spread: float, episodes: int, comparisons: int = 1, *, alpha: float = ALPHA) -> float:
@@ -97,8 +97,15 @@ def episodes(
         ValueError: an argument is outside of its range.
     """
     require_positive("difference", difference, "the size that is to be found")
-    at_one = smallest_difference(spread, 4, comparisons, power=power, alpha=alpha) * 2
-    return max(2, math.ceil((at_one / difference) ** 2 * (1 - 1e-12)))
+    _require(spread, 2, power, alpha)
+    require_int("comparisons", comparisons, low=1)
+    reach = _reach(comparisons, power, alpha)
+    return max(2, math.ceil(float(reach * spread / difference) ** 2 * (1 - 1e-12)))
+
+
+def _reach(comparisons: int, power: float, alpha: float) -> float:
+    """How many standard errors a difference must be long to be found."""
+    return float(ndtri(1 - alpha / (2 * comparisons)) + ndtri(power))
 
 
 def unpaired_spread(rate: float, other: float) -> float:

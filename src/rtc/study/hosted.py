@@ -74,7 +74,7 @@ class HostedSubject(PolicySubject):
     def evaluate(self, config: EvalConfig, seed: int) -> Evaluation:
         config = policy_kinds.in_force(self.kind, config)
         found = evaluate(config, self.level, self.policy, assets=self.assets(config), seed=seed)
-        return modes.noted(found, _opened(self.level))
+        return noted(found, self.level)
 
     def costs(self, config: EvalConfig) -> Costs:
         outside = _Outside(self.level.observation_dim)
@@ -145,6 +145,11 @@ def rollout(
     """
     asked = {"num_steps": config.num_flow_steps, "method_name": config.method}
     return host.rollout(_opened(world), policy, rules, seed=seed, episodes=episodes, **asked).records
+
+
+def noted(found: Evaluation, world: HostWorld) -> Evaluation:
+    """The evaluation, with what the world's environment noted of its episodes, if it notes anything."""
+    return modes.noted(found, _opened(world))
 
 
 def _opened(world: HostWorld) -> host.ExternalEnvironment:

@@ -15,7 +15,7 @@ from rtc.control.records import Records
 from rtc.methods import Method, Policy
 from rtc.policies.checkpoints import check_level
 from rtc.policies.tokens import checkpoints
-from rtc.study import hosted, hosted_decoding, identity, modes, sequences, tokens
+from rtc.study import hosted, hosted_decoding, identity, sequences, tokens
 from rtc.study.cells import SIMULATOR
 from rtc.study.evaluation import EvalConfig, Evaluation
 from rtc.study.hosted_decoding import Notes
@@ -83,7 +83,7 @@ class HostedTokenSubject(TokenSubject):
         return hosted_decoding.rollout(self, config, Notes(), seed=seed, episodes=episodes)
 
     def evaluate(self, config: EvalConfig, seed: int) -> Evaluation:
-        return modes.noted(hosted_decoding.evaluate(self, config, seed), hosted._opened(self.level))
+        return hosted.noted(hosted_decoding.evaluate(self, config, seed), self.level)
 
     def origin(self) -> dict[str, str]:
         places = ", ".join(identity.shown(path) for path in self.checkpoints)

@@ -6,13 +6,12 @@ to the time limit, so that policies see how a solved one is kept.
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rtc.shared import provenance
 from rtc.shared.validation import require_float, require_int
-from rtc.training import demonstrations, npz, runs
+from rtc.training import demonstrations, runs, scripted
 from rtc.training.demonstrations import Demonstrations
 from rtc.worlds.gym.experts import EXPERTS, Expert
 from rtc.worlds.gym.tasks import Task, TaskEnvironment
@@ -67,7 +66,9 @@ def record(task: Task, config: RecordingConfig) -> Demonstrations:
         environment.close()
     fields = {name: np.concatenate([episode[name] for episode in episodes]) for name in demonstrations.FIELDS}
     size = task.observation_dim
-    facts = _facts(task, expert, config) | demonstrations.counts(fields)
+    how = runs.as_dict(config)
+    facts = scripted.facts(task.name, task.sha256, expert.__name__, how, provenance.origin())
+    facts |= demonstrations.counts(fields)
     return Demonstrations(**fields, template=np.zeros(size, np.float32), entries=np.arange(size), facts=facts)
 
 
@@ -104,34 +105,10 @@ def _episode(
     }
 
 
-def _facts(task: Task, expert: Expert, config: RecordingConfig) -> dict[str, Any]:
-    """The facts that a checkpoint keeps of its data."""
-    return {
-        "level": task.name,
-        "level_sha256": task.sha256,
-        "experts": {expert.__name__: {}},
-        "masked_experts": {},
-        "config": runs.as_dict(config),
-        "seed": config.seed,
-        "sample_actions": False,
-        "record_mode": True,
-        "action_noise_std": config.noise,
-        "max_experts": None,
-        "origin": provenance.origin(),
-    }
-
-
 def recorded(path: Path, task: Task, config: RecordingConfig, *, resume: bool) -> Demonstrations:
     """What an earlier run recorded with this configuration, or a new recording, which is written to `path`.
 
     Raises:
         ValueError: what is there was recorded otherwise, or the task's simulator is not installed.
     """
-    if resume and path.exists():
-        data = demonstrations.load(path)
-        npz.require_same(path, data.facts["config"], runs.as_dict(config))
-        demonstrations.require_level(path, data.facts, task.sha256)
-        return data
-    data = record(task, config)
-    npz.save(path, data, compressed=True)
-    return data
+    return scripted.recorded(path, task.sha256, runs.as_dict(config), lambda: record(task, config), resume=resume)

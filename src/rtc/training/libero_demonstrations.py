@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float, Int
 from rtc.control.host.environments import Step
 from rtc.shared import provenance
 from rtc.shared.validation import require_choice, require_float, require_int
-from rtc.training import demonstrations, npz
+from rtc.training import demonstrations, npz, scripted
 from rtc.training.demonstrations import Demonstrations
 from rtc.worlds.libero import choice, choice_worlds, scene, state, state_worlds
 from rtc.worlds.libero.choice import ChoiceScene
@@ -232,21 +232,9 @@ def joined(recordings: Sequence[StateDemonstrations]) -> Demonstrations:
         "finite": np.isfinite(merged["obs"]).all(axis=1),
         "expert": np.zeros(len(merged["done"]), np.int32),
     }
-    facts = {
-        "level": home.name,
-        "level_sha256": home.sha256,
-        "experts": {expert: {}},
-        "masked_experts": {},
-        "config": config,
-        "tasks": [one.task for one in recordings],
-        "seed": config["seed"],
-        "sample_actions": False,
-        "record_mode": True,
-        "action_noise_std": config["noise"],
-        "max_experts": None,
-        "origin": [one.facts["origin"] for one in recordings],
-        **demonstrations.counts(fields),
-    }
+    origin = [one.facts["origin"] for one in recordings]
+    tasks = [one.task for one in recordings]
+    facts = scripted.facts(home.name, home.sha256, expert, config, origin, tasks=tasks) | demonstrations.counts(fields)
     size = fields["obs"].shape[1]
     return Demonstrations(**fields, template=np.zeros(size, np.float32), entries=np.arange(size), facts=facts)
 

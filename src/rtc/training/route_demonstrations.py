@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from rtc.control.environment import Environment, noisy_action, start_keys
 from rtc.shared import provenance, runtime
 from rtc.shared.validation import require_choice, require_float, require_int
-from rtc.training import demonstrations, npz, runs
+from rtc.training import demonstrations, runs, scripted
 from rtc.training.demonstrations import Demonstrations
 from rtc.worlds.kinetix import levels
 from rtc.worlds.kinetix.levels import Level
@@ -85,7 +85,9 @@ def record(level: Level, config: RecordingConfig) -> Demonstrations:
     fields = {name: np.asarray(values)[kept] for name, values in rows.items()}
     fields["expert"] = np.zeros(len(fields["done"]), np.int32)
     template = np.asarray(full.reset(start_keys(1))[1][0])
-    facts = _facts(level, config) | demonstrations.counts(fields)
+    how = runs.as_dict(config)
+    facts = scripted.facts(level.name, level.sha256, expert.__name__, how, provenance.origin())
+    facts |= demonstrations.counts(fields)
     return Demonstrations(**fields, template=template, entries=np.asarray(entries, np.int32), facts=facts)
 
 
@@ -114,34 +116,10 @@ def _run(env: Environment, tick_s: float, noise: float, target: Array, key: Arra
 _episodes = runtime.jit(_run, static_argnames="routes")
 
 
-def _facts(level: Level, config: RecordingConfig) -> dict[str, Any]:
-    """The facts that a checkpoint keeps of its data."""
-    return {
-        "level": level.name,
-        "level_sha256": level.sha256,
-        "experts": {expert.__name__: {}},
-        "masked_experts": {},
-        "config": runs.as_dict(config),
-        "seed": config.seed,
-        "sample_actions": False,
-        "record_mode": True,
-        "action_noise_std": config.noise,
-        "max_experts": None,
-        "origin": provenance.origin(),
-    }
-
-
 def recorded(path: Path, level: Level, config: RecordingConfig, *, resume: bool) -> Demonstrations:
     """What an earlier run recorded with this configuration, or a new recording, which is written to `path`.
 
     Raises:
         ValueError: what is there was recorded otherwise, or the level has no two routes.
     """
-    if resume and path.exists():
-        data = demonstrations.load(path)
-        npz.require_same(path, data.facts["config"], runs.as_dict(config))
-        demonstrations.require_level(path, data.facts, level.sha256)
-        return data
-    data = record(level, config)
-    npz.save(path, data, compressed=True)
-    return data
+    return scripted.recorded(path, level.sha256, runs.as_dict(config), lambda: record(level, config), resume=resume)

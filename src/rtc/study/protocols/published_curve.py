@@ -161,7 +161,6 @@ def study(
         arms=tuple(found),
         comparisons=comparisons,
         levels=tuple(levels),
-        num_evals=512,
         figures=(),
         sections=layouts.curve(
             [point.profile for point in line], [point.profile for point in plane] if grid_methods else (), divided
