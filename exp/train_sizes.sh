@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The policies of exp/studies/sizes.toml: the recipe of logs-bc/h8 with networks of 0.14, 0.65 and 3.1 million parameters (the
-# last as published), after 4 passes over the demonstrations and the smaller ones after the recipe's 16, too. Experts and
+# last as published), after 4 passes over the demonstrations, and the smallest after the recipe's 16, too. Experts and
 # demonstrations are those of exp/train_all.sh (made here where they are not there yet). What is there already is kept; a killed
 # run goes on where it was.
 #   bash exp/train_sizes.sh                  the study's levels
@@ -30,8 +30,8 @@ clone() {
 }
 
 train() {
-  demonstrations "$1" "$experts" && clone "$1" 4 $small && clone "$1" 4 $middle && clone "$1" 16 $small && clone "$1" 16 $middle &&
-    clone "$1" 4 $published
+  demonstrations "$1" "$experts" && clone "$1" 4 $small && clone "$1" 4 $middle && clone "$1" 4 $published &&
+    clone "$1" 16 $small
 }
 
 train_each "${levels[@]}"
