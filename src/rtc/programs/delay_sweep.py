@@ -32,7 +32,7 @@ class Arguments:
         delays: inference delays d in control ticks, constant and known to the controller.
         methods: execution methods.
         grid: evaluate `grid_methods` at every s from max(d, 1) to H - d too.
-        grid_methods: methods of the grid.
+        grid_methods: methods of the grid, those of them that are among `methods`.
         num_evals: episodes per point.
         num_flow_steps: Euler steps per chunk.
         start_noise: perturbation of the start states; 0 starts every episode alike.
@@ -62,7 +62,7 @@ class Arguments:
         "foresee_simulator",
     )
     grid: bool = False
-    grid_methods: tuple[str, ...] = ("naive", "realtime")
+    grid_methods: tuple[str, ...] = ("naive", "realtime", "a2c2")
     num_evals: int = EPISODES
     num_flow_steps: int = 5
     start_noise: float = 0.0
@@ -95,7 +95,7 @@ class Arguments:
         first = methods.run_for(self.methods[0], self.run_path, self.prefix_run_path)
         chunk = subject.load(first, self.levels[0]).chunk_size
         base = EvalConfig(num_flow_steps=self.num_flow_steps, start_noise=self.start_noise)
-        grid_methods = self.grid_methods if self.grid else ()
+        grid_methods = [one for one in self.methods if self.grid and one in self.grid_methods]
         return published_curve.study(self.methods, grid_methods, self.delays, chunk, base, self.levels)
 
 

@@ -163,6 +163,7 @@ def arms(outcome: Outcome, keys: Sequence[Key]) -> pd.DataFrame:
 def curve(outcome: Outcome, keys: Sequence[Key], reference: str) -> pd.DataFrame:
     """Solve rates by delay and execute horizon, a row per profile: all methods, their gain over one, published ones."""
     study, metric, rows = outcome.study, catalogue.PRIMARY, []
+    published = {method: study.published[method] for _, method in keys if method in study.published}
     configs = {one.key: one.config for one in study.arms}
     for profile in dict.fromkeys(profile for profile, _ in keys):
         there = [method for p, method in keys if p == profile and outcome.complete((p, method))]
@@ -174,7 +175,7 @@ def curve(outcome: Outcome, keys: Sequence[Key], reference: str) -> pd.DataFrame
             if method != reference and reference in there:
                 gain = outcome.difference(Comparison((profile, method), (profile, reference)), metric.column)
                 row[f"{method} - {reference}"] = metric.interval(gain.interval, signed=True)
-        for method, rates in study.published.items():
+        for method, rates in published.items():
             row[f"published {method}"] = metric.show(rates[profile]) if profile in rates else "n/a"
         rows.append(row)
     order = dict.fromkeys(name for row in rows for name in row)

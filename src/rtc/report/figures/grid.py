@@ -1,5 +1,7 @@
 """A map of delays and execute horizons."""
 
+from collections import Counter
+
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,12 +16,13 @@ from rtc.study.study import Arm, Study
 def draw(study: Study, outcome: Outcome) -> Figure | None:
     """The primary metric over constant delays (down) and execute horizons (across), a panel per method.
 
-    Crosses mark arms in which ticks starve.
+    Methods have one where a delay was tried with several horizons. Crosses mark arms in which ticks starve.
     """
     there = [one for one in study.arms if one.config.delay_profile.mode == "fixed" and outcome.complete(one.key)]
-    if not there:
+    horizons = Counter((one.config.method, one.config.delay_profile.fixed_delay) for one in there)
+    methods = list(dict.fromkeys(method for (method, delay), count in horizons.items() if delay and count > 1))
+    if not methods:
         return None
-    methods = list(dict.fromkeys(one.config.method for one in there))
     metric = catalogue.metric(study.primary)
     with matplotlib.rc_context(style.STYLE):
         figure, axes = style.subplots(len(methods), 1, (style.WIDTH, 3.2 * len(methods)))

@@ -52,12 +52,15 @@ _CURVE_COSTS = ("flow_evals_per_tick", "query_multiplications", "multiplications
 _OUTCOMES = ("returned_episode_returns", "rms_ddelta_action")
 
 
-def curve(profiles: Sequence[str], grid: Sequence[str] = (), divided: bool = False) -> tuple[Section, ...]:
+def curve(
+    profiles: Sequence[str], grid: Sequence[str] = (), grid_methods: Sequence[str] = (), divided: bool = False
+) -> tuple[Section, ...]:
     """The layout of the published delay curve.
 
     Args:
         profiles: names of the delays on the curve, s = max(d, 1).
-        grid: names of all delays and execute horizons, where they were evaluated.
+        grid: names of all delays and execute horizons.
+        grid_methods: methods that were evaluated at all of them.
         divided: the loss can be divided into parts.
     """
     sections = [
@@ -69,8 +72,10 @@ def curve(profiles: Sequence[str], grid: Sequence[str] = (), divided: bool = Fal
     ]
     if divided:
         sections.insert(3, Section("losses", profiles=tuple(profiles), figures=("losses",)))
-    if grid:
-        sections.append(Section("curve", heading="All d and s", profiles=tuple(grid), figures=("grid",)))
+    if grid_methods:
+        sections.append(
+            Section("curve", "All d and s", profiles=tuple(grid), methods=tuple(grid_methods), figures=("grid",))
+        )
     return tuple(sections)
 
 

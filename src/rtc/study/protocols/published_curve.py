@@ -163,7 +163,7 @@ def study(
         levels=tuple(levels),
         figures=(),
         sections=layouts.curve(
-            [point.profile for point in line], [point.profile for point in plane] if grid_methods else (), divided
+            [point.profile for point in line], [point.profile for point in plane], grid_methods, divided
         ),
         published={method: rates for method, rates in PUBLISHED.items() if method in methods},
     )
