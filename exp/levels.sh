@@ -10,11 +10,11 @@ study_levels() {
   python -c 'import sys, tomllib; print(*tomllib.load(open(sys.argv[1], "rb"))["levels"], sep="\n")' "$1"
 }
 
-# demonstrations LEVEL RUN: experts of one level, SEEDS of them, in the folder RUN, and what they record. Flags of the two
+# demonstrations LEVEL RUN: experts of one level, NUM_EXPERTS of them, in the folder RUN, and what they record. Flags of the two
 # programs are in the arrays of_experts and of_data, if the script has them.
 demonstrations() {
   local level=worlds/l/$1.json experts=$2
-  python src/train_expert.py --level-paths "$level" --run-path "$experts" --config.num-seeds "${SEEDS:-3}" \
+  python src/train_expert.py --level-paths "$level" --run-path "$experts" --config.num-seeds "${NUM_EXPERTS:-3}" \
     "${of_experts[@]}" &&
     python src/generate_data.py --level-paths "$level" --config.run-path "$experts" "${of_data[@]}"
 }

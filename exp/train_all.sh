@@ -4,7 +4,7 @@
 #   bash exp/train_all.sh                                    all 12 levels, logs-bc/h8
 #   bash exp/train_all.sh --preset published_recipe          the same by the published recipe, logs-bc/published_recipe
 #   bash exp/train_all.sh catapult car_launch                some of them
-# SEEDS is the number of experts per level. A level that fails is reported at the end; the others go on.
+# NUM_EXPERTS is the number of experts per level. A level that fails is reported at the end; the others go on.
 #   h8: experts that see one tick; their mode is imitated.
 #   published_recipe: experts that see the last four ticks; what they drew is imitated, one million transitions of it.
 set -euo pipefail

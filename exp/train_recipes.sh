@@ -3,7 +3,7 @@
 # and eight policies. What is there already is kept; a killed run goes on where it was.
 #   bash exp/train_recipes.sh                     the study's levels
 #   bash exp/train_recipes.sh cartpole_thrust     some of them
-# JOBS policies are trained side by side, on a core each; SEEDS is the number of experts per level and view. A level that
+# JOBS policies are trained side by side, on a core each; NUM_EXPERTS is the number of experts per level and view. A level that
 # fails is reported at the end; the others go on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,7 +39,7 @@ experts() {
   local patience=()
   if [ "$2" != 1 ]; then patience=(--config.patience 200); fi
   one_core src/train_expert.py --level-paths "worlds/l/$1.json" --run-path "$(run_of "$2")" \
-    --config.history "$2" --config.num-seeds "${SEEDS:-3}" "${patience[@]}"
+    --config.history "$2" --config.num-seeds "${NUM_EXPERTS:-3}" "${patience[@]}"
 }
 
 record() {

@@ -3,7 +3,7 @@
 # logs-bc/h8_end_to_end_<seed> (study M; h8 itself is the first seed), and with chunks of 4 on tail_v1's level, in
 # logs-bc/h4_end_to_end_1. What is there already is kept; a killed run goes on where it was.
 #   bash exp/train_seeds.sh                  seeds 1 and 2 of the study's levels
-#   SEED="1 2 3 4" bash exp/train_seeds.sh LEVEL       (SEEDS, in contrast, is the number of experts)
+#   SEEDS="1 2 3 4" bash exp/train_seeds.sh LEVEL
 # A level that fails is reported at the end; the others go on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -37,9 +37,9 @@ pipeline() {
 
 train() {
   local seed
-  for seed in ${SEED:-1 2}; do
+  for seed in ${SEEDS:-1 2}; do
     if ! [ "$seed" -ge 1 ]; then
-      echo "error: SEED=$seed must be at least 1: 0 is logs-bc/h8" >&2
+      echo "error: SEEDS=$seed must be at least 1: 0 is logs-bc/h8" >&2
       return 1
     fi
     pipeline "$1" "$seed" || return
