@@ -1,6 +1,7 @@
 """All cells of a study in one file: exact, checked like cells of their own, and enough to go on from."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -122,6 +123,13 @@ def test_a_study_goes_on_from_its_archive(tmp_path, monkeypatch, capsys):
     delay_sweep.run(dataclasses.replace(small, delays=(0, 1, 2)))
     assert [one.profile for one in computed] == ["d2_s2"]
     assert len(archive.read(root).cells) == 3
+    (marker,), kept = root.glob("cells/**/cell.json"), archive.path(root).read_bytes()
+    fields = json.loads(marker.read_text())
+    fields["inputs"]["code"] = "0" * 64  # older than the archive's, as after a pull
+    marker.write_text(json.dumps(fields))
+    delay_sweep.run(dataclasses.replace(small, delays=(0, 1, 2)))
+    assert len(computed) == 1
+    assert archive.path(root).read_bytes() == kept
     with pytest.raises(ValueError, match="num_flow_steps = 5, not 2"):
         delay_sweep.run(dataclasses.replace(small, num_flow_steps=2))
     shutil.rmtree(root / "cells")

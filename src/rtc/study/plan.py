@@ -46,11 +46,10 @@ class PlannedCell:
         return found | {store.CODE: modes.code(found[store.CODE], self.cell.level, self.config)}
 
     def standing(self) -> store.Standing:
-        """What is in its place."""
-        found = store.standing(self.directory, self.cell, self.inputs)
-        if found.status == "missing" and self.archive is not None:
-            return archives.read(self.archive).standing(self.cell, self.inputs)
-        return found
+        """What is in its place, in its own folder or in the archive."""
+        own = self._own()
+        kept = self._kept(own)
+        return kept if _archived(own, kept) else own
 
     def read(self) -> CellData:
         """The finished cell, perhaps of an older version of the code.
@@ -58,15 +57,29 @@ class PlannedCell:
         Raises:
             CellError: it is not there, or was computed from another configuration.
         """
-        own = store.standing(self.directory, self.cell, self.inputs)
-        if own.status in ("missing", "damaged") and self.archive is not None:
-            kept = archives.read(self.archive)
-            found = kept.standing(self.cell, self.inputs)
-            if found.status in ("complete", "older"):
-                return dataclasses.replace(kept.cells[self.cell], directory=self.directory)
-            if found.status == "other":
-                raise CellError(f"{archives.path(self.archive)}, {self.cell}: {found.reason}")
+        own = self._own()
+        kept = self._kept(own)
+        if _archived(own, kept) or own.status == "damaged" and kept.status == "older":
+            if kept.status == "other":
+                raise CellError(f"{archives.path(self.archive)}, {self.cell}: {kept.reason}")
+            return dataclasses.replace(archives.read(self.archive).cells[self.cell], directory=self.directory)
         return store.read_found(self.directory, own, older=True)
+
+    def _own(self) -> store.Standing:
+        return store.standing(self.directory, self.cell, self.inputs)
+
+    def _kept(self, own: store.Standing) -> store.Standing:
+        """What the archive holds, where that may count."""
+        if self.archive is None or own.status in ("complete", "other"):
+            return store.Standing("missing", "not asked for")
+        return archives.read(self.archive).standing(self.cell, self.inputs)
+
+
+def _archived(own: store.Standing, kept: store.Standing) -> bool:
+    """Whether the archive's cell counts: where there is no other, or only an older or a damaged one."""
+    if own.status == "missing":
+        return kept.status != "missing"
+    return own.status in ("older", "damaged") and kept.status == "complete"
 
 
 def run_of(one: Arm, args: StudyArguments) -> str:
