@@ -16,7 +16,7 @@ import train_expert
 from line_world import LEVEL, SLUG, SMALL_PPO, Killed, assert_same, dies_at_call
 from rtc.policies.delayed import squash
 from rtc.training import ppo_training, progress
-from rtc.training.expert import Expert, ExpertConfig, load_expert
+from rtc.training.expert import Expert, ExpertConfig, load_expert, newest_experts, save_expert
 from rtc.training.ppo import Minibatch, PPOConfig, correlated_noise, generalised_advantages, loss
 from rtc.worlds.kinetix import levels
 
@@ -128,7 +128,7 @@ def test_ppo_names_where_it_diverged(tmp_path, monkeypatch):
 
 def test_experts_that_learn_side_by_side_are_those_that_learn_alone(tmp_path):
     config = dataclasses.replace(SMALL_PPO, num_updates=6, num_seeds=2, max_attempts=1, noise_correlation=0.5)
-    for at_a_time, folder in ((1, "alone"), (2, "together")):
+    for at_a_time, folder in ((1, "alone"), (3, "together")):
         of_run = dataclasses.replace(config, seeds_at_a_time=at_a_time)
         train_expert.train(train_expert.Arguments(of_run, (LEVEL,), tmp_path / folder, recipe=None))
     for seed in (0, 1):
@@ -138,6 +138,22 @@ def test_experts_that_learn_side_by_side_are_those_that_learn_alone(tmp_path):
         for a, b in zip(jax.tree.leaves(nnx.state(alone)), jax.tree.leaves(nnx.state(together)), strict=True):
             np.testing.assert_allclose(a, b, atol=2e-3)
     assert not np.allclose(jax.tree.leaves(nnx.state(together))[0], 0.0)
+    more = train_expert.Arguments(
+        dataclasses.replace(of_run, num_seeds=3), (LEVEL,), tmp_path / "together", recipe=None
+    )
+    with pytest.raises(
+        ValueError, match=r"seed 0 of .* in one program with seeds 0 to 1 .* --config.seeds-at-a-time 2"
+    ):
+        train_expert.train(more)
+
+
+def test_experts_of_levels_with_a_dot_in_their_name_keep_their_own_files(tmp_path):
+    expert = Expert(ExpertConfig((0, 1), 1, 1, width=4), rngs=nnx.Rngs(0))
+    for name in ("hopper_v1.2_seed_0", "hopper_v1.2_seed_1", "hopper_v1.3_seed_0"):
+        save_expert(tmp_path / "1/policies" / name, expert, {"name": name})
+    found = newest_experts(tmp_path, "hopper_v1.2")
+    assert [path.name for path in found] == ["hopper_v1.2_seed_0", "hopper_v1.2_seed_1"]
+    assert load_expert(found[1])[1]["name"] == "hopper_v1.2_seed_1"
 
 
 def test_a_finished_expert_waits_for_the_others_and_is_not_changed(tmp_path, monkeypatch):

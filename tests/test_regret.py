@@ -1,12 +1,14 @@
 """What estimating the delay costs: the arms that belong on the curve, the regret by hand, its table and its figure."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from rtc import report
+from rtc.control.controller import ExecutionConfig
 from rtc.delay import EstimatorConfig
 from rtc.report import figures
 from rtc.report import regret as tables
@@ -102,6 +104,36 @@ def test_the_table_has_regrets_their_mean_and_the_largest():
     for column, values in points.items():
         assert [float(text.split(" [")[0].replace("\N{MINUS SIGN}", "-")) for text in table[column]] == list(values)
     assert [float(text) for text in table["largest"]] == [30.0, 10.0, 40.0]
+
+
+def test_arms_of_one_method_with_other_settings_have_a_curve_of_their_own():
+    """Another execute horizon, and another initial estimate at the same place."""
+    solved = {"oracle+s4": 36, "q0.8+s4": 16, "q0.8+start2": 28}
+    later = ExecutionConfig(execute_horizon=4)
+    more = (
+        arm("long_tail", "hard_masking", "oracle+s4", estimator=EstimatorConfig("oracle"), execution=later),
+        arm("long_tail", "hard_masking", "q0.8+s4", estimator=ESTIMATORS["q0.8"], execution=later),
+        arm(
+            "long_tail",
+            "hard_masking",
+            "q0.8+start2",
+            estimator=EstimatorConfig("quantile", q=0.8, window=10, initial=2),
+        ),
+    )
+    study = dataclasses.replace(STUDY, arms=(*STUDY.arms, *more))
+    cells = {("long_tail", name): count for name, count in solved.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules[__name__], "SOLVED", SOLVED | cells)
+        found = tables.tables(outcome(study), [one.key for one in study.arms])
+    first = {
+        name: table["long_tail"].iloc[-1 if name.endswith("(q0.5)") else 0].split(" [")[0]
+        for name, table in found.items()
+    }
+    assert first == {
+        "hard_masking (q0.5)": "+40.0",
+        "hard_masking (q0.8+s4)": "+50.0",
+        "hard_masking (q0.8+start2)": "+20.0",
+    }
 
 
 def test_the_mean_is_taken_where_all_profiles_were_tried():

@@ -1,4 +1,4 @@
-"""The regret of estimating the delay, as a table per method."""
+"""The regret of estimating the delay, as a table per curve: a method, with what else its arms have in common."""
 
 from collections.abc import Sequence
 
@@ -12,21 +12,17 @@ from rtc.study.study import ArmKey, Study
 
 
 def there(study: Study, outcome: Outcome) -> dict[str, list[Point]]:
-    """By method, the points that all levels have."""
-    found: dict[str, list[Point]] = {}
-    for point in regrets.points(study):
-        if outcome.complete(point.key, point.oracle):
-            found.setdefault(point.method, []).append(point)
-    return found
+    """By curve, the points that all levels have."""
+    return regrets.curves([one for one in regrets.points(study) if outcome.complete(one.key, one.oracle)])
 
 
 def tables(outcome: Outcome, keys: Sequence[ArmKey]) -> dict[str, pd.DataFrame]:
-    """By method: a row per window and quantile, a column per profile, their mean, and the largest of them.
+    """By curve: a row per window and quantile, a column per profile, their mean, and the largest of them.
 
-    The mean and the largest stand where an estimator was tried under all profiles that the method has.
+    The mean and the largest stand where an estimator was tried under all profiles that the curve has.
     """
     metric, found = catalogue.metric(outcome.study.primary), {}
-    for method, points in there(outcome.study, outcome).items():
+    for curve, points in there(outcome.study, outcome).items():
         covered = [point for point in points if point.key in keys and point.oracle in keys]
         profiles = list(dict.fromkeys(point.key[0] for point in covered))
         rows = []
@@ -40,5 +36,5 @@ def tables(outcome: Outcome, keys: Sequence[ArmKey]) -> dict[str, pd.DataFrame]:
                 row["largest"] = metric.show(max(one.value for one in single.values()), signed=True)
             rows.append(row)
         if rows:
-            found[method] = pd.DataFrame(rows).fillna("")
+            found[curve] = pd.DataFrame(rows).fillna("")
     return found

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rtc.policies import checkpoints, kinds
+from rtc.policies import checkpoints, kinds, weights
 from rtc.policies.checkpoints import level_slug
 from rtc.report import catalogue, page
 from rtc.report.figures import training as figures
@@ -66,7 +66,8 @@ def shipped(root: Path, levels: Sequence[str]) -> Iterator[Shipped]:
     for run in sorted(path for path in root.iterdir() if path.is_dir()):
         for epoch in checkpoints.list_epochs(run):
             for level in levels:
-                if cloning.policy_path(run, epoch, level_slug(level)).with_suffix(".safetensors").is_file():
+                path = cloning.policy_path(run, epoch, level_slug(level))
+                if weights.with_suffix(path, weights.WEIGHTS).is_file():
                     yield Shipped(run, epoch, level)
 
 
@@ -85,7 +86,7 @@ def row(policy: Shipped, rate: Interval) -> dict[str, Any]:
     path = cloning.policy_path(policy.run, policy.epoch, level_slug(policy.level))
     found, facts = kinds.of(path).load(path)
     experts, masked = facts["data_experts"], facts.get("data_masked_experts", {})
-    size = sum(path.with_suffix(suffix).stat().st_size for suffix in (".safetensors", ".json"))
+    size = sum(weights.with_suffix(path, end).stat().st_size for end in (weights.WEIGHTS, weights.HEADER))
     return {
         "level": policy.level,
         "solved (%)": catalogue.rate(rate),

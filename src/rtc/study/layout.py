@@ -1,6 +1,7 @@
 """How the report of a study is laid out: which sections and which figures, by name. `rtc.report` writes them."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rtc.shared.validation import require_choice
@@ -112,3 +113,10 @@ class Section:
         require_choice("sections entry", self.kind, SECTIONS)
         for name in self.figures:
             require_choice("figures entry", name, FIGURES)
+
+
+def told_apart(groups: Sequence[tuple[str, str]]) -> list[str]:
+    """Names of groups of arms, from the method and the first arm's label of each: the method, with the label where
+    several have it."""
+    methods = Counter(method for method, _ in groups)
+    return [method if methods[method] == 1 else f"{method} ({label})" for method, label in groups]

@@ -59,7 +59,7 @@ class PlannedCell:
         """
         own = self._own()
         kept = self._kept(own)
-        if _archived(own, kept) or own.status == "damaged" and kept.status == "older":
+        if _archived(own, kept) or (own.status == "damaged" and kept.status == "older"):
             if kept.status == "other":
                 raise CellError(f"{archives.path(self.archive)}, {self.cell}: {kept.reason}")
             return dataclasses.replace(archives.read(self.archive).cells[self.cell], directory=self.directory)

@@ -1,11 +1,13 @@
 """What a method loses because it has to estimate the delay: regret against being told it, over quantile and window."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rtc.delay.estimators import EstimatorConfig
-from rtc.study import statistics
+from rtc.delay.profiles import DelayProfileConfig
+from rtc.study import layout, statistics
 from rtc.study.outcome import Outcome
 from rtc.study.statistics import Interval
 from rtc.study.study import Arm, ArmKey, Comparison, Study
@@ -20,6 +22,7 @@ class Point:
 
     Attributes:
         method: execution method.
+        settings: all that it has besides profile, quantile and window, to tell curves of one method apart.
         quantile: q of its estimator.
         window: how many delays that is a quantile of.
         key: the arm.
@@ -27,6 +30,7 @@ class Point:
     """
 
     method: str
+    settings: Hashable
     quantile: float
     window: int
     key: ArmKey
@@ -46,13 +50,34 @@ def points(study: Study) -> list[Point]:
         settings = one.config.estimator.settings()
         if "window" in settings and (oracle := told.get(_conditions(one))) is not None:
             quantile = settings.get("q", LARGEST)
-            found.append(Point(one.config.method, quantile, settings["window"], one.key, oracle))
+            found.append(Point(one.config.method, _settings(one), quantile, settings["window"], one.key, oracle))
     return found
 
 
-def _conditions(one: Arm) -> tuple[object, ...]:
+def curves(chosen: Sequence[Point]) -> dict[str, list[Point]]:
+    """Points that differ in profile, quantile and window only, each place taken once; by their method, and where a
+    method has several curves by the first arm of each, too."""
+    groups: dict[Hashable, list[Point]] = {}
+    taken: Counter[Hashable] = Counter()
+    for point in chosen:
+        curve = (point.method, point.settings)
+        place = (curve, point.key[0], point.window, point.quantile)
+        groups.setdefault((curve, taken[place]), []).append(point)
+        taken[place] += 1
+    firsts = [points[0] for points in groups.values()]
+    names = layout.told_apart([(first.method, first.key[1]) for first in firsts])
+    return dict(zip(names, groups.values(), strict=True))
+
+
+def _conditions(one: Arm) -> tuple[Hashable, ...]:
     """What an arm has besides its estimator."""
-    return one.profile, dataclasses.replace(one.config, estimator=ORACLE), one.run_path, one.policy
+    return one.profile, one.config.delay_profile, _settings(one)
+
+
+def _settings(one: Arm) -> Hashable:
+    """What an arm has besides its estimator and its delays."""
+    config = dataclasses.replace(one.config, estimator=ORACLE, delay_profile=DelayProfileConfig())
+    return config, one.run_path, one.policy
 
 
 def over_profiles(outcome: Outcome, chosen: Sequence[Point], metric: str) -> Interval:
@@ -64,7 +89,7 @@ def over_profiles(outcome: Outcome, chosen: Sequence[Point], metric: str) -> Int
 
 
 def by_estimator(chosen: Sequence[Point]) -> Mapping[tuple[int, float], dict[str, Point]]:
-    """The points of one method: by window and quantile, those of every profile."""
+    """The points of one curve: by window and quantile, those of every profile."""
     found: dict[tuple[int, float], dict[str, Point]] = {}
     for point in sorted(chosen, key=lambda point: (point.window, point.quantile)):
         found.setdefault((point.window, point.quantile), {})[point.key[0]] = point

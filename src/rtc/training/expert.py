@@ -102,8 +102,8 @@ def gaussian(mean: Float[Array, "... a"], log_std: Float[Array, " a"]) -> distra
 def save_expert(path: Path, expert: Expert, metadata: dict[str, Any]) -> None:
     """Writes `<path>.safetensors` (weights) and `<path>.json` (shape and training facts), each atomically."""
     config = {"expert": dataclasses.asdict(expert.config), **metadata}
-    weights.save_tree(path.with_suffix(".safetensors"), nnx.state(expert, nnx.Param))
-    weights.write_json(path.with_suffix(".json"), config)
+    weights.save_tree(weights.with_suffix(path, weights.WEIGHTS), nnx.state(expert, nnx.Param))
+    weights.write_json(weights.with_suffix(path, weights.HEADER), config)
 
 
 def load_expert(path: Path) -> tuple[Expert, dict[str, Any]]:
@@ -113,11 +113,11 @@ def load_expert(path: Path) -> tuple[Expert, dict[str, Any]]:
         FileNotFoundError: if either file is missing.
         ValueError: if the weights do not fit the stored shape.
     """
-    metadata = json.loads(path.with_suffix(".json").read_text())
+    metadata = json.loads(weights.with_suffix(path, weights.HEADER).read_text())
     config = dict(metadata["expert"])
     config["obs_entries"] = tuple(config["obs_entries"])
     expert = Expert(ExpertConfig(**config), rngs=nnx.Rngs(0))
-    nnx.update(expert, weights.load_tree(path.with_suffix(".safetensors"), nnx.state(expert, nnx.Param)))
+    nnx.update(expert, weights.load_tree(weights.with_suffix(path, weights.WEIGHTS), nnx.state(expert, nnx.Param)))
     return expert, metadata
 
 

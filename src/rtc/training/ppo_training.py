@@ -1,6 +1,7 @@
 """A whole PPO run: schedule, resume, statistics, checkpoints and the rule that ends it."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -85,6 +86,7 @@ class TrainConfig(PPOConfig):
 # Fields that may change between a run and its continuation.
 FREE_FIELDS = (
     "num_seeds",
+    "seeds_at_a_time",
     "max_attempts",
     "patience",
     "num_updates",
@@ -165,6 +167,23 @@ def _state_path(run_path: Path, level: str, seeds: Sequence[int]) -> Path:
     return run_path / "resume" / f"{together if len(seeds) > 1 else expert_name(level, seeds[0])}.safetensors"
 
 
+def _require_same_groups(run_path: Path, level: str, seeds: Sequence[int]) -> None:
+    """Raises ValueError where one of the seeds has learned side by side with others than these."""
+    wanted = _state_path(run_path, level, seeds)
+    for path in wanted.parent.glob(f"{level}_seed*.safetensors"):
+        found = re.fullmatch(r"_seeds?_(\d+)(?:-(\d+))?", path.stem.removeprefix(level))
+        if found is None or path == wanted:
+            continue
+        first, last = int(found[1]), int(found[2] or found[1])
+        shared = [seed for seed in seeds if first <= seed <= last]
+        if shared:
+            raise ValueError(
+                f"seed {shared[0]} of {level} has learned in one program with seeds {first} to {last} ({path}), not "
+                f"with {seeds[0]} to {seeds[-1]}: give --config.seeds-at-a-time {last - first + 1}, or --no-resume to "
+                "start afresh"
+            )
+
+
 def train(
     env: Environment,
     expert_config: ExpertConfig,
@@ -198,13 +217,15 @@ def train(
 
     Raises:
         FloatingPointError: if a loss or a parameter is no longer finite.
-        ValueError: if the saved state does not fit the configuration.
+        ValueError: if the saved state does not fit the configuration, or a seed has learned with others at its side.
     """
     runtime.make_room()
     state_path = _state_path(run_path, level, seeds)
     if not resume:
         for seed in seeds:
             runs.discard(run_path, expert_name(level, seed))
+    else:
+        _require_same_groups(run_path, level, seeds)
     ppo, env = PPO(expert_config, config, len(seeds)), env.observing(expert_config.obs_entries)
     init_keys, update_keys = jax.vmap(jax.random.split, out_axes=1)(jnp.stack([jax.random.key(s) for s in seeds]))
     saved = runs.restore(state_path, {"learner": ppo.init(env, init_keys), "update": 0}, resume)

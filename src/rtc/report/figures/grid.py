@@ -1,14 +1,18 @@
 """A map of delays and execute horizons."""
 
+import dataclasses
 from collections import Counter
+from collections.abc import Hashable, Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from rtc.delay.profiles import DelayProfileConfig
 from rtc.report import catalogue
 from rtc.report.figures import style
+from rtc.study import layout
 from rtc.study.outcome import Outcome
 from rtc.study.study import Arm, Study
 
@@ -16,21 +20,38 @@ from rtc.study.study import Arm, Study
 def draw(study: Study, outcome: Outcome) -> Figure | None:
     """The primary metric over constant delays (down) and execute horizons (across), a panel per method.
 
-    Methods have one where a delay was tried with several horizons. Crosses mark arms in which ticks starve.
+    A method has one where a delay was tried with several horizons, and several where it has other settings besides.
+    Crosses mark arms in which ticks starve.
     """
     there = [one for one in study.arms if one.config.delay_profile.mode == "fixed" and outcome.complete(one.key)]
-    horizons = Counter((one.config.method, one.config.delay_profile.fixed_delay) for one in there)
-    methods = list(dict.fromkeys(method for (method, delay), count in horizons.items() if delay and count > 1))
-    if not methods:
+    groups: dict[Hashable, list[Arm]] = {}
+    for one in there:
+        groups.setdefault(_besides(one), []).append(one)
+    panels = [arms for arms in groups.values() if _over_horizons(arms)]
+    if not panels:
         return None
     metric = catalogue.metric(study.primary)
+    names = layout.told_apart([(arms[0].config.method, arms[0].method) for arms in panels])
     with matplotlib.rc_context(style.STYLE):
-        figure, axes = style.subplots(len(methods), 1, (style.WIDTH, 3.2 * len(methods)))
-        for ax, method in zip(axes[:, 0], methods, strict=True):
-            _panel(ax, outcome, {_place(one): one for one in there if one.config.method == method})
-            ax.set_title(f"{method}, {metric.axis}", fontweight="bold")
+        figure, axes = style.subplots(len(panels), 1, (style.WIDTH, 3.2 * len(panels)))
+        for ax, name, arms in zip(axes[:, 0], names, panels, strict=True):
+            _panel(ax, outcome, {_place(one): one for one in arms})
+            ax.set_title(f"{name}, {metric.axis}", fontweight="bold")
             ax.set_ylabel("delay d (ticks)")
     return figure
+
+
+def _besides(one: Arm) -> Hashable:
+    """What an arm has besides delay and execute horizon."""
+    execution = dataclasses.replace(one.config.execution, execute_horizon=1)
+    config = dataclasses.replace(one.config, delay_profile=DelayProfileConfig(), execution=execution)
+    return config, one.run_path, one.policy
+
+
+def _over_horizons(arms: Sequence[Arm]) -> bool:
+    """Whether a delay was tried with several horizons."""
+    delays = Counter(_place(one)[0] for one in arms)
+    return any(delay and count > 1 for delay, count in delays.items())
 
 
 def _place(one: Arm) -> tuple[int, int]:

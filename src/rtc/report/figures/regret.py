@@ -1,5 +1,6 @@
 """What planning with a quantile of the last delays loses to knowing every delay."""
 
+import re
 from collections.abc import Sequence
 
 import matplotlib
@@ -20,16 +21,21 @@ _ENDS = ("value", "low", "high")
 
 
 def draw(study: Study, outcome: Outcome) -> dict[str, Figure]:
-    """A figure per method: regret over the quantile, a line per window, a panel per profile; dots are levels.
+    """A figure per curve: regret over the quantile, a line per window, a panel per profile; dots are levels.
 
     Dashed: no regret.
     """
     found = regret.there(study, outcome)
     only = len(found) == 1
-    return {"" if only else f"_{method}": _figure(outcome, method, points) for method, points in found.items()}
+    return {"" if only else _ending(curve): _figure(outcome, curve, points) for curve, points in found.items()}
 
 
-def _figure(outcome: Outcome, method: str, points: Sequence[Point]) -> Figure:
+def _ending(curve: str) -> str:
+    """What tells the figure of a curve apart, in its file's name."""
+    return "_" + re.sub(r"[^\w.+-]+", "_", curve).strip("_")
+
+
+def _figure(outcome: Outcome, curve: str, points: Sequence[Point]) -> Figure:
     profiles = list(dict.fromkeys(point.key[0] for point in points))
     windows = sorted({point.window for point in points})
     columns = min(_PER_ROW, len(profiles))
@@ -49,7 +55,7 @@ def _figure(outcome: Outcome, method: str, points: Sequence[Point]) -> Figure:
             ax.set_ylabel("regret (pp)" if metric.rate else "regret")
         for column in axes.T:
             [ax for ax in column if ax.get_visible()][-1].set_xlabel("quantile of the last delays")
-        figure.suptitle(method, fontweight="bold", fontsize=10)
+        figure.suptitle(curve, fontweight="bold", fontsize=10)
         figure.legend(
             *axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(windows), frameon=False
         )
