@@ -14,7 +14,8 @@ from rtc.policies.mixer import ModelConfig
 from rtc.programs import libero_demonstrations, several_answers, train_libero
 from rtc.programs import study as program
 from rtc.report import modes as shown
-from rtc.study import archive, hosted, modes
+from rtc.shared.paths import ROOT
+from rtc.study import archive, hosted, modes, plan
 from rtc.study.arguments import StudyArguments
 from rtc.study.evaluation import Evaluation
 from rtc.study.outcome import Outcome
@@ -221,6 +222,15 @@ def test_a_study_says_which_answers_episodes_took(run, tabletops, tmp_path):
     assert table["answer 0 / 1 / none"].tolist() == ["0 / 0 / 2"] * 4  # a policy that learned for a moment
     kept = archive.read(tmp_path / "out").cells
     assert all(measures.PLACE in cell.episodes for cell in kept.values())
+
+
+@pytest.mark.parametrize("method", ["naive", "l1"])
+def test_cells_of_the_archive_count_where_their_policy_is_not_there(method):
+    study = protocol.study(protocol.PLACES["libero"], "nowhere")
+    args = StudyArguments(output_root=str(ROOT / "exp_runs/study_several_answers")).of(study)
+    cell, _ = plan.finished(study, args, study.arm(("delay_0", method)), WORLDS[0], 0)
+    assert (cell.cell.method, len(cell.episodes)) == (method, 50)
+    assert ("num_flow_steps" in cell.inputs["config"]) == (method == "naive")
 
 
 def test_the_protocol_has_every_kind_and_every_way_to_join():

@@ -135,6 +135,17 @@ def test_one_place_says_what_tables_use():
     assert pairs.table_interval("mean_delay", some) == statistics.bootstrap_mean(np.array([1.0, 2.0]))
 
 
+def test_pairs_of_several_levels_are_not_taken_for_independent():
+    """The same episodes on four levels say no more than on one; where a level lacks one, the others have it."""
+    one = np.random.default_rng(0).normal(size=50)
+    single = pairs.table_interval("mean_delay", [one])
+    assert pairs.table_interval("mean_delay", [one] * 4) == pytest.approx(single)
+    part = np.where(np.arange(50) < 10, np.nan, one)
+    assert pairs.table_interval("mean_delay", [part, one]) == pytest.approx(single)
+    with pytest.raises(ValueError, match=r"\[50, 49\] episodes"):
+        pairs.table_interval("mean_delay", [one, one[1:]])
+
+
 def test_what_pairing_buys():
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 5000))

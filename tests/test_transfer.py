@@ -4,13 +4,15 @@ import math
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from outcome_stubs import world_of
 from rtc.programs import compare_worlds
 from rtc.report import transfer as page
 from rtc.shared.paths import ROOT
-from rtc.study import transfer
+from rtc.study import archive, transfer
+from rtc.study.cells import Cell, CellData
 from rtc.study.statistics import Interval
 from rtc.study.transfer import OPEN, OPPOSITE, SAME, Outcomes, Place, Transfer
 
@@ -58,6 +60,21 @@ def test_methods_in_common_and_what_they_gain():
     assert gained["better"][0].value == pytest.approx(0.35)
     assert gained["better"][1].value == pytest.approx(0.5)
     assert all(transfer.verdict(*both) == SAME for both in gained.values())
+
+
+def test_seeds_that_only_some_methods_have_are_left_out(tmp_path):
+    def cell(method, level, seed):
+        frame = pd.DataFrame({"episode": [0, 1], "returned_episode_solved": [seed, 1]})
+        return CellData(Cell("d1", method, seed, level), {}, frame, {0: 1}, {}, {})
+
+    seeds = {"naive": (0, 1, 2), "realtime": (1, 0), "part": (0, 1)}
+    cells = [cell(name, level, seed) for name, of in seeds.items() for level in "xy" for seed in of]
+    archive.write(tmp_path, [one for one in cells if (one.cell.method, one.cell.level) != ("part", "y")])
+    found = Place("world", tmp_path, "d{d}").outcomes(1)
+    assert found.levels == ("x", "y")
+    assert {name: [list(values) for values in of] for name, of in found.solved.items()} == {
+        name: [[0, 1, 1, 1]] * 2 for name in ("naive", "realtime")
+    }
 
 
 def test_a_profile_that_two_worlds_have_is_compared(tmp_path, monkeypatch):

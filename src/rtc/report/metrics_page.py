@@ -70,9 +70,9 @@ python exp/check_statistics.py
 - *Wilson interval over levels* (`statistics.rate_over_levels`): of the mean of several levels' rates, at the effective
   number of episodes, with the episode as the unit of sampling; Korn and Graubard 1998, Surv. Methodol. 24:193. Pages
   that an older commit wrote have the normal interval, which can end beyond 100 %.
-- *Percentile bootstrap* (`statistics.bootstrap_mean`): quantiles of means of resampled episodes. It takes pairs for
-  independent, which those of several levels are not, and where nearly all episodes are solved it misses small true
-  differences too often; Efron 1979, Ann. Stat. 7:1.
+- *Percentile bootstrap* (`statistics.bootstrap_mean`): quantiles of means of resampled episodes, each with its mean
+  over the levels. Where nearly all episodes are solved it misses small true differences too often; Efron 1979, Ann.
+  Stat. 7:1.
 - *Normal interval* (`statistics.mean_over_levels`, `pairs.paired_test`): estimate ± 1.96 standard errors, with the
   episode as the unit of sampling, because it shares its randomness on all levels.
 - *Score interval* (`pairs.score_interval`): all differences of two paired rates that a score test does not reject. It
@@ -80,8 +80,8 @@ python exp/check_statistics.py
 - *Score test over levels* (`pairs.score_test`): the same at the effective number of pairs, with the episode as the unit
   of sampling; Rao and Scott 1992, Biometrics 48:577; Durkalski et al. 2003, Stat. Med. 22:2417.
 - *Tables* (`pairs.table_test`, `pairs.table_interval`) give differences of solve rates by the score test, those of
-  other metrics by the normal interval over levels or the bootstrap over pooled pairs, and effects of factors by the
-  normal interval. Pages that an older commit wrote have the latter two for solve rates, too.
+  other metrics by the normal interval over levels or the bootstrap over episodes, and effects of factors by the normal
+  interval. Pages that an older commit wrote have the latter two for solve rates, too.
 - *Sign test* (`pairs.sign_test`): exact, of the pairs that differ; McNemar 1947, Psychometrika 12:153.
 - *What pairing buys* (`pairs.pairing`): the correlation of pairs, and by what it divides the variance of a difference.
 - *Holm's method* (`families.holm`): p values corrected so that a family of comparisons makes any false claim with

@@ -1,6 +1,6 @@
 """The tables of a study, as they are printed. Names and formats come from the catalogue."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -167,9 +167,10 @@ def curve(outcome: Outcome, keys: Sequence[Key], reference: str) -> pd.DataFrame
     configs = {one.key: one.config for one in study.arms}
     for profile in dict.fromkeys(profile for profile, _ in keys):
         there = [method for p, method in keys if p == profile and outcome.complete((p, method))]
-        config = configs[next(key for key in keys if key[0] == profile)]
-        delay, horizon = config.delay_profile.fixed_delay or 0, config.execution.execute_horizon
-        row: dict[str, object] = {"d": delay, "s": horizon}
+        asked = [configs[key] for key in keys if key[0] == profile]
+        delays = {c.delay_profile.fixed_delay or 0 if c.delay_profile.mode == "fixed" else profile for c in asked}
+        horizons = {c.execution.execute_horizon for c in asked}
+        row: dict[str, object] = {"d": _joined(delays), "s": _joined(horizons)}
         row |= {method: metric.interval(outcome.mean((profile, method), metric.column)) for method in there}
         for method in there:
             if method != reference and reference in there:
@@ -181,6 +182,11 @@ def curve(outcome: Outcome, keys: Sequence[Key], reference: str) -> pd.DataFrame
     order = dict.fromkeys(name for row in rows for name in row)
     table = pd.DataFrame(rows, columns=sorted(order, key=lambda name: (name.startswith("published"), " - " in name)))
     return table.fillna("n/a")
+
+
+def _joined(values: Collection[object]) -> object:
+    """The one value, or all of them as text."""
+    return next(iter(values)) if len(values) == 1 else ", ".join(sorted(map(str, values)))
 
 
 def seed_summary(outcome: Outcome, keys: Sequence[Key]) -> pd.DataFrame:

@@ -58,15 +58,17 @@ def table_test(metric: str, levels: Sequence[Vector], bound: float = 1.0) -> Pai
 def table_interval(metric: str, levels: Sequence[Vector], bound: float = 1.0) -> Interval:
     """What tables show of a difference over all pairs of all levels, of which those count that are finite.
 
+    The unit of sampling is the episode, with the mean of its finite pairs: those of several levels share randomness.
     Arguments as `table_test`.
 
     Raises:
-        ValueError: no pair is finite, or as `score_test`.
+        ValueError: no pair is finite, levels have different numbers of episodes, or as `score_test`.
     """
     if metric == SOLVED:
         return score_test(levels, bound).interval
-    pooled = np.concatenate(levels)
-    return bootstrap_mean(pooled[np.isfinite(pooled)])
+    if len({len(values) for values in levels}) != 1:
+        raise ValueError(f"levels have {[len(values) for values in levels]} episodes: give every level the same ones")
+    return bootstrap_mean(np.ma.masked_invalid(np.stack(levels)).mean(axis=0).compressed())
 
 
 def paired_test(differences: Sequence[Vector], confidence: float = CONFIDENCE) -> PairedTest:

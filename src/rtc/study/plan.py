@@ -9,9 +9,11 @@ from typing import Any
 
 from rtc import methods, worlds
 from rtc.delay.profiles import DelayProfileConfig
+from rtc.policies import kinds
+from rtc.policies.kinds import PolicyKind
 from rtc.study import archive as archives
 from rtc.study import cells as store
-from rtc.study import hosted, hosted_tokens, identity, modes, sequences, subject, tokens
+from rtc.study import hosted, hosted_tokens, identity, modes, policy_kinds, sequences, subject, tokens
 from rtc.study.arguments import StudyArguments
 from rtc.study.cells import Cell, CellData, CellError
 from rtc.study.evaluation import EvalConfig
@@ -153,17 +155,23 @@ def finished(study: Study, args: StudyArguments, one: Arm, level: str, seed: int
             raise CellError(str(error)) from error
         config = _sized(one, args)
         kept = archives.read(one.root or args.root).cells.get(Cell(*one.key, seed, level_name(level)))
-        wanted = store.plain({**identity.settings(config), "seed": seed})
-        if kept is None or kept.inputs["config"] != wanted:
+        kind = None if kept is None else _kind(kept, config, seed)
+        if kept is None or kind is None:
             raise CellError(str(error)) from error
-        return kept, _code(config, level)
+        return kept, _code(config, level, kind)
 
 
-def _code(config: EvalConfig, level: str) -> str:
-    """Version of the code that evaluates flow policies on a level."""
+def _kind(kept: CellData, config: EvalConfig, seed: int) -> PolicyKind | None:
+    """The kind of policy that a cell was computed with, if its settings are those of a configuration."""
+    wanted = {kind: store.plain({**policy_kinds.settings(kind, config), "seed": seed}) for kind in kinds.KINDS.values()}
+    return next((kind for kind, settings in wanted.items() if kept.inputs["config"] == settings), None)
+
+
+def _code(config: EvalConfig, level: str, kind: PolicyKind) -> str:
+    """Version of the code that evaluates chunk policies of a kind on a level."""
     if not worlds.is_hosted(level):
-        return modes.code(identity.code(config), level_name(level), config)
-    return identity.hosted_code(config, worlds.module_of(worlds.load(level).kind))
+        return modes.code(identity.code(config, kind.loader), level_name(level), config)
+    return identity.hosted_code(config, worlds.module_of(worlds.load(level).kind), kind.loader)
 
 
 def pooled(cell: CellData) -> DelayProfileConfig:

@@ -47,7 +47,7 @@ class Place:
         return dataclasses.replace(self, root=Path(folder) / self.root)
 
     def outcomes(self, condition: Condition) -> "Outcomes":
-        """What methods did under a condition: those that all levels have.
+        """What methods did under a condition: those that all levels have, on the seeds that all of them have.
 
         Raises:
             ValueError: the archive is damaged.
@@ -60,12 +60,15 @@ class Place:
                 solved = data.episodes[SOLVED].to_numpy(float)
                 found.setdefault(cell.method, {}).setdefault(cell.level, {})[cell.seed] = solved
         levels = sorted({level for its in found.values() for level in its})
+        whole = {method: its for method, its in found.items() if len(its) == len(levels)}
+        seeds = [set(of_level) for its in whole.values() for of_level in its.values()]
+        common = sorted(set.intersection(*seeds)) if seeds else []
         return Outcomes(
             tuple(levels),
             {
-                method: tuple(np.concatenate([its[level][seed] for seed in sorted(its[level])]) for level in levels)
-                for method, its in found.items()
-                if len(its) == len(levels)
+                method: tuple(np.concatenate([its[level][seed] for seed in common]) for level in levels)
+                for method, its in whole.items()
+                if common
             },
         )
 
