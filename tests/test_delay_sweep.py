@@ -74,6 +74,8 @@ def test_eval_flow_sweeps_the_grid_with_its_own_execution():
     profiles = ["d0_s1", "d0_s2", "d0_s3", "d0_s4", "d1_s1", "d1_s2", "d1_s3", "d2_s2"]
     assert [arm.profile for arm in arms if arm.method == "bid"] == profiles
     assert {arm.config.execution.fallback for arm in arms} == {"zero"}
+    own = eval_flow.Arguments("logs-bc/tiny", ("grasp_easy",), policy="one.safetensors", sweep=True)
+    assert {arm.policy for arm in eval_flow.arms(own, 4)} == {"one.safetensors"}
     with pytest.raises(ValueError, match="the sweep sets the delays"):
         eval_flow.Arguments("logs-bc/tiny", sweep=True, profile="burst")
 

@@ -164,6 +164,26 @@ def test_what_arguments_refuse_is_a_line_and_no_box(flags, message, capsys):
     assert capsys.readouterr().err == ""
 
 
+@dataclass(frozen=True)
+class Measuring:
+    episodes: int = 8
+    plugin: tuple[str, ...] = ()
+    output: str = "page.md"
+
+
+def test_what_others_settings_measured_is_kept(tmp_path):
+    page = tmp_path / "page.md"
+    few = Measuring(episodes=2)
+    commands.keep_page(few, page, "output")  # nothing there yet
+    page.write_text("")
+    commands.keep_page(Measuring(), page, "output")
+    commands.keep_page(Measuring(plugin=("a.py",)), page, "output", harmless=("plugin",))
+    commands.keep_page(Measuring(episodes=2, output=str(page)), page, "output")
+    commands.keep_page(few, page, "output", usual=few)
+    with pytest.raises(ValueError, match=r"episodes=2: .*page\.md was measured with episodes=8.*give --output"):
+        commands.keep_page(few, page, "output")
+
+
 def test_flags_that_are_none_are_explained(capsys):
     with pytest.raises(SystemExit) as raised:
         commands.parse(Options, ["--nested.number", "one"])

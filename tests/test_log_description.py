@@ -186,6 +186,34 @@ def test_the_report_of_another_log_is_not_replaced_unasked(tmp_path):
     assert json.loads((tmp_path / "latency.json").read_text())["log"]["path"].endswith("seconds.tsv")
 
 
+def test_other_delays_of_the_same_log_are_not_replaced_unasked(tmp_path):
+    log, root = tmp_path / "a.csv", ["--output-dir", str(tmp_path / "out")]
+    log.write_text("latency_ms,server_ms\n" + "100,50\n" * 9)
+    read_log.main([str(log), "--column", "latency_ms", *root])
+    read_log.main([str(log), "--column", "latency_ms", "--hz", "50", *root])  # the same delays
+    with pytest.raises(SystemExit, match=r"trace\.csv has other delays of this log"):
+        read_log.main([str(log), "--column", "server_ms", *root])
+    assert "100.0" in (tmp_path / "out/trace.csv").read_text()
+    read_log.main([str(log), "--column", "server_ms", "--overwrite", *root])
+    assert "50.0" in (tmp_path / "out/trace.csv").read_text()
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_the_log_itself_is_never_replaced(tmp_path, overwrite):
+    log = tmp_path / "trace.csv"
+    log.write_text("latency_ms\n" + "30\n" * 9)
+    with pytest.raises(SystemExit, match="is the log itself"):
+        read_log.main([str(log), "--output-dir", str(tmp_path), *overwrite])
+    assert [path.name for path in tmp_path.iterdir()] == ["trace.csv"]
+
+
+def test_files_that_are_no_report_are_not_replaced_unasked(tmp_path):
+    (tmp_path / "latency.md").write_text("my notes")
+    with pytest.raises(SystemExit, match=r"latency\.md is not of a report of a log"):
+        read_log.main([str(LOGS / "seconds.tsv"), "--output-dir", str(tmp_path)])
+    assert (tmp_path / "latency.md").read_text() == "my notes"
+
+
 def test_nothing_is_written_for_a_log_without_delays(tmp_path):
     (tmp_path / "a.csv").write_text("latency_ms\n")
     with pytest.raises(SystemExit, match="holds no delays"):

@@ -147,6 +147,24 @@ def test_columns_are_those_of_the_benchmark():
     assert (result.episodes["flow_evals"] == result.episodes["num_queries"] + 1).all()
 
 
+def test_an_environment_is_told_its_episode_before_every_reset():
+    """The function is asked for a chunk before the first episode, too. The class is a function that makes one."""
+
+    class Told(HashWorld):
+        def __init__(self):
+            super().__init__(0)
+
+        def begin_episode(self, number):
+            self.number = number
+
+        def reset(self, seed):
+            del self.number  # what was told holds for one reset
+            return super().reset(seed)
+
+    result = rtc.evaluate(env=Told, policy=lambda obs: CHUNK, episodes=np.int64(2), delay=np.int64(1))
+    assert (len(result.episodes), result.queries["delay"].max()) == (2, 1)
+
+
 def test_pendulum_runs_to_its_time_limit():
     """A callable with randomness of its own; the same seed gives the same episodes."""
 
@@ -267,6 +285,12 @@ MOUNTAIN = gymnasium.spaces.Discrete(3)
         ({"max_ticks": 0}, "max_ticks=0"),
         ({"env": Endless(0)}, "max_ticks=None"),
         ({"env": Simulated(HashEnv(jnp.int32(0))), "max_ticks": 99}, "max_ticks=99 has no effect"),
+        ({"env": gymnasium.make("Pendulum-v1", max_episode_steps=9), "max_ticks": 10}, "max_ticks=10 has no effect"),
+        ({"seed": -1}, "seed=-1 must be an integer, between 0 and 4294967295"),
+        ({"seed": 2**32}, "seed=4294967296 must be"),
+        ({"estimator": "oracle"}, "estimator='oracle' is a str: give an rtc EstimatorConfig"),
+        ({"execution": {"execute_horizon": 2}}, "is a dict: give an rtc ExecutionConfig"),
+        ({"policy": EchoExternal}, "policy=EchoExternal is a class: give an instance"),
         ({"env": HashEnv(jnp.int32(0))}, "give rtc.control.host.Simulated"),
         ({"env": 3}, "env is a int"),
         ({"env": Short(0)}, "step returned a ndarray"),

@@ -96,6 +96,19 @@ def test_a_plugin_is_known_by_its_content(plugin):
     assert methods.identity("blend")["plugin_sha256"] != first["plugin_sha256"]
 
 
+def test_a_changed_plugin_leaves_nothing_of_its_older_content(registered, tmp_path):
+    path, one = tmp_path / "p.py", "methods.register('{}', lambda gain={}: None)"
+    both = "\n".join(["from rtc import methods", one.format("pa", 1.0), one.format("pb", 1.0)])
+    path.write_text(both)
+    assert methods.load_plugin(path) == ("pa", "pb")
+    path.write_text("from rtc import methods\n" + one.format("pa", 2.0))
+    assert methods.load_plugin(path) == ("pa",)
+    assert "pb" not in methods.METHODS
+    path.write_text(both)
+    assert methods.load_plugin(path) == ("pa", "pb")
+    assert methods.registry._ENTRIES["pa"].defaults == {"gain": 1.0}
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [

@@ -157,16 +157,19 @@ def load_plugin(path: str | Path) -> tuple[str, ...]:
     if not path.is_file():
         raise ValueError(f"plugin={str(path)!r} is no file: give the path of a Python file that registers a method")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    if any((entry.plugin, entry.sha256) == (path, sha256) for entry in _ENTRIES.values()):
+    own = {name: entry for name, entry in _ENTRIES.items() if entry.plugin == path}
+    if own and all(entry.sha256 == sha256 for entry in own.values()):
         return _names_of(path)
     before = dict(_ENTRIES)
+    for name in own:  # a name that the file has no more is gone
+        del _ENTRIES[name]
     spec = importlib.util.spec_from_file_location(f"rtc_plugin_{path.stem}_{sha256[:8]}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     _loading.append((path, sha256))
     try:
         spec.loader.exec_module(module)
-        if not [entry for entry in _ENTRIES.values() if (entry.plugin, entry.sha256) == (path, sha256)]:
+        if not _names_of(path):
             raise ValueError(f"plugin={str(path)!r} registers no method: let it call rtc.methods.register(name, maker)")
     except BaseException:
         _ENTRIES.clear()

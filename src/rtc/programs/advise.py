@@ -77,8 +77,7 @@ def run(args: Arguments) -> None:
     found = logs.describe(log, args.hz)
     chosen = policies(args, found.percentile(50))
     scale, place = Scale(args.hz, args.chunk, chosen.chunk), root / design.LOG
-    if not args.overwrite:
-        latency_log.require_own(place, log)
+    latency_log.require_own(place, log, overwrite=args.overwrite)
     files.require_writable(root)
     tail = design.tails(ticks, scale)
     conditions = profiles(ticks, scale, tail, root, thorough=args.thorough)

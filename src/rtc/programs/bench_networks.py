@@ -49,6 +49,7 @@ class Arguments:
 
 
 def run(args: Arguments) -> None:
+    commands.keep_page(args, args.output, "output")
     if args.against is not None:
         alternation.write("exp/bench_networks.py", args, "Networks against the machine's limit")
         return

@@ -45,6 +45,7 @@ class Arguments:
 
 
 def run(args: Arguments) -> None:
+    commands.keep_page(args, args.output, "output")
     if args.against is not None:
         alternation.write("exp/bench_physics.py", args, "Simulation speed")
         return

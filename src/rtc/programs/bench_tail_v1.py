@@ -109,6 +109,7 @@ def run_process(command: list[str], environment: Mapping[str, str]) -> tuple[flo
 
 
 def run(args: Arguments) -> None:
+    commands.keep_page(args, args.output, "output")
     if args.against is not None:
         alternation.write("exp/bench_tail_v1.py", args, "Speed of tail_v1")
         return

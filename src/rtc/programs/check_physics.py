@@ -120,6 +120,7 @@ def policy_of(run_path: str, level: levels.Level) -> Path | None:
 
 
 def run(args: Arguments) -> None:
+    commands.keep_page(args, args.output, "output")
     started, tables = time.time(), ([], [], [])
     for name in args.levels:
         ticks, apart, statistics = check_level(name, args)

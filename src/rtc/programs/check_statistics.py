@@ -321,6 +321,7 @@ def sections(args: Arguments) -> Iterator[tuple[str, str, Iterable[dict]]]:
 
 
 def run(args: Arguments) -> None:
+    commands.keep_page(args, args.output, "output")
     started = time.time()
     title, about = __doc__.split("\n\n", 1)
     parts = [Section("", [about])]

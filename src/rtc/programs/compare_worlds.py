@@ -41,6 +41,7 @@ class Arguments:
 
 def run(args: Arguments) -> None:
     """Writes the page."""
+    commands.keep_page(args, args.root / "transfer.md", "root")
     started = time.time()
     constant, random = [[one.below(args.root) for one in places] for places in (WORLDS, RANDOM_WORLDS)]
     cells = [cell for one in (*constant, *random) for cell in archive.read(one.root).cells.values()]

@@ -98,7 +98,8 @@ def arms(args: Arguments, chunk_size: int) -> list[Arm]:
     """
     if args.sweep:
         points = published_curve.grid(range(min(MAX_SWEPT_DELAY, chunk_size // 2) + 1), chunk_size)
-        return published_curve.arms(SWEEP_METHODS, points, args.config)
+        swept = published_curve.arms(SWEEP_METHODS, points, args.config)
+        return [dataclasses.replace(one, policy=args.policy) for one in swept]
     config, name = args.config, CUSTOM
     if args.profile is not None:
         config, name = dataclasses.replace(config, delay_profile=profiles.profile(args.profile)), args.profile

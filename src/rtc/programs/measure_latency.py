@@ -102,6 +102,7 @@ def multiplications(config: EvalConfig, subject: FlowSubject) -> dict[str, float
 
 
 def run(args: Arguments) -> None:
+    commands.keep_page(args, Path(args.output_root) / "summary.md", "output_root", harmless=("plugin", "profile_dir"))
     started, root = time.time(), files.require_writable(args.output_root)
     chosen = measured(args)
     asked = {name: latency.query_function(*one) for name, one in chosen.items()}

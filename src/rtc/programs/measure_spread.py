@@ -1,13 +1,14 @@
 """Measures how much the chunks of policies differ between draws and between neighbouring queries; writes the table.
 
 python exp/measure_spread.py
-python exp/measure_spread.py --run-paths logs-bc/h8 logs-bc/recipe/r8 --levels cartpole_thrust
+python exp/measure_spread.py --run-paths logs-bc/recipe/r8 --levels cartpole_thrust --output-root exp_runs/tmp_spread
 python exp/measure_spread.py --study recipe
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -65,6 +66,11 @@ class Arguments:
     seed: int = 0
     output_root: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("run_paths", "levels"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty: give at least one, or leave --{name.replace('_', '-')} out")
+
     @property
     def root(self) -> str:
         """Where the table goes."""
@@ -111,6 +117,7 @@ def predicted(of: Studied, table: pd.DataFrame) -> Section:
 
 
 def run(args: Arguments) -> None:
+    commands.keep_page(args, Path(args.root) / "summary.md", "output_root", usual=Arguments(study=args.study))
     started, root = time.time(), files.require_writable(args.root)
     of = studied(args)
     levels = args.levels if of is None else of.outcome.levels

@@ -42,7 +42,7 @@ class Arguments:
         keep_first: keep the first query of a session.
         keep_warm_up: keep leading delays far above what follows.
         output_dir: where report and trace go; by default exp_runs/latency_logs/<name of the log>.
-        overwrite: replace the report of another log there.
+        overwrite: replace the report of another log there, or of other delays of this one.
     """
 
     log: tyro.conf.Positional[Path]
@@ -76,8 +76,7 @@ def run(args: Arguments) -> None:
     root = args.output_dir or Path("exp_runs/latency_logs") / args.log.stem
     log = read(args)
     found = logs.describe(log, args.hz)
-    if not args.overwrite:
-        latency_log.require_own(root, log)
+    latency_log.require_own(root, log, overwrite=args.overwrite)
     files.require_writable(root)
     page = latency_log.write(log, found, replay(), root, started)
     print(*(section.markdown() for section in latency_log.sections(log, found, replay(), root)), sep="\n\n")

@@ -19,6 +19,8 @@ from rtc.shared import files, provenance, tables
 from rtc.shared.markup import code, plain
 
 FACTS, TRACE, STEM = "latency.json", "trace.csv", "latency"
+_ENDINGS = (".md", ".png", ".svg")
+_ELSEWHERE = "give another --output-dir, or --overwrite to replace it"
 MOST_ROWS = 20
 INDEPENDENCE = """\
 The trend's interval and the test take delays for independent: where the autocorrelation leaves its band, both claim
@@ -156,19 +158,35 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def require_own(root: Path, log: DelayLog) -> None:
-    """Raises ValueError if `root` holds the report of another log."""
-    path = root / FACTS
-    if not path.exists():
+def require_own(root: Path, log: DelayLog, *, overwrite: bool = False) -> None:
+    """Checks that what a report would replace in `root` is the report of the same delays.
+
+    Args:
+        root: folder of the report.
+        log: what it would be of.
+        overwrite: whether anything but the log itself may be replaced.
+
+    Raises:
+        ValueError: the log itself is in the way, or another report, or files that are no report.
+    """
+    there = [root / name for name in (FACTS, TRACE, *(f"{STEM}{end}" for end in _ENDINGS)) if (root / name).exists()]
+    if any(path.samefile(log.path) for path in there):
+        raise ValueError(f"{log.path} is the log itself, and the report would replace it: give another --output-dir")
+    if overwrite or not there:
         return
+    if root / FACTS not in there:
+        raise ValueError(f"{there[0]} is not of a report of a log. Nothing was changed: {_ELSEWHERE}")
     try:
-        known = json.loads(path.read_text())["log"]["sha256"]
+        known = json.loads((root / FACTS).read_text())["log"]["sha256"]
     except (ValueError, KeyError, TypeError):
         known = None
     if known != log.sha256:
         raise ValueError(
-            f"{path} is of another log, or of this one before it changed. Nothing was changed: give another "
-            "--output-dir, or --overwrite to replace it"
+            f"{root / FACTS} is of another log, or of this one before it changed. Nothing was changed: {_ELSEWHERE}"
+        )
+    if root / TRACE in there and (root / TRACE).read_text() != files.to_csv(trace_table(log.latency_ms)):
+        raise ValueError(
+            f"{root / TRACE} has other delays of this log, read with other flags. Nothing was changed: {_ELSEWHERE}"
         )
 
 

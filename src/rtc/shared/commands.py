@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ import tyro
 from rtc.shared import toml
 from rtc.shared.entry import plain_errors
 
-__all__ = ["from_file", "open_first", "parse", "plain_errors", "start"]
+__all__ = ["from_file", "keep_page", "open_first", "parse", "plain_errors", "start"]
 
 Parsed = TypeVar("Parsed")
 
@@ -42,6 +42,29 @@ def from_file(arguments: type[Parsed], argv: Sequence[str] | None = None) -> Par
     if path is None:
         return default
     return dataclasses.replace(default, config=toml.fill(default.config, toml.read(path), path))
+
+
+def keep_page(args: Any, page: str | Path, place: str, *, usual: Any = None, harmless: Collection[str] = ()) -> None:
+    """Keeps what a program's own settings measured from being replaced by what others do.
+
+    Args:
+        args: the program's arguments, a dataclass.
+        page: the file that would be replaced.
+        place: the field that says where it goes; where that was given, too, anything may.
+        usual: the arguments that have the program's own settings; by default those without any flag.
+        harmless: fields that do not change what is measured.
+
+    Raises:
+        ValueError: these are other settings, and the page is there.
+    """
+    usual = type(args)() if usual is None else usual
+    names = [field.name for field in dataclasses.fields(args) if field.name not in harmless]
+    changed = [name for name in names if getattr(args, name) != getattr(usual, name)]
+    if changed and place not in changed and Path(page).exists():
+        given, others = (", ".join(f"{name}={getattr(one, name)!r}" for name in changed) for one in (args, usual))
+        raise ValueError(
+            f"{given}: {page} was measured with {others}. Nothing was changed: give --{place.replace('_', '-')}"
+        )
 
 
 def start(

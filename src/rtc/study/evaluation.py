@@ -29,6 +29,8 @@ from rtc.worlds.kinetix import levels
 from rtc.worlds.kinetix.levels import Level
 
 DEFAULT_SLOTS = 64
+# Randomness starts from 32 bits: a larger seed would be another one again.
+LARGEST_SEED = 2**32 - 1
 Result = TypeVar("Result")
 
 

@@ -23,7 +23,7 @@ from rtc.methods import METHODS, Method, MethodOptions, Policy
 from rtc.policies import kinds
 from rtc.shared.validation import require_choice, require_int
 from rtc.study import policy_kinds, statistics
-from rtc.study.evaluation import EvalConfig, require_finite
+from rtc.study.evaluation import LARGEST_SEED, EvalConfig, require_finite
 from rtc.study.statistics import Interval
 from rtc.worlds.gym import GymEnvironment, Solved
 
@@ -111,7 +111,11 @@ def evaluate(
         ValueError: an argument is out of range, or they do not go together; the message has the fix.
         NonFiniteError: a NaN or infinity appeared; the message says in which episode and tick.
     """
+    episodes, seed, delay, max_ticks = map(_plain, (episodes, seed, delay, max_ticks))
     require_int("episodes", episodes, low=1)
+    require_int("seed", seed, low=0, high=LARGEST_SEED)
+    for name, value, kind in (("estimator", estimator, EstimatorConfig), ("execution", execution, ExecutionConfig)):
+        _require_kind(name, value, kind)
     measured = delay if isinstance(delay, Measured) else None
     delays = _profile(delay)
     numbers = np.arange(episodes)
@@ -152,6 +156,17 @@ def evaluate(
     return Evaluated(method, identity, seed, summary.episodes, queries, rate, summary.row, records)
 
 
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as one of Python's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _require_kind(name: str, value: object, kind: type) -> None:
+    """Raises ValueError where a setting is given as something else, a text or a dictionary for instance."""
+    if value is not None and not isinstance(value, kind):
+        raise ValueError(f"{name}={value!r} is a {type(value).__name__}: give an rtc {kind.__name__}")
+
+
 def _profile(delay: Delay) -> DelayProfileConfig:
     if isinstance(delay, Measured):
         return delay.profile()
@@ -170,22 +185,34 @@ def _opened(env: Any, solved: Solved | None, max_ticks: int | None) -> Iterator[
         world = worlds.load(env)
         if worlds.is_hosted(env):
             with contextlib.closing(worlds.open_env(world)) as opened:
-                yield _own(opened, solved, max_ticks)
+                _require_within(max_ticks, opened.max_ticks)
+                yield _own(opened, solved)
             return
-        yield _own(host.Simulated(worlds.make_env(world), world.bound_actions), solved, max_ticks)
+        simulated = host.Simulated(worlds.make_env(world), world.bound_actions)
+        _require_within(max_ticks, simulated.max_ticks)
+        yield _own(simulated, solved)
         return
-    made = not isinstance(env, gymnasium.Env) and not hasattr(env, "step") and callable(env)
+    made = isinstance(env, type) or (not isinstance(env, gymnasium.Env) and not hasattr(env, "step") and callable(env))
     found = env() if made else env
     with contextlib.ExitStack() as stack:
         if made and hasattr(found, "close"):
             stack.callback(found.close)
         if isinstance(found, gymnasium.Env):
+            _require_within(max_ticks, getattr(found.spec, "max_episode_steps", None))
             yield GymEnvironment(found, solved=solved, max_ticks=max_ticks)
         else:
-            yield _own(found, solved, max_ticks)
+            if isinstance(found, host.Simulated):
+                _require_within(max_ticks, found.max_ticks)
+            yield _own(found, solved)
 
 
-def _own(env: Any, solved: Solved | None, max_ticks: int | None) -> ExternalEnvironment:
+def _require_within(max_ticks: int | None, limit: int | None) -> None:
+    """Raises ValueError where an episode is to last for longer than its environment lets it."""
+    if max_ticks is not None and limit is not None and max_ticks > limit:
+        raise ValueError(f"max_ticks={max_ticks} has no effect: this world's episodes end after {limit}")
+
+
+def _own(env: Any, solved: Solved | None) -> ExternalEnvironment:
     """An environment that is no `gymnasium.Env`. Raises ValueError where it is none at all."""
     if hasattr(env, "num_envs"):
         raise ValueError(f"env is a {type(env).__name__} of several environments: give one")
@@ -198,13 +225,20 @@ def _own(env: Any, solved: Solved | None, max_ticks: int | None) -> ExternalEnvi
         raise ValueError(f"env is a batch of {type(env).__name__}: give rtc.control.host.Simulated(env)")
     if solved is not None:
         raise ValueError("solved has no effect: only a gymnasium.Env needs it, another one says it in its Step")
-    if max_ticks is not None and isinstance(env, host.Simulated) and max_ticks > env.max_ticks:
-        raise ValueError(f"max_ticks={max_ticks} has no effect: this world's episodes end after {env.max_ticks}")
     return env
+
+
+def _first_observation(environment: ExternalEnvironment) -> Any:
+    """What the first episode begins with."""
+    if hasattr(environment, "begin_episode"):
+        environment.begin_episode(0)
+    return environment.reset(0)
 
 
 def _policy(policy: Any, environment: ExternalEnvironment) -> Any:
     """An external policy, or one of this project."""
+    if isinstance(policy, type):
+        raise ValueError(f"policy={policy.__name__} is a class: give an instance of it")
     if hasattr(policy, "infer") or hasattr(policy, "action_chunk_size"):
         if hasattr(policy, "infer") and not isinstance(getattr(policy, "spec", None), host.PolicySpec):
             raise ValueError(f"policy={type(policy).__name__} has no spec: give it one, an rtc.control.host.PolicySpec")
@@ -214,7 +248,7 @@ def _policy(policy: Any, environment: ExternalEnvironment) -> Any:
             f"policy is a {type(policy).__name__}: give a function from an observation to a chunk, an "
             "rtc.control.host.ExternalPolicy, or a policy of this project"
         )
-    return FunctionPolicy(policy, environment.reset(0))
+    return FunctionPolicy(policy, _first_observation(environment))
 
 
 def _flow_steps(
@@ -268,7 +302,7 @@ def _networks(
             )
         if one not in given:
             raise ValueError(f"method={name!r} needs {spec.what}: give networks={{{one!r}: ...}}, or another method")
-    obs = environment.reset(0) if given else None
+    obs = _first_observation(environment) if given else None
     return {one: adapted(network, obs) for one, network in given.items()}
 
 

@@ -24,7 +24,7 @@ from rtc.delay.profiles import DelayProfileConfig
 from rtc.delay.sampling import DelayProcess
 from rtc.shared.validation import require_choice, require_int
 from rtc.study import statistics
-from rtc.study.evaluation import EvalConfig
+from rtc.study.evaluation import LARGEST_SEED, EvalConfig
 from rtc.study.layout import Drawing, Section, drawings
 from rtc.study.sequences import SequenceDecoding
 from rtc.study.tokens import Decoding
@@ -325,7 +325,7 @@ class Study:
         require_int("num_evals", self.num_evals, low=1)
         require_choice("primary", self.primary, metrics.EPISODE_MEANS)
         for seed in self.seeds:
-            require_int("seeds entry", seed, low=0)
+            require_int("seeds entry", seed, low=0, high=LARGEST_SEED)
         self._check_figures()
         if not self.arms:
             raise ValueError(f"{self.name} has no arms: give at least one each of profiles, methods and seeds")

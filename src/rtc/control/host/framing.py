@@ -29,7 +29,7 @@ def unpack(content: bytes) -> Any:
 
     try:
         return msgpack.unpackb(content, object_hook=_unpacked)
-    except (ValueError, TypeError, KeyError, msgpack.exceptions.UnpackException) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, msgpack.exceptions.UnpackException) as error:
         raise ValueError(f"no MessagePack with arrays: {error}") from error
 
 
