@@ -6,6 +6,7 @@ import pytest
 
 from rtc.bench import alternation
 from rtc.programs import bench_physics, bench_tail_v1
+from rtc.shared import commands
 
 
 def test_numbers_of_tables():
@@ -35,9 +36,9 @@ def test_checkouts_take_turns_and_common_numbers_are_compared():
 
 def test_the_other_checkout_gets_the_same_flags():
     args = bench_tail_v1.Arguments(methods=("naive", "bid"), matrix=False, ticks=8, against=Path("old"), rounds=3)
-    found = alternation.flags(args, skip=("against", "rounds", "output"))
+    found = commands.flags(args, skip=("against", "rounds", "output"))
     assert found == ["--methods", "naive", "bid", "--ticks", "8", "--no-matrix"]
-    assert alternation.flags(bench_physics.Arguments(), skip=()) == []
+    assert commands.flags(bench_physics.Arguments(), skip=()) == []
 
 
 def test_a_folder_that_is_no_checkout(tmp_path):

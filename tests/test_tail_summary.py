@@ -1,13 +1,17 @@
 """What step E reads: cells that are missing, damaged or of another protocol are no part of a verdict."""
 
 import dataclasses
+import shlex
 
 import numpy as np
 import pandas as pd
 import pytest
+import tyro
 
+from rtc.control.controller import ExecutionConfig
 from rtc.control.metrics import EPISODE_MEANS
-from rtc.programs import tail_summary
+from rtc.delay.estimators import EstimatorConfig
+from rtc.programs import tail_matrix, tail_summary
 from rtc.study import cells, plan
 from rtc.study.cells import CellError
 from rtc.study.protocols import tail_v1
@@ -51,6 +55,21 @@ def test_missing_and_damaged_cells_are_named(args, tmp_path):
     assert "long_tail/naive/seed_1: not computed yet" in text
     assert "episodes.csv does not match" in text
     assert "Compute them with: python exp/run_stepD_tail_v1.py" in text
+
+
+def test_the_command_computes_the_cells_that_are_wanted(args):
+    wanted = dataclasses.replace(
+        args,
+        profiles=("long_tail", "tail_controlled", "burst"),
+        estimator=EstimatorConfig("quantile", q=0.8, initial=0),
+        execution=ExecutionConfig(execute_horizon=2),
+        physics="stock",
+        output_root="runs of mine",
+    )
+    program, script, *flags = shlex.split(tail_summary.command(wanted))
+    assert (program, script) == ("python", "exp/run_stepD_tail_v1.py")
+    found = tyro.cli(tail_matrix.Arguments, args=flags)
+    assert dataclasses.asdict(found) | {"baseline_root": args.baseline_root} == dataclasses.asdict(wanted)
 
 
 @pytest.mark.parametrize("change", [{"num_evals": 5}, {"num_flow_steps": 3}, {"physics": "stock"}])

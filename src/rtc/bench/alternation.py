@@ -1,6 +1,5 @@
 """Two checkouts measured against each other: a bench of each in turn, so that a drift of the machine hits both."""
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -18,29 +17,10 @@ from rtc.shared.paths import ROOT
 HERE, OTHER = "here", "other"
 
 
-def flags(arguments: object, skip: Sequence[str]) -> list[str]:
-    """The command line that gives a dataclass of arguments its values, where they are not the defaults.
-
-    Args:
-        arguments: a dataclass whose fields are numbers, texts, paths, switches and tuples of these.
-        skip: fields to leave out.
-    """
-    found: list[str] = []
-    for field in dataclasses.fields(arguments):
-        value, name = getattr(arguments, field.name), field.name.replace("_", "-")
-        if field.name in skip or value == field.default:
-            continue
-        if isinstance(value, bool):
-            found.append(f"--{name}" if value else f"--no-{name}")
-        else:
-            found += [f"--{name}", *map(str, value if isinstance(value, tuple) else [value])]
-    return found
-
-
 def write(script: str, arguments: Any, title: str) -> None:
     """Measures a bench against the checkout `arguments.against` and writes the comparison to `arguments.output`."""
     started = time.time()
-    options = flags(arguments, skip=("against", "rounds", "output"))
+    options = commands.flags(arguments, skip=("against", "rounds", "output"))
     table = compare(script, options, arguments.against, arguments.rounds)
     about = f"This checkout and another one in turn, {arguments.rounds} runs of each; medians."
     text = f"# {title}: two checkouts\n\n{about}\n\n{tables.format_table(table)}\n\n{provenance.footer(started)}"

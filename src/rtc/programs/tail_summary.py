@@ -1,6 +1,7 @@
 """Step E: the verdict on tail_v1, its tables and its figures, from the finished cells of steps A and D."""
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -62,9 +63,7 @@ def load(args: Arguments) -> Outcome:
 
 def command(args: Arguments) -> str:
     """The command that computes the cells."""
-    flags = f"--level-path {args.level_path} --run-path {args.run_path} --num-evals {args.num_evals}"
-    flags += f" --num-flow-steps {args.num_flow_steps} --seeds {' '.join(map(str, args.seeds))}"
-    return f"python exp/run_stepD_tail_v1.py --output-root {args.output_root} {flags}"
+    return shlex.join(["python", "exp/run_stepD_tail_v1.py", *commands.flags(args, skip=("baseline_root",))])
 
 
 def run(args: Arguments) -> None:

@@ -14,7 +14,7 @@ import tyro
 from rtc.shared import toml
 from rtc.shared.entry import plain_errors
 
-__all__ = ["from_file", "keep_page", "open_first", "parse", "plain_errors", "start"]
+__all__ = ["flags", "from_file", "keep_page", "open_first", "parse", "plain_errors", "start"]
 
 Parsed = TypeVar("Parsed")
 
@@ -65,6 +65,29 @@ def keep_page(args: Any, page: str | Path, place: str, *, usual: Any = None, har
         raise ValueError(
             f"{given}: {page} was measured with {others}. Nothing was changed: give --{place.replace('_', '-')}"
         )
+
+
+def flags(arguments: Any, skip: Collection[str] = (), prefix: str = "--") -> list[str]:
+    """The command line that gives a dataclass of arguments its values, where they are not the defaults.
+
+    Args:
+        arguments: a dataclass whose fields are numbers, texts, paths, switches, tuples of these, and such dataclasses.
+        skip: fields to leave out.
+        prefix: what flags begin with.
+    """
+    found: list[str] = []
+    for field in dataclasses.fields(arguments):
+        value, name = getattr(arguments, field.name), field.name.replace("_", "-")
+        made = field.default_factory is not dataclasses.MISSING
+        if field.name in skip or value == (field.default_factory() if made else field.default):
+            continue
+        if dataclasses.is_dataclass(value):
+            found += flags(value, prefix=f"{prefix}{name}.")
+        elif isinstance(value, bool):
+            found.append(f"{prefix}{name}" if value else f"{prefix}no-{name}")
+        else:
+            found += [f"{prefix}{name}", *map(str, value if isinstance(value, tuple) else [value])]
+    return found
 
 
 def start(
