@@ -109,6 +109,7 @@ def test_flags_win_over_the_file(written):
         ("[delay_profile]\nhedge = 2\nhegde = 2", "field='hegde' is unknown; did you mean 'hedge'"),
         ('[delay_profile]\ndeadline = "soon"', "deadline='soon' has the type str"),
         ('[estimator]\nkind = "window"', "did you mean 'window_max'"),
+        pytest.param(f"start_noise = 1{'0' * 400}", "start_noise=10* is too large; it must be a number", id="large"),
     ],
 )
 def test_faulty_files_are_explained(written, text, message):
@@ -116,7 +117,7 @@ def test_faulty_files_are_explained(written, text, message):
         toml.fill(EvalConfig(), toml.read(written(text)), "file")
 
 
-@pytest.mark.parametrize("text", ["method = ", None])
+@pytest.mark.parametrize("text", ["method = ", None, pytest.param(f"num_evals = {'1' * 5000}", id="long")])
 def test_unreadable_files_are_explained(written, tmp_path, text):
     path = tmp_path / "none.toml" if text is None else written(text)
     with pytest.raises(ValueError, match="cannot be read as TOML"):

@@ -1,5 +1,6 @@
 """Studies as TOML files: the benchmark's own against how they were first written, and the format's patterns."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -194,7 +195,7 @@ def test_patterns_stand_for_many(write):
         ('kind = "window_max", initial', 'kind = "oracle", initial', "initial has no effect"),
         ("[profiles.no_delay]", '[profiles.no_delay]\nmean_of = "d1"', "mean_of needs a base"),
         ('family = "short"', 'famly = "short"', "did you mean 'family'"),
-        ("\n[profiles.no_delay]", "\nseeds = 0\n[profiles.no_delay]", "seeds=0 must be an array"),
+        ("\n[profiles.no_delay]", "\nseeds = 0\n[profiles.no_delay]", "seeds=0 has the type int; it must be an array"),
         ("\n[profiles.no_delay]", '\nseeds = ["0"]\n[profiles.no_delay]', "seeds entry='0' must be an integer"),
         ("\n[profiles.no_delay]", '\nfigures = ["arm"]\n[profiles.no_delay]', "did you mean 'arms'"),
         ("\n[profiles.no_delay]", '\npreregistered = "no"\n[profiles.no_delay]', "must be true or false"),
@@ -205,6 +206,104 @@ def test_faulty_files_say_where(write, old, new, message):
     assert old in SMALL
     with pytest.raises(ValueError, match=message):
         files.read(write(SMALL.replace(old, new)))
+
+
+TOP, PROFILE, METHOD = "\n[profiles.no_delay]", '[profiles."d{d}"]', "[methods.naive]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (METHOD, METHOD + '\nestimator = "oracle"', "methods.naive: estimator='oracle' has the type str; .* a table"),
+        ('estimator = { kind = "window_max", initial = "median" }', "estimator = 3", "defaults.estimator=3 .* a table"),
+        (METHOD, METHOD + '\nprofiles = "d1"', "methods.naive: profiles='d1' .* an array, each entry a text"),
+        (METHOD, METHOD + "\nprofiles = [1]", r"methods.naive: profiles\[0\]=1 has the type int; .* a text"),
+        (METHOD, METHOD + "\nrun_path = 3", "methods.naive: run_path=3 has the type int"),
+        (METHOD, METHOD + "\nexclude = 3", "methods.naive: exclude=3 has the type int; it must be a text"),
+        (METHOD, METHOD + "\nfor = [[1]]", r"methods.naive: for\[0\]=\[1\] has the type list; it must be a text"),
+        ('"realtime+s{s:g}"', '"{s}"', "methods.{s}: '{s}' becomes 1, which is no text: write more around"),
+        ('{d}"]\nfor = { d = [1, 2] }', '{d:g}"]\nfor = { d = [[1], 2] }', "'d{d:g}' cannot be filled in"),
+        (TOP, "\nsections = [3]" + TOP, "sections entry=3 has the type int; it must be a text or a table"),
+        (TOP, "\nfigures = [3]" + TOP, "figures entry=3 has the type int; it must be a text or a table"),
+        (TOP, '\npreview = ["d1", "d2"]' + TOP, r"preview=\['d1', 'd2'\] must be two arms"),
+        (PROFILE, PROFILE + "\nbase = 3", "profiles.d1: base=3 has the type int; it must be a text"),
+        (TOP, '\n[profiles.t]\nmode = "trace"\ntrace_path = 3' + TOP, "profiles.t: trace_path=3 .* it must be a text"),
+        (
+            'against = "naive"',
+            'against = "naive"\nprofiles = 0',
+            "comparison 2: profiles=0 .* an array, each entry a text",
+        ),
+        ('against = "naive"', 'against = "naive"\nprofiles = "d1"', "comparison 2: profiles='d1' .* an array"),
+        ('methods = ["realtime+s1"]', 'methods = "naive"', "comparison 2: methods='naive' .* an array"),
+        ('family = "short"', "family = 3", "comparison 2: family=3 has the type int; it must be a text"),
+        ('reference = ["{profile}", "naive"]', 'reference = ["{profile}", 3]', "reference=.*, 3. must be an arm"),
+        (
+            'less = { candidate = ["d1", "realtime+s{s}"], reference = ["d1", "naive"] }',
+            "less = 3",
+            "less=3 .* a table",
+        ),
+        ('for = { s = [1, 4], profile = ["d1", "d2"] }', "for = 3", "comparison 1: for=3 must be a table of axes"),
+    ],
+)
+def test_values_of_other_types_are_named(write, old, new, message):
+    assert SMALL.count(old) == 1
+    with pytest.raises(ValueError, match=message):
+        files.read(write(SMALL.replace(old, new)))
+
+
+@pytest.mark.parametrize(("table", "name"), [("profiles", "long_tail"), ("methods", "naive")])
+def test_what_should_be_a_table_is_named(write, table, name):
+    other = "[profiles.no_delay]" if table == "methods" else METHOD
+    with pytest.raises(ValueError, match=f"{table}.{name}=3 has the type int; it must be a table"):
+        files.read(write(f"[{table}]\n{name} = 3\n{other}\n"))
+
+
+@pytest.mark.parametrize("entry", ["candidate = [[], 3]", 'candidate = ["{profile}", [1]]'])
+def test_arms_of_aggregates_are_pairs_of_texts(write, entry):
+    text = f'sections = ["aggregates"]{TOP}\n{METHOD}\n[[aggregates]]\nname = "all"\n{entry}\n'
+    with pytest.raises(ValueError, match=r'aggregates 1: candidate.* must (be an arm|name "{profile}")'):
+        files.read(write(text))
+
+
+@pytest.mark.parametrize(
+    ("profiles", "circle"),
+    [
+        ('[profiles.a]\nbase = "a"\nhedge = 2', "a from a"),
+        ('[profiles.a]\nbase = "b"\n[profiles.b]\nbase = "a"', "a from b from a"),
+        ('[profiles.a]\nbase = "heavy"\n[profiles.heavy]\nbase = "a"', "a from heavy from a"),
+        ('[profiles.a]\nbase = "long_tail"\nmean_of = "a"', "a from a"),
+    ],
+)
+def test_profiles_made_from_each_other_are_refused(write, profiles, circle):
+    with pytest.raises(ValueError, match=f"made from each other, {circle}: give one of them another base"):
+        files.read(write(f"{profiles}\n{METHOD}\n"))
+
+
+def test_a_profile_may_change_the_named_one_of_its_name(write):
+    text = '[profiles.long_tail]\nbase = "long_tail"\nhedge = 2\n[profiles.more]\nbase = "long_tail"\ntail_cap = 3\n'
+    changed, more = (arm.config.delay_profile for arm in files.read(write(text + METHOD)).arms)
+    assert changed == dataclasses.replace(delays.profile("long_tail"), hedge=2)
+    assert more == dataclasses.replace(changed, tail_cap=3)
+
+
+def test_a_trace_without_a_median_cannot_be_scaled(write, tmp_path):
+    (tmp_path / "t.csv").write_text("latency_ms\n0\n0\n9\n")
+    scaled = '[profiles.t]\nmode = "trace"\ntrace_path = "t.csv"\ntrace_scale = {{ trace = "t.csv", median_ms = {} }}\n'
+    with pytest.raises(ValueError, match=r"profiles.t: trace_scale.trace='t\.csv' has a median of 0 ms"):
+        files.read(write(scaled.format(45) + METHOD))
+    with pytest.raises(
+        ValueError, match=r"profiles.t: trace_scale.median_ms='x' has the type str; it must be a number"
+    ):
+        files.read(write(scaled.format('"x"') + METHOD))
+
+
+def test_delays_of_0_are_not_made_rarer(write):
+    mixture = '[profiles.{}]\nmode = "mixture"\nbase_delays = [{}]\n'
+    text = mixture.format("none", 0) + mixture.format("one", 1) + '[profiles.rarer]\nbase = "none"\nmean_of = "{}"\n'
+    arms = files.read(write(text.format("none") + METHOD)).arms
+    assert arms[2].config.delay_profile == arms[0].config.delay_profile
+    with pytest.raises(ValueError, match=r"profiles.rarer: mean=1.* the profile's own mean delay, 0"):
+        files.read(write(text.format("one") + METHOD))
 
 
 def test_a_study_has_a_path_or_a_name(write):

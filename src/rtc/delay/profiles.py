@@ -236,7 +236,8 @@ def mean_delay(config: DelayProfileConfig) -> float:
 def thinned(config: DelayProfileConfig, mean: float) -> DelayProfileConfig:
     """The same delays, but rarer: a random share of the queries takes no time at all, so that the mean delay is `mean`.
 
-    The tail reaches as far as before. Means over queries are equal; ticks meet long delays more often.
+    The tail reaches as far as before. Means over queries are equal; ticks meet long delays more often. Delays of 0
+    stay what they are.
 
     Raises:
         ValueError: `mean` lies above the profile's own, its mode is not `mixture`, or its tail control is more than
@@ -248,6 +249,8 @@ def thinned(config: DelayProfileConfig, mean: float) -> DelayProfileConfig:
     whole = mean_delay(config)
     if not 0 <= mean <= whole:
         raise ValueError(f"mean={mean} must lie between 0 and the profile's own mean delay, {whole:g}")
+    if whole == 0:
+        return config
     found = {delay: probability * mean / whole for delay, probability in law(config).items()}
     found[0] = found.get(0, 0.0) + 1 - mean / whole
     return DelayProfileConfig(mode="mixture", base_delays=tuple(found), base_probs=tuple(found.values()))

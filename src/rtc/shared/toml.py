@@ -12,7 +12,15 @@ from rtc.shared.validation import unknown
 
 Config = TypeVar("Config")
 
-_WANTED = {bool: "true or false", int: "an integer", float: "a number", str: "a text", Path: "a path, as a text"}
+_WANTED = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    str: "a text",
+    list: "an array",
+    dict: "a table",
+    Path: "a path, as a text",
+}
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -23,7 +31,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(Path(path).read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # tomllib's own, undecodable bytes, integers of thousands of digits
         raise ValueError(f"{path} cannot be read as TOML: {error}") from error
 
 
@@ -103,7 +111,7 @@ def _checked_fields(kind: type, default: Any, values: Mapping[str, Any], where: 
         if dataclasses.is_dataclass(current):
             found[name] = fill(current, _table(value, name, where), f"{where}, {name}")
         else:
-            found[name] = _checked(hints[name], value, name, where)
+            found[name] = checked(hints[name], value, name, where)
     return found
 
 
@@ -133,8 +141,18 @@ def _fits(kind: Any, value: Any) -> bool:
     return kind is Any or type(value) is (str if kind is Path else kind)
 
 
-def _checked(hint: Any, value: Any, name: str, where: str) -> Any:
-    """The value as its field wants it."""
+def checked(hint: Any, value: Any, name: str, where: str) -> Any:
+    """A value as a field of this type wants it: arrays become tuples, integers floats, where these are wanted.
+
+    Args:
+        hint: the type: one that a field of a configuration may have, list, dict, or several of these with `|`.
+        value: as TOML has it.
+        name: of the field, for messages.
+        where: what the field belongs to, for messages.
+
+    Raises:
+        ValueError: the value is of another type.
+    """
     kind = next((kind for kind in _alternatives(hint) if _fits(kind, value)), None)
     if kind is None:
         raise ValueError(f"{where}: {name}={value!r} has the type {type(value).__name__}; it must be {_in_words(hint)}")
@@ -144,7 +162,10 @@ def _checked(hint: Any, value: Any, name: str, where: str) -> Any:
         raise unknown(f"{where}: {name}", value, [str(option) for option in typing.get_args(kind)])
     if typing.get_origin(kind) is tuple:
         return _checked_items(kind, value, name, where)
-    return kind(value) if kind in (float, Path) else value
+    try:
+        return kind(value) if kind in (float, Path) else value
+    except OverflowError as error:
+        raise ValueError(f"{where}: {name}={value!r} is too large; it must be a number below 1.8e308") from error
 
 
 def _checked_items(kind: Any, values: list[Any], name: str, where: str) -> tuple[Any, ...]:
@@ -154,7 +175,7 @@ def _checked_items(kind: Any, values: list[Any], name: str, where: str) -> tuple
     if len(items) != len(values):
         raise ValueError(f"{where}: {name}={values!r} has {len(values)} entries; it must be {_in_words(kind)}")
     pairs = enumerate(zip(items, values, strict=True))
-    return tuple(_checked(item, value, f"{name}[{index}]", where) for index, (item, value) in pairs)
+    return tuple(checked(item, value, f"{name}[{index}]", where) for index, (item, value) in pairs)
 
 
 def _new(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:

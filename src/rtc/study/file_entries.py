@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rtc.shared import toml
 from rtc.shared.validation import unknown
 from rtc.study import templates
 from rtc.study.study import Aggregate, ArmKey, Comparison, Effects
@@ -74,7 +75,7 @@ class Entries:
             for values in templates.combinations(entry, self.axes, where):
                 here = {**values, "profile": profile}
                 if not templates.excluded(entry, here, where):
-                    key = templates.filled(entry["name"], here, where), profile
+                    key = templates.name(entry["name"], here, where), profile
                     groups.setdefault(key, []).append((here, templates.filled(ends, here, where)))
         if not groups:
             raise ValueError(f"{where}: exclude leaves nothing")
@@ -82,15 +83,17 @@ class Entries:
 
     def _versus(self, entry: Values, where: str) -> Iterator[Comparison]:
         """Every method of an entry against one, under every profile."""
-        if not isinstance(entry.get("methods"), list):
+        if "methods" not in entry:
             raise ValueError(f"{where}: against needs methods, an array of labels")
-        for profile in entry.get("profiles", self.profiles):
-            for method in entry["methods"]:
-                yield Comparison((profile, method), (profile, entry["against"]), family=entry.get("family", ""))
+        methods = toml.checked(tuple[str, ...], entry["methods"], "methods", where)
+        against = toml.checked(str, entry["against"], "against", where)
+        for profile in toml.checked(tuple[str, ...], entry.get("profiles", list(self.profiles)), "profiles", where):
+            for method in methods:
+                yield Comparison((profile, method), (profile, against), family=_family(entry, where))
 
     def _pattern(self, entry: Values, where: str) -> Iterator[Comparison]:
         """The comparisons of an entry with candidate and reference."""
-        free = "profile" in templates.names_in(entry) and "profile" not in entry.get(templates.FOR, {})
+        free = "profile" in templates.names_in(entry) and "profile" not in templates.axes_of(entry, self.axes, where)
         for values in templates.combinations(entry, self.axes, where):
             for profile in self.profiles if free else (None,):
                 here = {**values, "profile": profile} if free else values
@@ -120,7 +123,7 @@ def _check_effects(entry: Values, where: str) -> None:
         raise ValueError(f"{where}: effects need a name, and factors, a table of their settings")
     _require_named(entry, where, "effects")
     pairs = entry.get("interactions", [])
-    if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
         raise ValueError(f"{where}: interactions={pairs} must be an array of pairs of factors")
 
 
@@ -139,15 +142,18 @@ def _run(ends: Values, where: str) -> tuple[ArmKey, ArmKey | None]:
 
 def _arm(entry: Values, name: str, where: str) -> ArmKey:
     try:
-        profile, method = entry[name]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{where}: {name} must be an arm, [profile, method]") from error
-    return profile, method
+        return toml.checked(tuple[str, str], entry[name], name, where)
+    except ValueError as error:
+        raise ValueError(f"{where}: {name}={entry[name]!r} must be an arm, [profile, method]") from error
 
 
 def _comparison(entry: Values, where: str) -> Comparison:
     if any(name not in entry for name in _ENDS):
         raise ValueError(f"{where}: a comparison needs candidate and reference, each [profile, method]")
     candidate, reference = (_arm(entry, name, where) for name in _ENDS)
-    less = None if entry.get("less") is None else _comparison(entry["less"], where)
-    return Comparison(candidate, reference, less, entry.get("family", ""))
+    less = _comparison(toml.checked(dict, entry["less"], "less", where), where) if "less" in entry else None
+    return Comparison(candidate, reference, less, _family(entry, where))
+
+
+def _family(entry: Values, where: str) -> str:
+    return toml.checked(str, entry.get("family", ""), "family", where)

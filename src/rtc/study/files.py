@@ -11,7 +11,7 @@
 
     [profiles.long_tail]                # a named profile
     [profiles.hedged]                   # fields of DelayProfileConfig changed in a named one or in one of this file
-    base = "long_tail"
+    base = "long_tail"                  # a profile's own name as its base: the named one
     hedge = 2
     [profiles.rarer]                    # `base`, but rarer, so that the mean delay is that of another profile
     base = "long_tail"
@@ -176,7 +176,7 @@ class _File:
             where = f"{self.path}, profiles.{key}"
             for values in templates.combinations(table, self.axes, where):
                 if not templates.excluded(table, values, where):
-                    found[templates.filled(key, values, where)] = (key, values)
+                    found[templates.name(key, values, where)] = (key, values)
         return found
 
     def level(self, entry: str) -> str:
@@ -199,60 +199,84 @@ class _File:
 
     def section(self, entry: str | Mapping[str, Any]) -> Section:
         """A section of the report, by its kind or with more about it."""
+        toml.checked(str | dict, entry, "sections entry", str(self.path))
         if isinstance(entry, str):
             return Section(entry)
         return toml.fill(Section(entry.get("kind", "")), entry, f"{self.path}, sections")
 
     def figure(self, entry: str | Mapping[str, Any]) -> str | Drawing:
         """A figure of the report, by its kind or with more about it."""
+        toml.checked(str | dict, entry, "figures entry", str(self.path))
         if isinstance(entry, str):
             return entry
         return toml.fill(Drawing(entry.get("kind", "")), entry, f"{self.path}, figures")
 
-    def trace(self, path: str) -> str:
+    def trace(self, path: Any, name: str, where: str) -> str:
         """A trace's path, which is relative to the file."""
-        return str((self.path.parent / path).resolve())
+        return str((self.path.parent / toml.checked(str, path, name, where)).resolve())
 
-    def profile(self, name: str, values: Mapping[str, Any]) -> DelayProfileConfig:
+    def profile(self, name: str, values: Mapping[str, Any], behind: tuple[str, ...] = ()) -> DelayProfileConfig:
         """A profile of the file, or a named one.
 
         Args:
             values: `method` and `label` of the arm that meets it.
+            behind: the profiles of the file that are made from this one.
         """
+        if name in behind:
+            raise ValueError(
+                f"{self.path}: profiles are made from each other, {' from '.join((*behind, name))}: give one of them "
+                "another base"
+            )
         if name not in self.profiles:
             return delays.profile(name)
         key, own = self.profiles[name]
         where = f"{self.path}, profiles.{name}"
         table = {k: v for k, v in self.tables["profiles"][key].items() if k not in (templates.FOR, templates.EXCLUDE)}
         changes = templates.filled(table, {**values, **own}, where)
-        base, mean_of = changes.pop("base", None), changes.pop("mean_of", None)
-        if base is None and "mode" not in changes and name in delays.PROFILES:
-            start = delays.profile(name)
-        else:
-            start = DelayProfileConfig() if base is None else self.profile(base, values)
-        if mean_of is not None:
-            if changes or base is None:
+        others = {
+            role: self.other(toml.checked(str, changes.pop(role), role, where), name, values, behind)
+            for role in ("base", "mean_of")
+            if role in changes
+        }
+        if "mean_of" in others:
+            if changes or "base" not in others:
                 raise ValueError(f"{where}: mean_of needs a base, and nothing else")
-            return delays.thinned(start, delays.mean_delay(self.profile(mean_of, values)))
+            return _rarer(others["base"], others["mean_of"], where)
+        own_name = "mode" not in changes and name in delays.PROFILES
+        start = others.get("base", delays.profile(name) if own_name else DelayProfileConfig())
         if "trace_path" in changes:
-            changes["trace_path"] = self.trace(changes["trace_path"])
+            changes["trace_path"] = self.trace(changes["trace_path"], "trace_path", where)
         if isinstance(changes.get("trace_scale"), Mapping):
             changes["trace_scale"] = self.scale(changes["trace_scale"], where)
         return toml.fill(start, changes, where)
+
+    def other(self, name: str, of: str, values: Mapping[str, Any], behind: tuple[str, ...]) -> DelayProfileConfig:
+        """A profile that the profile `of` is made from; its own name stands for the named one."""
+        if name == of and name in delays.PROFILES:
+            return delays.profile(name)
+        return self.profile(name, values, (*behind, of))
 
     def scale(self, table: Mapping[str, Any], where: str) -> float:
         """Factor on latencies that makes the median of a trace `median_ms`."""
         if set(table) != {"trace", "median_ms"}:
             raise ValueError(f"{where}: trace_scale is a factor, or a table with trace and median_ms")
-        return float(table["median_ms"]) / float(np.median(delays.read_trace(self.trace(table["trace"]))))
+        wanted = toml.checked(float, table["median_ms"], "trace_scale.median_ms", where)
+        median = float(np.median(delays.read_trace(self.trace(table["trace"], "trace_scale.trace", where))))
+        if median == 0:
+            raise ValueError(
+                f"{where}: trace_scale.trace={table['trace']!r} has a median of 0 ms, and no factor makes that "
+                f"{wanted:g} ms: take another trace, or give trace_scale as a number"
+            )
+        return wanted / median
 
     def arms(self) -> Iterator[Arm]:
         """The arms: methods in their order, each under every profile."""
         for key, table in self.tables["methods"].items():
             where = f"{self.path}, methods.{key}"
             _check_keys({"defaults": self.tables.get("defaults", {}), "methods." + key: table}, str(self.path))
+            profiles = toml.checked(tuple[str, ...], table.get("profiles", list(self.profiles)), "profiles", where)
             for values in templates.combinations(table, self.axes, where):
-                for profile in table.get("profiles", self.profiles):
+                for profile in profiles:
                     _, of_profile = self.profiles.get(profile, ("", {}))
                     here = {**of_profile, **values, "profile": profile}
                     if not templates.excluded(table, here, where):
@@ -260,7 +284,7 @@ class _File:
 
     def arm(self, key: str, table: Mapping[str, Any], values: Mapping[str, Any]) -> Arm:
         """A method under a profile."""
-        label = templates.filled(key, values, f"{self.path}, methods.{key}")
+        label = templates.name(key, values, f"{self.path}, methods.{key}")
         where = f"{self.path}, methods.{label}"
         own = {name: value for name, value in table.items() if name not in _METHOD_ONLY}
         method = templates.filled(table.get("method", label), values, where)
@@ -270,20 +294,26 @@ class _File:
         estimator = _estimator(changes.pop("estimator", {}), delay, where)
         config = EvalConfig(delay_profile=delay, method=method, estimator=estimator)
         run_path = templates.filled(table.get("run_path"), values, where)
+        if run_path is not None:
+            toml.checked(str, run_path, "run_path", where)
         return Arm(values["profile"], label, toml.fill(config, changes, where), run_path)
 
 
 def _check_kinds(tables: Mapping[str, Any], path: Path) -> None:
-    """Raises ValueError where a key at the top of the file has something else than it holds."""
-    for kind, words, keys in (
-        (str, "a text", _TEXTS),
-        (bool, "true or false", ("preregistered",)),
-        (list, "an array", (*_LISTS, "levels", "figures", "sections", "preview", *LISTS)),
-        (dict, "a table", ("axes", "defaults", "profiles", "methods")),
+    """Raises ValueError where a key at the top of the file, or a table below it, has something else than it holds."""
+    for kind, keys in (
+        (str, _TEXTS),
+        (bool, ("preregistered",)),
+        (list, (*_LISTS, "levels", "figures", "sections", "preview", *LISTS)),
+        (dict, ("axes", "defaults", "profiles", "methods")),
     ):
         for key in keys:
-            if key in tables and not isinstance(tables[key], kind):
-                raise ValueError(f"{path}: {key}={tables[key]!r} must be {words}")
+            if key in tables:
+                toml.checked(kind, tables[key], key, str(path))
+    for key in ("profiles", "methods"):
+        for name, table in tables.get(key, {}).items():
+            toml.checked(dict, table, f"{key}.{name}", str(path))
+    toml.checked(dict, tables.get("defaults", {}).get("estimator", {}), "defaults.estimator", str(path))
 
 
 def _check_keys(tables: Mapping[str, Mapping[str, Any]], path: str) -> None:
@@ -303,7 +333,16 @@ def _merged(defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
     return found
 
 
+def _rarer(base: DelayProfileConfig, mean_of: DelayProfileConfig, where: str) -> DelayProfileConfig:
+    """A profile's delays, but rarer, so that their mean is that of another."""
+    try:
+        return delays.thinned(base, delays.mean_delay(mean_of))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
 def _estimator(table: Mapping[str, Any], delay: DelayProfileConfig, where: str) -> EstimatorConfig:
+    toml.checked(dict, table, "estimator", where)
     at_median = table.get("initial", "median") == "median"
     given = {name: value for name, value in table.items() if not (name == "initial" and at_median)}
     config = toml.fill(EstimatorConfig(), given, f"{where}, estimator")
@@ -318,7 +357,6 @@ def _preview(entry: Any, path: Path) -> tuple[tuple[str, str], tuple[str, str]] 
     if entry is None:
         return None
     try:
-        (profile, method), (other_profile, other_method) = entry
-    except (TypeError, ValueError) as error:
+        return toml.checked(tuple[tuple[str, str], tuple[str, str]], entry, "preview", str(path))
+    except ValueError as error:
         raise ValueError(f"{path}: preview={entry!r} must be two arms, each [profile, method]") from error
-    return (profile, method), (other_profile, other_method)

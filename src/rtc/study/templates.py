@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from rtc.shared import toml
+
 Values = Mapping[str, Any]
 FOR, EXCLUDE = "for", "exclude"
 
@@ -31,8 +33,8 @@ _UNARY: Mapping[type, Callable[[Any], Any]] = {ast.Not: operator.not_, ast.USub:
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {"min": min, "max": max}
 
 
-def combinations(entry: Mapping[str, Any], axes: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
-    """The values of an entry's axes, one dictionary per combination; the last axis runs fastest.
+def axes_of(entry: Mapping[str, Any], axes: Mapping[str, Any], where: str) -> Mapping[str, list[Any]]:
+    """An entry's axes and their values.
 
     `for` is a table of axes, each with its values, or an array of names of the file's `[axes]`.
 
@@ -41,15 +43,26 @@ def combinations(entry: Mapping[str, Any], axes: Mapping[str, Any], where: str) 
     """
     wanted = entry.get(FOR, {})
     if isinstance(wanted, list):
-        for name in wanted:
-            if name not in axes:
-                raise ValueError(f"{where}: for names the axis {name!r}, and [axes] has {', '.join(axes) or 'none'}")
-        wanted = {name: axes[name] for name in wanted}
+        names = toml.checked(tuple[str, ...], wanted, FOR, where)
+        for axis in names:
+            if axis not in axes:
+                raise ValueError(f"{where}: for names the axis {axis!r}, and [axes] has {', '.join(axes) or 'none'}")
+        wanted = {axis: axes[axis] for axis in names}
     if not isinstance(wanted, Mapping):
         raise ValueError(f"{where}: for={wanted!r} must be a table of axes, or an array of names of [axes]")
-    for name, values in wanted.items():
+    for axis, values in wanted.items():
         if not isinstance(values, list) or not values:
-            raise ValueError(f"{where}: the axis {name}={values!r} must be an array of at least one value")
+            raise ValueError(f"{where}: the axis {axis}={values!r} must be an array of at least one value")
+    return wanted
+
+
+def combinations(entry: Mapping[str, Any], axes: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
+    """The values of an entry's axes, one dictionary per combination; the last axis runs fastest.
+
+    Raises:
+        ValueError: as of `axes_of`.
+    """
+    wanted = axes_of(entry, axes, where)
     columns = [[_record(value) for value in values] for values in wanted.values()]
     for combination in itertools.product(*columns):
         yield dict(zip(wanted, combination, strict=True))
@@ -78,7 +91,7 @@ def filled(value: Any, values: Values, where: str) -> Any:
         ValueError: a pattern names no axis, or an expression cannot be evaluated.
     """
     if isinstance(value, Mapping):
-        return {filled(key, values, where): filled(entry, values, where) for key, entry in value.items()}
+        return {name(key, values, where): filled(entry, values, where) for key, entry in value.items()}
     if isinstance(value, list):
         return [filled(entry, values, where) for entry in value]
     if not isinstance(value, str):
@@ -90,14 +103,29 @@ def filled(value: Any, values: Values, where: str) -> Any:
         return evaluate(whole[1], values, where)
     try:
         return value.format(**values)
-    except (AttributeError, KeyError, IndexError, ValueError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: {value!r} cannot be filled in ({error}); there are {_listed(values)}") from error
 
 
+def name(text: str, values: Values, where: str) -> str:
+    """A name with its patterns filled in.
+
+    Raises:
+        ValueError: as of `filled`, or it would be no text.
+    """
+    found = filled(text, values, where)
+    if not isinstance(found, str):
+        raise ValueError(f"{where}: {text!r} becomes {found!r}, which is no text: write more around the pattern")
+    return found
+
+
 def excluded(entry: Mapping[str, Any], values: Values, where: str) -> bool:
-    """Whether the entry's `exclude` holds for these values."""
-    condition = entry.get(EXCLUDE)
-    return condition is not None and bool(evaluate(condition, values, where))
+    """Whether the entry's `exclude` holds for these values.
+
+    Raises:
+        ValueError: it is no text, or cannot be evaluated.
+    """
+    return EXCLUDE in entry and bool(evaluate(toml.checked(str, entry[EXCLUDE], EXCLUDE, where), values, where))
 
 
 def evaluate(expression: str, values: Values, where: str) -> Any:
@@ -108,7 +136,7 @@ def evaluate(expression: str, values: Values, where: str) -> Any:
     """
     try:
         return _value(ast.parse(expression.strip(), mode="eval").body, values)
-    except (SyntaxError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError) as error:
+    except (SyntaxError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
         reason = f"{error}; there are {_listed(values)}, comparisons, + - * /, and, or, not, in, min and max"
         raise ValueError(f"{where}: {expression.strip()!r} cannot be evaluated ({reason})") from error
 
