@@ -139,5 +139,5 @@ def test_the_picture_of_levels_shows_each_of_them(tmp_path: Path) -> None:
 
 
 def test_a_picture_of_no_level_is_refused() -> None:
-    with pytest.raises(ValueError, match="level_paths is empty"):
+    with pytest.raises(ValueError, match=r"level_paths=\(\) is empty"):
         render_levels.render_levels(render_levels.Arguments(level_paths=()))

@@ -17,7 +17,7 @@ from rtc.bench import methods as bench
 from rtc.programs.available import available
 from rtc.report.page import Page, Section
 from rtc.shared import commands, files, provenance
-from rtc.shared.validation import require_int
+from rtc.shared.validation import require_int, require_some
 from rtc.study import subject as subjects
 from rtc.study.subject import FlowSubject
 
@@ -56,8 +56,7 @@ class Arguments:
     def __post_init__(self):
         for name in ("ticks", "num_slots", "repeats"):
             require_int(name, getattr(self, name), low=1)
-        if not self.delays:
-            raise ValueError("delays=() is empty: give at least one")
+        require_some("delays", self.delays)
         for delay in self.delays:
             require_int("delays entry", delay, low=0)
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from rtc.bench import alternation, throughput
 from rtc.shared import commands, files, provenance, tables
+from rtc.shared.validation import require_some
 from rtc.worlds.kinetix import levels
 
 
@@ -42,6 +43,9 @@ class Arguments:
     output: Path = Path("exp_runs/bench_physics.md")
     against: Path | None = None
     rounds: int = 2
+
+    def __post_init__(self) -> None:
+        require_some("levels", self.levels)
 
 
 def run(args: Arguments) -> None:

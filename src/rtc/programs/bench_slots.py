@@ -13,6 +13,7 @@ import pandas as pd
 
 from rtc.delay import profiles
 from rtc.shared import commands, tables
+from rtc.shared.validation import require_int, require_some
 from rtc.study import evaluation
 from rtc.study import subject as subjects
 from rtc.study.evaluation import EvalConfig
@@ -37,6 +38,11 @@ class Arguments:
     repeats: int = 3
     run_path: str = "logs-bc/grasp_easy_h4"
     level_path: str = "grasp_easy"
+
+    def __post_init__(self) -> None:
+        require_some("slots", self.slots)
+        require_some("methods", self.methods)
+        require_int("repeats", self.repeats, low=1)
 
 
 def run(args: Arguments) -> None:

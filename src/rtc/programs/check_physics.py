@@ -21,6 +21,7 @@ from rtc.bench.equivalence import TOLERANCE, Episodes, TickErrors
 from rtc.policies import checkpoints
 from rtc.shared import commands, files, provenance
 from rtc.shared import tables as report
+from rtc.shared.validation import require_some
 from rtc.worlds.kinetix import levels
 
 
@@ -47,6 +48,9 @@ class Arguments:
     seed: int = 0
     run_path: str = "logs-bc/grasp_easy_h4"
     output: Path = Path("exp_runs/check_physics.md")
+
+    def __post_init__(self) -> None:
+        require_some("levels", self.levels)
 
 
 def tick_row(name: str, errors: TickErrors) -> dict:

@@ -40,8 +40,12 @@ class Arguments:
 
 
 def read_group(directory: str) -> list[CellData]:
-    """The cells of a group, by seed. Raises ValueError where there is none or one is damaged."""
-    places = sorted(Path(directory).glob("seed_*"), key=lambda place: int(place.name.removeprefix("seed_")))
+    """The cells of a group, by seed. Raises ValueError where there is none, one is damaged or a folder is no seed's."""
+    places = list(Path(directory).glob("seed_*"))
+    for place in places:
+        if not place.name.removeprefix("seed_").isdecimal():
+            raise ValueError(f"{place} is no cell seed_<n>: move it out of the group")
+    places.sort(key=lambda place: int(place.name.removeprefix("seed_")))
     if not places:
         raise ValueError(f"{directory} holds no cells seed_<n>: give <experiment>/<profile>/<method>")
     return [cells.read_cell(place) for place in places]

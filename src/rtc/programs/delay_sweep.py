@@ -12,6 +12,7 @@ from rtc import methods, report
 from rtc.programs import plugins
 from rtc.shared import commands, paths
 from rtc.shared.paths import WorldRules
+from rtc.shared.validation import require_choice
 from rtc.study import runner, subject
 from rtc.study.arguments import StudyArguments, keep_report
 from rtc.study.evaluation import DEFAULT_SLOTS, EvalConfig
@@ -73,6 +74,12 @@ class Arguments:
     overwrite: bool = False
     report_only: bool = False
     plugin: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.grid_methods:
+            require_choice("grid_methods entry", name, methods.METHODS)
+        if not self.grid and self.grid_methods != Arguments.grid_methods:
+            raise ValueError(f"grid_methods={self.grid_methods!r} has no effect without a grid: give --grid too")
 
     def of_study(self) -> StudyArguments:
         """The same for the runner."""

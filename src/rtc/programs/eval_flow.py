@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rtc import worlds
 from rtc.delay import profiles
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.programs import plugins
 from rtc.shared import commands, paths, tables
 from rtc.shared.paths import WorldRules
+from rtc.shared.validation import require_some
 from rtc.study import cells, plan, runner, subject
 from rtc.study.arguments import StudyArguments
 from rtc.study.evaluation import EvalConfig, evaluate
@@ -68,6 +70,7 @@ class Arguments:
     plugin: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
+        require_some("level_paths", self.level_paths)
         if self.policy is not None and len(self.level_paths) != 1:
             raise ValueError(f"policy={self.policy!r} is for one level: give it with --level-paths <one level>")
         if self.sweep and (self.profile is not None or self.name is not None):
@@ -140,6 +143,12 @@ def level_study(args: Arguments, level_path: str) -> tuple[Study, StudyArguments
 
 def run(args: Arguments) -> None:
     """Evaluates every level, writes all complete cells of the folder to `<output_dir>/results.csv` and prints them."""
+    for path in args.level_paths:
+        if worlds.is_hosted(path):
+            raise ValueError(
+                f"level_paths entry {path!r} is a world that is stepped from Python: name it in the levels of a study "
+                "file (docs/studies.md)"
+            )
     level_paths = paths.under(args.world_rules, args.level_paths)
     names = [paths.level_name(path) for path in level_paths]
     if len(set(names)) < len(names):

@@ -21,6 +21,7 @@ from rtc.programs.available import available
 from rtc.report import page
 from rtc.report.page import Page, Section
 from rtc.shared import commands, files, provenance
+from rtc.shared.validation import require_int
 from rtc.study import costs
 from rtc.study import subject as subjects
 from rtc.study.evaluation import EvalConfig
@@ -66,6 +67,10 @@ class Arguments:
     output_root: str = "exp_runs/latency"
     profile_dir: str | None = None
     plugin: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, low in (("queries", 1), ("warm_up", 0), ("block", 1)):
+            require_int(name, getattr(self, name), low=low)
 
 
 def subject_of(args: Arguments, name: str) -> tuple[EvalConfig, FlowSubject]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from rtc.policies.checkpoints import level_slug
 from rtc.shared import commands, paths
 from rtc.shared.paths import WorldRules
-from rtc.shared.validation import unknown
+from rtc.shared.validation import require_some, unknown
 from rtc.worlds.kinetix import levels
 from rtc.worlds.kinetix.levels import Level
 
@@ -46,7 +46,8 @@ def start(
 
 
 def expand(level_paths: Sequence[str]) -> tuple[str, ...]:
-    """Level paths with "all" replaced by the benchmark's levels."""
+    """Level paths with "all" replaced by the benchmark's levels. Raises ValueError where there are none."""
+    require_some("level_paths", level_paths)
     return tuple(path for given in level_paths for path in (levels.LEVEL_NAMES if given == "all" else [given]))
 
 
@@ -54,7 +55,8 @@ def load_levels(level_paths: Sequence[str], world_rules: WorldRules | None = Non
     """The levels by the name of their files, "all" standing for the benchmark's; `world_rules` as of `paths.under`.
 
     Raises:
-        ValueError: two levels have one name, so that one's files would overwrite the other's; or a file is faulty.
+        ValueError: there are none, two have one name, so that one's files would overwrite the other's, or a file is
+            faulty.
         FileNotFoundError: no such level.
     """
     loaded: dict[str, Level] = {}

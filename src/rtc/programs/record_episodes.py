@@ -13,6 +13,7 @@ from rtc.control.controller import ExecutionConfig
 from rtc.delay import profiles
 from rtc.report.site import episodes
 from rtc.shared import commands
+from rtc.shared.validation import require_some
 from rtc.study import subject
 from rtc.study.evaluation import EvalConfig
 from rtc.study.study import PREFIX_RUN, RUN, starting_at_median
@@ -44,6 +45,10 @@ class Arguments:
     prefix_run_path: str = PREFIX_RUN
     output_dir: Path = episodes.FOLDER
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        require_some("levels", self.levels)
+        require_some("methods", self.methods)
 
 
 def run(args: Arguments) -> None:

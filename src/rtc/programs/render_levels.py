@@ -9,6 +9,7 @@ from PIL import Image
 from rtc.shared import commands, paths
 from rtc.shared.files import atomic_path
 from rtc.shared.paths import WorldRules
+from rtc.shared.validation import require_some
 from rtc.worlds.kinetix import levels, render
 
 
@@ -28,8 +29,7 @@ class Arguments:
 
 def render_levels(args: Arguments) -> None:
     """Writes the picture that the arguments describe."""
-    if not args.level_paths:
-        raise ValueError("level_paths is empty; name at least one level")
+    require_some("level_paths", args.level_paths)
     shown = [levels.load(path) for path in paths.under(args.world_rules, args.level_paths)]
     pictures = [render.draw(levels.shapes(level, level.start), size=args.size) for level in shown]
     picture = render.grid(pictures, [level.name for level in shown])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rtc.report import networks
 from rtc.shared import commands
+from rtc.shared.validation import require_some
 from rtc.worlds.kinetix.levels import SHIPPED
 
 
@@ -20,6 +21,9 @@ class Arguments:
 
     levels: tuple[str, ...] = SHIPPED
     root: Path = Path("logs-bc")
+
+    def __post_init__(self) -> None:
+        require_some("levels", self.levels)
 
 
 def run(args: Arguments) -> None:

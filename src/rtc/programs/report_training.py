@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rtc.report import training
 from rtc.shared import commands
+from rtc.shared.validation import require_some
 from rtc.worlds.kinetix.levels import SHIPPED
 
 
@@ -27,6 +28,9 @@ class Arguments:
     root: Path = Path("logs-bc")
     expert_run: Path = Path("logs-expert/benchmark")
     cells: Path = Path("exp_runs/policies/cells")
+
+    def __post_init__(self) -> None:
+        require_some("levels", self.levels)
 
 
 def run(args: Arguments) -> None:

@@ -10,7 +10,7 @@ from rtc.policies import checkpoints, kinds, networks, weights
 from rtc.policies.checkpoints import level_slug
 from rtc.programs import presets
 from rtc.shared import provenance
-from rtc.shared.validation import require_choice
+from rtc.shared.validation import require_choice, require_some
 from rtc.study import hosted_suite, preparation, recordings, subject
 from rtc.study.hosted_suite import HostedSuite
 from rtc.study.recordings import RecordingConfig
@@ -74,6 +74,7 @@ class Arguments:
     """Keep what is there; --no-resume starts afresh."""
 
     def __post_init__(self):
+        require_some("kinds", self.kinds)
         for kind in self.kinds:
             require_choice("kinds", kind, get_args(Kind))
         chosen = set(self.kinds)

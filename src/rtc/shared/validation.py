@@ -1,7 +1,7 @@
 """Error messages that name the field, the value and the fix."""
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sized
 
 
 def unknown(field: str, value: object, options: Iterable[str]) -> ValueError:
@@ -38,6 +38,12 @@ def require_read(
                 f"{prefix}{name}={value!r} has no effect with {prefix}{chooser}={chosen!r}: "
                 f"set {prefix}{chooser} to {readers}, or leave {prefix}{name} out"
             )
+
+
+def require_some(field: str, values: Sized) -> None:
+    """Raises ValueError if a list is empty."""
+    if not len(values):
+        raise ValueError(f"{field}=() is empty: give at least one")
 
 
 def require_int(field: str, value: object, *, low: int, high: int | None = None) -> None:

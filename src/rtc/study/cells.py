@@ -211,6 +211,9 @@ def standing(directory: PathLike, cell: Cell | None = None, inputs: Inputs | Non
     try:
         marker = json.loads((directory / MARKER).read_bytes())
         schema, identity = marker["schema"], Cell(**marker["cell"])
+        for name in ("files", "inputs"):
+            if not isinstance(marker.get(name, {}), dict):
+                raise TypeError(f"{name}={marker[name]!r} is no table")
     except FileNotFoundError:
         return Standing("missing", "not computed yet")
     except (ValueError, KeyError, TypeError) as error:

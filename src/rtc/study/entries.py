@@ -60,7 +60,8 @@ class Entry:
         plugin: file name of the plugin that registers it; None for a method of the package.
 
     Raises:
-        ValueError: a name that is no plain word: it becomes a folder and a row of the table.
+        ValueError: what should be a text is none, or a name is no plain word: it becomes a folder and a row of the
+            table.
     """
 
     method: str
@@ -71,6 +72,10 @@ class Entry:
     plugin: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("method", "label", "protocol", "plugin"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (name, value) != ("plugin", None):
+                raise ValueError(f"{name}={value!r} must be a text")
         if not _LABEL.fullmatch(self.name):
             field_name = "label" if self.label else "method"
             raise ValueError(
@@ -141,7 +146,7 @@ def read(folder: PathLike) -> Entry:
         about["method_options"] = MethodOptions(**options)
         about["estimator"] = EstimatorConfig(**about.get("estimator", {}))
         entry = Entry(**about)
-    except (TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} is no entry of the leaderboard ({error})") from error
     if entry.plugin is not None:
         _register(entry.method, Path(folder) / Path(entry.plugin).name)

@@ -19,10 +19,17 @@ from rtc.shared.validation import require_choice, require_read
 
 
 class LogFormat(Protocol):
-    """What a format is: a frozen dataclass whose fields are the options that it takes."""
+    """What a format is: a frozen dataclass whose fields are the options that it takes.
+
+    Attributes:
+        name: of the format.
+        looked_for: what holds a delay, for errors.
+        knows_first: whether it tells the first query of a session from others.
+    """
 
     name: ClassVar[str]
     looked_for: ClassVar[str]
+    knows_first: ClassVar[bool]
 
     def read(self, path: Path) -> Reading: ...
 
@@ -146,6 +153,11 @@ def read(
     path = _existing(path)
     chosen = detect(path) if format is None else Detected(format, "it was asked for")
     reader = make(chosen.format, {"column": column, "minus": minus, "unit": unit}, hz)
+    if keep_first and not reader.knows_first:
+        raise ValueError(
+            f"keep_first=True has no effect with format={chosen.format!r}, which does not say what a first query is: "
+            "give --keep-warm-up to keep leading delays far above what follows, or leave it out"
+        )
     reading = reader.read(path)
     kept = record.keep(reading.entries, keep_first, keep_warm_up)
     if not kept.entries:

@@ -38,6 +38,7 @@ class LerobotClient:
     """
 
     name: ClassVar[str] = "lerobot_client"
+    knows_first: ClassVar[bool] = True
     markers: ClassVar[tuple[str, ...]] = ("Received action chunk for step #",)
     looked_for: ClassVar[str] = (
         "lines 'Received action chunk for step #… | Latest action: #… | … | Network latency (server->client): …ms'"
@@ -83,6 +84,7 @@ class LerobotServer:
     """`logs/policy_server_<epoch>.log` of asynchronous inference."""
 
     name: ClassVar[str] = "lerobot_server"
+    knows_first: ClassVar[bool] = True
     markers: ClassVar[tuple[str, ...]] = ("Action chunk #", "Running inference for observation #")
     looked_for: ClassVar[str] = (
         "lines 'Action chunk #… generated | Total time: …ms' or 'Observation … | … | Total time: …ms'"
@@ -133,6 +135,7 @@ class LerobotRtc:
     """
 
     name: ClassVar[str] = "lerobot_rtc"
+    knows_first: ClassVar[bool] = True
     markers: ClassVar[tuple[str, ...]] = ("RTC inference latency=",)
     looked_for: ClassVar[str] = "lines 'RTC inference latency=…s, queue=…' (level DEBUG)"
 

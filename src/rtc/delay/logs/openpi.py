@@ -55,6 +55,7 @@ class OpenpiTable:
     """
 
     name: ClassVar[str] = "openpi_table"
+    knows_first: ClassVar[bool] = False
     looked_for: ClassVar[str] = f"a Parquet column {CLIENT}, {SERVER} or {POLICY}"
     column: str | None = None
 
@@ -108,9 +109,20 @@ def _of_value(line: int, value: Any, column: str, first: bool = False, time_s: f
     shown = f"{column}={value}"
     if value is None:
         return Entry(line, shown, refused=MISSING)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    number = _number(value)
+    if not math.isfinite(number):
         return Entry(line, shown, refused=MALFORMED)
-    return Entry(line, shown, float(value), time_s, first=first)
+    return Entry(line, shown, number, time_s, first=first)
+
+
+def _number(value: Any) -> float:
+    """A value of JSON or Parquet as a float; NaN for what is no number, or larger than a float holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,7 @@ class OpenpiReplies:
     """
 
     name: ClassVar[str] = "openpi_replies"
+    knows_first: ClassVar[bool] = True
     looked_for: ClassVar[str] = f"JSON lines with {CLIENT}, server_timing.infer_ms or policy_timing.infer_ms"
     column: str | None = None
 
@@ -161,7 +174,7 @@ class OpenpiReplies:
 def _parsed(line: str) -> Mapping | None:
     try:
         found = json.loads(line)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no JSON, or an integer of thousands of digits
         return None
     return found if isinstance(found, dict) else None
 
@@ -192,7 +205,6 @@ def _of_reply(line: int, shown: str, reply: Mapping | None, again: bool, key: st
         return Entry(line, shown, refused=MALFORMED)
     if again:
         return Entry(line, shown, refused=DUPLICATE)
-    time, timing = reply.get(TIME), _timing(reply)
-    stamped = isinstance(time, int | float) and not isinstance(time, bool)
+    timing = _timing(reply)
     first = bool(timing) and "prev_total_ms" not in timing
-    return _of_value(line, _at(reply, key), key, first, float(time) if stamped else math.nan)
+    return _of_value(line, _at(reply, key), key, first, _number(reply.get(TIME)))

@@ -1,6 +1,7 @@
 """Tables of delays: CSV, TSV, or one number per line; a column of durations, or two of time stamps."""
 
 import csv
+import functools
 import io
 import warnings
 from collections.abc import Callable, Sequence
@@ -50,10 +51,11 @@ class Table:
         hz: control rate, which ticks are counted at.
 
     Raises:
-        ValueError: an unknown unit, no control rate, or `minus` without `column`.
+        ValueError: an unknown unit, no control rate, or `minus` without `column` or the same.
     """
 
     name: ClassVar[str] = "table"
+    knows_first: ClassVar[bool] = False
     looked_for: ClassVar[str] = "rows with a number in the column of the delays"
     column: str | None = None
     minus: str | None = None
@@ -66,6 +68,8 @@ class Table:
             require_choice("unit", self.unit, UNITS)
         if self.minus is not None and self.column is None:
             raise ValueError(f"minus={self.minus!r} is subtracted from a column: give --column too")
+        if self.minus is not None and self.minus == self.column:
+            raise ValueError(f"minus={self.minus!r} is the column itself, so that every delay would be 0: give another")
 
     def read(self, path: Path) -> Reading:
         """One delay per row.
@@ -160,7 +164,9 @@ def _rows(path: Path, where: str) -> tuple[list[Row], int, int]:
     separator = max("\t,;", key=kept[0][1].count) if kept else ","
     separator = separator if kept and separator in kept[0][1] else ","
     try:
-        rows = [Row(number, next(csv.reader(io.StringIO(line), delimiter=separator))) for number, line in kept]
+        # A quoted name may stand after a blank that follows the separator.
+        read = functools.partial(csv.reader, delimiter=separator, skipinitialspace=True)
+        rows = [Row(number, next(read(io.StringIO(line)))) for number, line in kept]
     except csv.Error as error:
         raise ValueError(f"{where} cannot be read as a table: {error}") from error
     return rows, comments, len(lines)

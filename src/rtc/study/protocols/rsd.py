@@ -16,6 +16,7 @@ from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.policies.tokens import checkpoints
 from rtc.shared.paths import level_name
+from rtc.shared.validation import require_some
 from rtc.study import subject, tokens
 from rtc.study.arguments import StudyArguments
 from rtc.study.evaluation import EvalConfig
@@ -172,6 +173,9 @@ class Protocol:
     root: Path = Path("exp_runs/rsd")
     overwrite: bool = False
     report_only: bool = False
+
+    def __post_init__(self) -> None:
+        require_some("levels", self.levels)
 
     def arguments(self) -> StudyArguments:
         """For the runner."""
