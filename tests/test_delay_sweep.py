@@ -108,6 +108,18 @@ def test_the_methods_of_a_sweep_get_the_options_that_they_read():
         eval_flow.arms(eval_flow.Arguments("logs-bc/tiny", sweep=True, config=unread), 4)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"grid": True, "grid_methods": ("naiv",)}, "grid_methods entry='naiv' is unknown; did you mean 'naive'"),
+        ({"grid_methods": ("naive",)}, r"grid_methods=\('naive',\) has no effect without a grid: give --grid too"),
+    ],
+)
+def test_methods_of_the_grid_exist_and_need_one(given, message):
+    with pytest.raises(ValueError, match=message):
+        delay_sweep.Arguments(**given)
+
+
 def test_a_mean_over_levels_weighs_them_alike_and_knows_what_they_share():
     rng = np.random.default_rng(0)
     one = rng.integers(0, 2, 400).astype(float)

@@ -11,6 +11,16 @@ from pathlib import Path
 import jax
 import pytest
 
+from rtc.programs import (
+    bench_physics,
+    bench_slots,
+    check_physics,
+    eval_flow,
+    measure_latency,
+    record_episodes,
+    report_networks,
+    report_training,
+)
 from rtc.shared import commands, entry, files, launchers, runtime
 from rtc.shared.launchers import LauncherConfig, Task
 
@@ -134,6 +144,43 @@ def test_a_full_disk_names_the_file(monkeypatch, tmp_path):
 def test_the_last_line_names_a_file(capsys):
     commands.open_first(Path("exp_runs/study/summary.md"))
     assert capsys.readouterr().out == "open first: exp_runs/study/summary.md\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "flag"),
+    [
+        (bench_physics, "--levels"),
+        (bench_slots, "--slots"),
+        (bench_slots, "--methods"),
+        (check_physics, "--levels"),
+        (record_episodes, "--levels"),
+        (record_episodes, "--methods"),
+        (report_networks, "--levels"),
+        (report_training, "--levels"),
+        (eval_flow, "--run-path=logs-bc/h8 --level-paths"),
+    ],
+)
+def test_lists_without_an_entry_are_refused(program, flag, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = flag.rpartition("--")[2].replace("-", "_")
+    with pytest.raises(SystemExit, match=rf"^error: {name}=\(\) is empty: give at least one$"):
+        program.main(flag.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name", "value", "least"),
+    [
+        (bench_slots.Arguments, "repeats", 0, 1),
+        (measure_latency.Arguments, "queries", 0, 1),
+        (measure_latency.Arguments, "block", 0, 1),
+        (measure_latency.Arguments, "block", -5, 1),
+        (measure_latency.Arguments, "warm_up", -1, 0),
+    ],
+)
+def test_numbers_of_runs_are_checked_before_anything_compiles(arguments, name, value, least):
+    with pytest.raises(ValueError, match=f"{name}={value} must be an integer, at least {least}"):
+        arguments(**{name: value})
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from rtc.delay.profiles import DelayProfileConfig
 from rtc.policies import checkpoints
 from rtc.policies.flow import FlowPolicy
 from rtc.policies.mixer import ModelConfig
+from rtc.programs import eval_flow, train_gym
 from rtc.programs import study as program
-from rtc.programs import train_gym
 from rtc.study import files, hosted, plan, runner
 from rtc.study.arguments import StudyArguments
 from rtc.study.evaluation import EvalConfig
@@ -280,3 +280,9 @@ def test_settings_of_training_that_would_have_no_effect_are_refused():
     with pytest.raises(ValueError, match="push_every=20 has no effect with push_ticks=0"):
         RecordingConfig(push_every=20, push_ticks=0)
     assert RecordingConfig(push_ticks=0).push_every == 40
+
+
+def test_the_program_of_kinetix_s_levels_points_to_studies(tmp_path):
+    args = eval_flow.Arguments("logs-bc/gym", level_paths=("gym:Pendulum-v1",), output_dir=str(tmp_path))
+    with pytest.raises(ValueError, match=r"'gym:Pendulum-v1' is a world .* study file \(docs/studies.md\)"):
+        eval_flow.run(args)

@@ -172,6 +172,22 @@ def test_something_else_is_no_entry(tmp_path):
         leaderboard_check.main([str(tmp_path)])
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"protocol": None}, "protocol=None must be a text"),
+        ({"plugin": 3}, "plugin=3 must be a text"),
+        ({"method": []}, r"method=\[\] must be a text"),
+        ({"label": None}, "label=None must be a text"),
+        ({"estimator": {"kind": "best"}}, "kind='best' is unknown"),
+    ],
+)
+def test_values_of_an_entry_that_are_no_texts_are_named(tmp_path, given, said):
+    (tmp_path / "entry.json").write_text(json.dumps({"method": "naive", "label": "mine", **given}))
+    with pytest.raises(SystemExit, match=rf"entry\.json is no entry of the leaderboard \(.*{said}"):
+        leaderboard_check.main([str(tmp_path)])
+
+
 @pytest.fixture(scope="module")
 def board(places, tmp_path_factory):
     """A folder with the protocol's outcomes, the entry, and entries that are not as the protocol wants them."""

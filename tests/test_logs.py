@@ -168,6 +168,8 @@ def test_two_logs_in_one_need_a_format(tmp_path):
         ("a_ms,b_ms\n1,2\n", {"column": "b_m"}, "column='b_m' is unknown; did you mean 'b_ms'"),
         ("a_ms,b_ms\n1,2\n", {"column": "a_ms", "minus": "z"}, "minus='z' is unknown"),
         ("a_ms,b_ms\n1,2\n", {"minus": "b_ms"}, "minus='b_ms' is subtracted from a column: give --column too"),
+        ("a_ms,b_ms\n1,2\n", {"column": "a_ms", "minus": "a_ms"}, "minus='a_ms' is the column itself"),
+        ("latency_ms\n3\n", {"keep_first": True}, "no effect with format='table', .* give --keep-warm-up"),
         ("a_ms,b_s\n1,2\n", {"column": "a_ms", "minus": "b_s"}, "say no unit, or not the same: give --unit"),
         (
             "140\n150\n",
@@ -246,6 +248,12 @@ def test_tables_without_a_header_have_numbered_columns(tmp_path, separator):
     np.testing.assert_allclose(logs.read(path, column="2", unit="s").latency_ms, [140, 150])
 
 
+@pytest.mark.parametrize("separator", [", ", "; ", "\t"])
+def test_quoted_cells_may_stand_after_a_blank(tmp_path, separator):
+    path = write(tmp_path, f'"query"{separator}"latency_ms"\n0{separator}"140"\n1{separator}150\n')
+    np.testing.assert_array_equal(logs.read(path).latency_ms, [140, 150])
+
+
 def test_of_several_columns_the_one_called_a_delay_is_taken(tmp_path):
     path = write(tmp_path, "\ufeffstep, Delay_ticks ,time_s\n7,3,0.5\n8,4,0.75\n")
     log = logs.read(path, hz=50.0)
@@ -298,6 +306,11 @@ def test_the_timings_of_openpi_s_client(tmp_path):
     np.testing.assert_array_equal(logs.read(path, column="server_infer_ms").latency_ms, [70, 71, 70, 70])
 
 
+def test_the_table_of_openpi_s_client_has_no_first_queries(tmp_path):
+    with pytest.raises(ValueError, match="keep_first=True has no effect with format='openpi_table'"):
+        logs.read(parquet(tmp_path / "timing.parquet", client_infer_ms=[82.0]), keep_first=True)
+
+
 def test_the_server_s_column_stands_in_for_the_client_s_and_says_so(tmp_path):
     server = logs.read(parquet(tmp_path / "a", server_infer_ms=[70], policy_infer_ms=[3.0]))
     policy = logs.read(parquet(tmp_path / "b", policy_infer_ms=[3.0]))
@@ -325,12 +338,15 @@ def test_replies_with_the_client_s_time_and_keys_of_one_s_own(tmp_path):
     lines = [
         '{"client_infer_ms": 82, "server_timing": {"infer_ms": 70, "prev_total_ms": 9}, "timing": {"rtt_ms": 81}}',
         '{"client_infer_ms": true, "server_timing": {"infer_ms": 71, "prev_total_ms": 9}, "timing": {"rtt_ms": NaN}}',
+        f'{{"client_infer_ms": 1{"0" * 400}, "timing": {{"rtt_ms": 1{"0" * 5000}}}}}',
+        f'{{"client_infer_ms": 83, "time_s": 1{"0" * 400}, "timing": {{"rtt_ms": 1{"0" * 400}}}}}',
         '{"client_infer_ms": 84.5, "time_s": 3.0, "timing": {"rtt_ms": 83.5}}',
         "[1]",
     ]
     path = write(tmp_path, "\n".join(lines))
     client, own = logs.read(path), logs.read(path, column="timing.rtt_ms")
-    np.testing.assert_array_equal(client.latency_ms, [82, 84.5])
+    np.testing.assert_array_equal(client.latency_ms, [82, 83, 84.5])
     np.testing.assert_array_equal(own.latency_ms, [81, 83.5])
-    assert counts(client) == counts(own) == {"malformed": 2}
+    assert counts(client) == {"malformed": 3}
+    assert counts(own) == {"malformed": 4}
     assert client.measures.startswith("the time from sending the observation")

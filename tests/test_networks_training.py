@@ -271,6 +271,7 @@ def test_a_head_learns_what_the_policy_would_do_now(recorded, tmp_path, reads_ba
         (["--kinds", "vlash", "--demonstrations", "some", "--own-recording.seed", "3"], "own_recording has no effect"),
         (["--kinds", "forward", "--vlash.robot-ahead", "3"], "vlash has no effect"),
         (["--head.model.no-reads-base"], "kinds=head_only is for"),
+        (["--kinds"], r"kinds=\(\) is empty: give at least one"),
     ],
 )
 def test_the_program_names_what_has_no_effect(arguments, message):

@@ -144,6 +144,16 @@ def test_damaged_marker_is_reported(tmp_path):
         assert status(directory, CELL, INPUTS) == ("other" if "99" in content else "damaged")
 
 
+@pytest.mark.parametrize("name", ["files", "inputs"])
+@pytest.mark.parametrize("value", [[], True, "x"])
+def test_a_marker_with_something_else_than_a_table_is_damaged(tmp_path, name, value):
+    directory = write(tmp_path)
+    marker = json.loads((directory / "cell.json").read_text())
+    (directory / "cell.json").write_text(json.dumps(marker | {name: value}))
+    found = results_cells.standing(directory, CELL, INPUTS)
+    assert (found.status, found.reason) == ("damaged", f"cell.json is damaged ({name}={value!r} is no table)")
+
+
 def test_collect_takes_all_complete_cells_in_order(tmp_path):
     for seed in (10, 9, 1):
         write(tmp_path, dataclasses.replace(CELL, seed=seed))

@@ -240,6 +240,27 @@ def test_the_line_through_whole_queries(small_world, monkeypatch):
     assert costs["medians"]["layers, 4 passes"] == 4
 
 
+TIMES = {"pass_ms": 1.0, "draft_ms": 0.5, "flow_ms": 1.2, "overhead_ms": 0.8, "git_commit": "abc"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "Expecting value"),
+        ("{}", "it lacks 'pass_ms'"),
+        ("[]", "list indices"),
+        (json.dumps(TIMES | {"pass_ms": 0}), "pass_ms=0 must be positive"),
+        (json.dumps(TIMES | {"flow_ms": "1"}), "flow_ms='1' must be a finite number"),
+        (json.dumps(TIMES | {"git_commit": None}), "git_commit=None is no text"),
+    ],
+)
+def test_times_that_are_none_are_refused(tmp_path, content, reason):
+    bench = tmp_path / "bench.json"
+    bench.write_text(content)
+    with pytest.raises(ValueError, match=rf"bench='.*' is no bench.json of `python exp/bench_rsd.py` \({reason}"):
+        rsd_program.run(rsd_program.Arguments(bench=bench))
+
+
 def test_the_page_of_the_experiment(small_world, tmp_path, monkeypatch):
     training = {"training": {"num_epochs": 16, "learning_rate": 3e-4}}
     chosen = {name: SMALL_DECODINGS[name] for name in ("blocks", "exact")}
@@ -254,9 +275,8 @@ def test_the_page_of_the_experiment(small_world, tmp_path, monkeypatch):
     monkeypatch.setattr(token_study, "_FLOW_ONLY", ())
     monkeypatch.setattr(plan, "_flow", lambda *_: load(str(small_world), SMALL_DECODINGS["blocks"], "reach"))
     protocol = rsd.Protocol(("reach",), 4, 2, runs=rsd.Runs(tokens=small_world), root=tmp_path / "rsd")
-    times = {"pass_ms": 1.0, "draft_ms": 0.5, "flow_ms": 1.2, "overhead_ms": 0.8, "git_commit": "abc"}
     bench = tmp_path / "bench.json"
-    bench.write_text(json.dumps(times))
+    bench.write_text(json.dumps(TIMES))
     rsd_program.run(rsd_program.Arguments(protocol, bench))
     page = (tmp_path / "rsd" / "summary.md").read_text()
     assert "How many layers matter" in page

@@ -304,6 +304,13 @@ def test_groups_are_compared_in_pairs(step_a, step_d, run_path, tmp_path, capsys
         compare_groups.run(compare_groups.Arguments(groups[0], str(tmp_path / "group")))
 
 
+def test_a_folder_that_is_no_seed_s_is_named(tmp_path):
+    (tmp_path / "seed_0").mkdir()
+    (tmp_path / "seed_old").mkdir()
+    with pytest.raises(ValueError, match=r"seed_old is no cell seed_<n>: move it out of the group"):
+        compare_groups.read_group(str(tmp_path))
+
+
 def test_killed_run_resumes(step_d, tmp_path):
     """SIGKILL after the first finished cell: the rest is computed later, and that cell is not touched again."""
     command = [

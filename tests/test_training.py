@@ -1,6 +1,7 @@
 """What the three trainers share: state on disk, records, presets and checks."""
 
 import dataclasses
+import importlib
 import json
 
 import jax.numpy as jnp
@@ -112,6 +113,14 @@ def test_flags_override_a_preset(script, capsys):
         parse("--help")
     assert leaving.value.code == 0
     assert "--level-paths" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", ["train_expert", "generate_data", "train_flow", "train_networks"])
+def test_without_levels_no_folder_is_claimed(program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"level_paths=\(\) is empty: give at least one"):
+        importlib.import_module(f"rtc.programs.{program}").main(["--level-paths"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_published_hyper_parameters():

@@ -103,7 +103,7 @@ def filled(value: Any, values: Values, where: str) -> Any:
         return evaluate(whole[1], values, where)
     try:
         return value.format(**values)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"{where}: {value!r} cannot be filled in ({error}); there are {_listed(values)}") from error
 
 
