@@ -239,5 +239,12 @@ def test_the_protocol_has_every_kind_and_every_way_to_join():
     assert {one.config.execution.execute_horizon for one in study.arms} == {4}
     assert study.levels == WORLDS
     assert study.arm(("delay_4", "trained_prefix")).run_path == "logs-bc/choice/h8_prefix"
+    some = protocol.study(protocol.PLACES["libero"], kinds=("l1", "rsd"))
+    assert some.methods == ["l1", "rsd_drawn", "rsd_greedy"]
+    assert some.comparisons == ()
+    part = protocol.study(protocol.PLACES["libero"], kinds=("flow", "l1", "rsd"))
+    assert (len(part.arms), set(part.arms) < set(study.arms)) == (3 + 3 * 4, True)
+    with pytest.raises(ValueError, match="did you mean 'fast'"):
+        protocol.study(protocol.PLACES["libero"], kinds=("fasst",))
     with pytest.raises(ValueError, match="run_path='x' has no effect here: give policies"):
         several_answers.Arguments(run_path="x")

@@ -11,6 +11,7 @@ computed; a killed run goes on where it was.
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from rtc.programs import study as program
@@ -26,10 +27,12 @@ class Arguments(StudyArguments):
     Attributes:
         place: where: LIBERO's tasks with two right answers, or the level of Kinetix with two routes.
         policies: folder of the policies, with `h8`, `h8_prefix`, `l1` and `tokens`; by default that of the place.
+        kinds: kinds of policies: flow, l1, rsd, fast; some of them need an output root of their own.
     """
 
     place: Literal["libero", "routes"] = "libero"
     policies: str | None = None
+    kinds: tuple[str, ...] = several_answers.KINDS
 
     def __post_init__(self):
         for name in ("run_path", "prefix_run_path"):
@@ -39,9 +42,13 @@ class Arguments(StudyArguments):
 
 def run(args: Arguments) -> None:
     """Computes what is missing and writes the report."""
-    names = (one.name for one in dataclasses.fields(StudyArguments))
-    study = several_answers.study(several_answers.PLACES[args.place], args.policies)
-    program.run(study, StudyArguments(**{name: getattr(args, name) for name in names}))
+    names = [one.name for one in dataclasses.fields(StudyArguments)]
+    study = several_answers.study(several_answers.PLACES[args.place], args.policies, args.kinds)
+    how = StudyArguments(**{name: getattr(args, name) for name in names})
+    page = Path(how.of(study).output_root) / "summary.md"
+    usual, own = Arguments(place=args.place), {"output_root"}
+    commands.keep_page(args, page, "output_root", usual=usual, harmless=set(names) - own)
+    program.run(study, how)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,12 +1,13 @@
 """Policies where two answers are right: kinds of policies without delay, ways to join chunks under delay."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from rtc.control.controller import ExecutionConfig
 from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
+from rtc.shared.validation import require_choice, require_some
 from rtc.study.evaluation import EvalConfig
 from rtc.study.hosted_tokens import AnyDecoding
 from rtc.study.layout import Section
@@ -19,6 +20,9 @@ DELAYS = (0, 2, 4)
 METHODS = ("naive", "realtime", "hard_masking", "trained_prefix")
 HORIZON = 4
 L1 = "l1"
+# Kinds of policies: the flow policy with every way to join its chunks, L1 regression, and two of tokens.
+FLOW, RSD, FAST = "flow", "rsd", "fast"
+KINDS = (FLOW, L1, RSD, FAST)
 TOKENS: Mapping[str, AnyDecoding] = MappingProxyType(
     {
         "rsd_drawn": DECODINGS["rsd_exact"],
@@ -114,13 +118,15 @@ def _config(place: Place, delay: int, **changes: object) -> EvalConfig:
     )
 
 
-def _arms(place: Place, run: str) -> tuple[Arm, ...]:
+def _arms(place: Place, run: str, kinds: Collection[str]) -> tuple[Arm, ...]:
     """Without delay every kind of policy; the flow policy's chunks, joined in every way, at all delays."""
-    found = [Arm("delay_0", L1, _config(place, 0), run_path=f"{run}/l1")]
+    found = [Arm("delay_0", L1, _config(place, 0), run_path=f"{run}/l1")] if L1 in kinds else []
     found += [
-        Arm("delay_0", name, _config(place, 0), run_path=f"{run}/tokens", decoding=how) for name, how in TOKENS.items()
+        Arm("delay_0", name, _config(place, 0), run_path=f"{run}/tokens", decoding=how)
+        for name, how in TOKENS.items()
+        if name.partition("_")[0] in kinds
     ]
-    for delay in DELAYS:
+    for delay in DELAYS if FLOW in kinds else ():
         for method in METHODS:
             folder = "h8_prefix" if method == "trained_prefix" else "h8"
             config = _config(place, delay, method=method)
@@ -128,24 +134,33 @@ def _arms(place: Place, run: str) -> tuple[Arm, ...]:
     return tuple(found)
 
 
-def study(place: Place, run: str | None = None) -> Study:
+def study(place: Place, run: str | None = None, kinds: Sequence[str] = KINDS) -> Study:
     """The study of a place.
 
     Args:
         place: one of `PLACES`.
         run: folder of the policies, with `h8`, `h8_prefix`, `l1` and `tokens`; by default the place's.
+        kinds: of policies, some of `KINDS`.
+
+    Raises:
+        ValueError: no kind, or an unknown one.
     """
-    profiles = [f"delay_{delay}" for delay in DELAYS]
+    require_some("kinds", kinds)
+    for kind in kinds:
+        require_choice("kinds entry", kind, KINDS)
+    profiles, arms = [f"delay_{delay}" for delay in DELAYS], _arms(place, run or place.run, kinds)
+    keys = {one.key for one in arms}
     return Study(
         name=place.name,
         title=place.title,
         title_zh=place.title_zh,
         question=_QUESTION.format(place.tasks),
         question_zh=_QUESTION_ZH.format(place.tasks_zh),
-        arms=_arms(place, run or place.run),
-        comparisons=(
-            *versus((L1, *TOKENS), "naive", profiles[:1]),
-            *versus(METHODS[1:], "naive", profiles),
+        arms=arms,
+        comparisons=tuple(
+            one
+            for one in (*versus((L1, *TOKENS), "naive", profiles[:1]), *versus(METHODS[1:], "naive", profiles))
+            if keys.issuperset(one.arms)
         ),
         levels=place.levels,
         num_evals=place.num_evals,
