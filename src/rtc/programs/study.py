@@ -21,6 +21,7 @@ from rtc.study.study import ArmKey, Study
 
 def run(study: Study, args: StudyArguments) -> None:
     """Runs a study and writes its report; the report covers what is there, whatever failed."""
+    report.check(study)
     args, failure = args.of(study), None
     if not args.report_only:
         try:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from rtc.report import answers, catalogue, insight, losses, modes, over_seeds, regret, settings, study_tables, words
 from rtc.shared import provenance
+from rtc.shared.validation import require_choice
 from rtc.study import verdicts
-from rtc.study.layout import Section, drawings
+from rtc.study.layout import VERDICT, Section, drawings
 from rtc.study.outcome import Outcome
-from rtc.study.protocols.tail_v1 import CONTROLLED, LONG_TAIL, REALTIME
 from rtc.study.study import Comparison, Study
 from rtc.study.verdicts import Check, Verdict
 
@@ -61,6 +61,17 @@ class Context:
         return words.text(name, self.chinese, **values)
 
 
+def check(study: Study) -> None:
+    """Checks what a study asks of its report, before any work.
+
+    Raises:
+        ValueError: a section names a metric that no table has.
+    """
+    for section in study.sections:
+        for metric in section.metrics:
+            require_choice(f"{study.name}: section {section.kind}: metrics entry", metric, catalogue.METRICS)
+
+
 def lead(context: Context) -> Parts:
     """What a report begins with: the question, its answer, and what limits every finding."""
     study = context.study
@@ -100,15 +111,16 @@ def _warnings(context: Context) -> list[str]:
 
 def _verdict(context: Context) -> Parts:
     seeds = len(next(iter(context.outcome.cells.values())))
+    (controlled, method), (long_tail, _) = VERDICT
     return [
-        f"Method `{REALTIME}`, `{CONTROLLED}` against `{LONG_TAIL}`, means over {seeds} seeds:",
+        f"Method `{method}`, `{controlled}` against `{long_tail}`, means over {seeds} seeds:",
         verdict(context.outcome),
     ]
 
 
 def verdict(outcome: Outcome) -> str:
     """The verdict on tail control as Markdown: three checks, and the conclusion that they allow."""
-    return "\n".join(_verdict_lines(verdicts.judge(outcome, (CONTROLLED, REALTIME), (LONG_TAIL, REALTIME))))
+    return "\n".join(_verdict_lines(verdicts.judge(outcome, *VERDICT)))
 
 
 def _verdict_lines(judged: Verdict) -> list[str]:

@@ -109,9 +109,9 @@ def study(entry: Entry) -> Study:
         )
     methods.make(entry.method, entry.method_options)
     arms = tuple(_arm(entry, fixed.arm((profile, fixed.methods[0]))) for profile in fixed.profiles)
-    return dataclasses.replace(
-        fixed, name="leaderboard", title=entry.name, title_zh="", arms=arms, comparisons=(), effects=(), figures=()
-    )
+    none = dict.fromkeys(("comparisons", "effects", "aggregates", "figures", "sections"), ())
+    none |= {"preview": None, "baseline": None}
+    return dataclasses.replace(fixed, name="leaderboard", title=entry.name, title_zh="", arms=arms, **none)
 
 
 def _arm(entry: Entry, like: Arm) -> Arm:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rtc.shared import toml
-from rtc.shared.validation import unknown
+from rtc.shared.validation import require_some, unknown
 from rtc.study import templates
 from rtc.study.study import Aggregate, ArmKey, Comparison, Effects
 
@@ -70,36 +70,35 @@ class Entries:
     def _groups(self, entry: Values, where: str) -> dict[tuple[str, str], list[tuple[Values, Values]]]:
         """By name and profile: the values of an entry's axes, and its candidate and reference with them filled in."""
         groups: dict[tuple[str, str], list[tuple[Values, Values]]] = {}
-        ends = {name: entry[name] for name in _ENDS if name in entry}
+        ends, combined = {name: entry[name] for name in _ENDS if name in entry}, []
         for profile in self.profiles:
-            for values in templates.combinations(entry, self.axes, where):
-                here = {**values, "profile": profile}
-                if not templates.excluded(entry, here, where):
-                    key = templates.name(entry["name"], here, where), profile
-                    groups.setdefault(key, []).append((here, templates.filled(ends, here, where)))
-        if not groups:
-            raise ValueError(f"{where}: exclude leaves nothing")
+            combined += [{**values, "profile": profile} for values in templates.combinations(entry, self.axes, where)]
+        for here in templates.left(entry, combined, where):
+            key = templates.name(entry["name"], here, where), here["profile"]
+            groups.setdefault(key, []).append((here, templates.filled(ends, here, where)))
         return groups
 
     def _versus(self, entry: Values, where: str) -> Iterator[Comparison]:
         """Every method of an entry against one, under every profile."""
         if "methods" not in entry:
             raise ValueError(f"{where}: against needs methods, an array of labels")
-        methods = toml.checked(tuple[str, ...], entry["methods"], "methods", where)
+        methods = _names(entry["methods"], "methods", where)
         against = toml.checked(str, entry["against"], "against", where)
-        for profile in toml.checked(tuple[str, ...], entry.get("profiles", list(self.profiles)), "profiles", where):
+        for profile in _names(entry.get("profiles", list(self.profiles)), "profiles", where):
             for method in methods:
                 yield Comparison((profile, method), (profile, against), family=_family(entry, where))
 
     def _pattern(self, entry: Values, where: str) -> Iterator[Comparison]:
         """The comparisons of an entry with candidate and reference."""
+        parts = {k: v for k, v in entry.items() if k not in _TEMPLATE}
         free = "profile" in templates.names_in(entry) and "profile" not in templates.axes_of(entry, self.axes, where)
-        for values in templates.combinations(entry, self.axes, where):
-            for profile in self.profiles if free else (None,):
-                here = {**values, "profile": profile} if free else values
-                if not templates.excluded(entry, here, where):
-                    parts = {k: v for k, v in entry.items() if k not in _TEMPLATE}
-                    yield _comparison(templates.filled(parts, here, where), where)
+        combined = (
+            {**values, "profile": profile} if free else values
+            for values in templates.combinations(entry, self.axes, where)
+            for profile in (self.profiles if free else (None,))
+        )
+        for here in templates.left(entry, combined, where):
+            yield _comparison(templates.filled(parts, here, where), where)
 
 
 def _require_known(entry: Values, known: Sequence[str], where: str) -> None:
@@ -151,8 +150,19 @@ def _comparison(entry: Values, where: str) -> Comparison:
     if any(name not in entry for name in _ENDS):
         raise ValueError(f"{where}: a comparison needs candidate and reference, each [profile, method]")
     candidate, reference = (_arm(entry, name, where) for name in _ENDS)
-    less = _comparison(toml.checked(dict, entry["less"], "less", where), where) if "less" in entry else None
+    less = None
+    if "less" in entry:
+        taken = toml.checked(dict, entry["less"], "less", where)
+        _require_known(taken, (*_ENDS, "less"), f"{where}, less")
+        less = _comparison(taken, f"{where}, less")
     return Comparison(candidate, reference, less, _family(entry, where))
+
+
+def _names(value: Any, name: str, where: str) -> tuple[str, ...]:
+    """An array of names, of which there is at least one."""
+    found = toml.checked(tuple[str, ...], value, name, where)
+    require_some(f"{where}: {name}", found)
+    return found
 
 
 def _family(entry: Values, where: str) -> str:

@@ -80,7 +80,7 @@ from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.shared import paths, toml
 from rtc.shared.paths import shipped
-from rtc.shared.validation import require_choice, unknown
+from rtc.shared.validation import require_choice, require_some, unknown
 from rtc.study import templates
 from rtc.study.evaluation import EvalConfig
 from rtc.study.file_entries import LISTS, Entries
@@ -174,9 +174,11 @@ class _File:
         found = {}
         for key, table in self.tables["profiles"].items():
             where = f"{self.path}, profiles.{key}"
-            for values in templates.combinations(table, self.axes, where):
-                if not templates.excluded(table, values, where):
-                    found[templates.name(key, values, where)] = (key, values)
+            for values in templates.left(table, templates.combinations(table, self.axes, where), where):
+                name = templates.name(key, values, where)
+                if name in found:
+                    raise ValueError(f"{where}: there are two profiles {name!r}: name every axis of for in the key")
+                found[name] = (key, values)
         return found
 
     def level(self, entry: str) -> str:
@@ -275,12 +277,14 @@ class _File:
             where = f"{self.path}, methods.{key}"
             _check_keys({"defaults": self.tables.get("defaults", {}), "methods." + key: table}, str(self.path))
             profiles = toml.checked(tuple[str, ...], table.get("profiles", list(self.profiles)), "profiles", where)
-            for values in templates.combinations(table, self.axes, where):
-                for profile in profiles:
-                    _, of_profile = self.profiles.get(profile, ("", {}))
-                    here = {**of_profile, **values, "profile": profile}
-                    if not templates.excluded(table, here, where):
-                        yield self.arm(key, table, here)
+            require_some(f"{where}: profiles", profiles)
+            combined = (
+                {**self.profiles.get(profile, ("", {}))[1], **values, "profile": profile}
+                for values in templates.combinations(table, self.axes, where)
+                for profile in profiles
+            )
+            for here in templates.left(table, combined, where):
+                yield self.arm(key, table, here)
 
     def arm(self, key: str, table: Mapping[str, Any], values: Mapping[str, Any]) -> Arm:
         """A method under a profile."""
@@ -313,7 +317,11 @@ def _check_kinds(tables: Mapping[str, Any], path: Path) -> None:
     for key in ("profiles", "methods"):
         for name, table in tables.get(key, {}).items():
             toml.checked(dict, table, f"{key}.{name}", str(path))
-    toml.checked(dict, tables.get("defaults", {}).get("estimator", {}), "defaults.estimator", str(path))
+    defaults = tables.get("defaults", {})
+    toml.checked(dict, defaults.get("estimator", {}), "defaults.estimator", str(path))
+    for name in _METHOD_ONLY:
+        if name in defaults:
+            raise ValueError(f"{path}, defaults: {name}={defaults[name]!r} belongs to the tables [methods.<label>]")
 
 
 def _check_keys(tables: Mapping[str, Mapping[str, Any]], path: str) -> None:

@@ -1,10 +1,11 @@
 """How the report of a study is laid out: which sections and which figures, by name. `rtc.report` writes them."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from rtc.shared.validation import require_choice
+from rtc.control import metrics
+from rtc.shared.validation import require_choice, require_read
 
 # What a section can show, and what a figure can.
 SECTIONS = (
@@ -49,6 +50,10 @@ FIGURES = (
     "solve_rate",
     "timeline",
 )
+# Sections whose tables can have other metrics than the kind's own: of single episodes, or any column of results.csv.
+_OF_EPISODES, _OF_CELLS = ("differences", "outcomes", "seeds"), ("costs", "metrics")
+# The arms of the section "verdict": the one whose tail is controlled, and the one whose is not.
+VERDICT = (("tail_controlled", "realtime"), ("long_tail", "realtime"))
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,8 @@ class Section:
         text, text_zh: what stands before the table.
         profiles, methods: arms that it covers; empty: all. Comparisons are covered if all of their arms are; p values
             are corrected for their number.
-        metrics: columns of results.csv in its table, where the kind's own do not do.
+        metrics: columns of results.csv in its table, where the kind's own do not do; of differences, outcomes and
+            seeds those that single episodes have.
         figures: kinds of figures that stand at its end, some of `FIGURES`.
     """
 
@@ -111,8 +117,65 @@ class Section:
 
     def __post_init__(self) -> None:
         require_choice("sections entry", self.kind, SECTIONS)
+        given = {"metrics": self.metrics} if self.metrics else {}
+        reads = {kind: ("metrics",) if kind in (*_OF_EPISODES, *_OF_CELLS) else () for kind in SECTIONS}
+        require_read("kind", self.kind, given, reads, prefix="sections.")
+        if self.kind in _OF_EPISODES:
+            for metric in self.metrics:
+                where = f"section {self.kind} has metrics of single episodes: metrics entry"
+                require_choice(where, metric, metrics.EPISODE_MEANS)
         for name in self.figures:
             require_choice("figures entry", name, FIGURES)
+
+
+def check(
+    study: str,
+    figures: Iterable[str | Drawing],
+    sections: Iterable[Section],
+    arms: Collection[tuple[str, str]],
+    families: Iterable[str],
+) -> None:
+    """Checks that everything shown is there.
+
+    Args:
+        study: its name, for messages.
+        figures, sections: of its report.
+        arms: names of its arms.
+        families: those of its comparisons.
+
+    Raises:
+        ValueError: two figures share a file; or a figure or section names a profile, a method or a family that the
+            study lacks, shows no arm, or is a verdict on arms that are not there.
+    """
+    drawn, families = drawings(figures), list(dict.fromkeys(families))
+    stems = [one.stem for one in drawn]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise ValueError(f"figures of {study} share a file: {twice}; give each a name")
+    for one in drawn:
+        _check_arms(f"{study}: figure {one.stem}", one, arms)
+        for family in one.families:
+            require_choice(f"{study}: figure {one.stem}: families entry", family, families)
+    for section in sections:
+        _check_arms(f"{study}: section {section.kind}", section, arms)
+        lacking = [key for key in VERDICT if section.kind == "verdict" and key not in arms]
+        if lacking:
+            raise ValueError(
+                f"{study}: section verdict judges {VERDICT[0]} against {VERDICT[1]}, and there is no arm {lacking[0]}: "
+                "add it, or leave the section out"
+            )
+
+
+def _check_arms(where: str, shown: Drawing | Section, arms: Collection[tuple[str, str]]) -> None:
+    for profile in shown.profiles:
+        require_choice(f"{where}: profiles entry", profile, dict.fromkeys(profile for profile, _ in arms))
+    for method in shown.methods:
+        require_choice(f"{where}: methods entry", method, dict.fromkeys(method for _, method in arms))
+    if not any(profile in (shown.profiles or (profile,)) and m in (shown.methods or (m,)) for profile, m in arms):
+        raise ValueError(
+            f"{where}: no arm has one of profiles={list(shown.profiles)} and one of methods={list(shown.methods)}: "
+            "name others"
+        )
 
 
 def told_apart(groups: Sequence[tuple[str, str]]) -> list[str]:

@@ -7,6 +7,7 @@ its primary metric and its comparisons; `study.runner` computes its cells and `s
 import dataclasses
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,9 +24,10 @@ from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.delay.sampling import DelayProcess
 from rtc.shared.validation import require_choice, require_int
+from rtc.study import layout as layouts
 from rtc.study import statistics
 from rtc.study.evaluation import LARGEST_SEED, EvalConfig
-from rtc.study.layout import Drawing, Section, drawings
+from rtc.study.layout import Drawing, Section
 from rtc.study.sequences import SequenceDecoding
 from rtc.study.tokens import Decoding
 
@@ -297,6 +299,9 @@ class Study:
         about: what a method's label stands for, where that needs words.
         published: by method and profile, published values of the primary metric.
         layout: folder below the output root that holds a level's cells; without `{level}` there can be one level.
+
+    Raises:
+        ValueError: a value is out of range, a name stands twice, or something names an arm that is not there.
     """
 
     name: str
@@ -326,17 +331,17 @@ class Study:
         require_choice("primary", self.primary, metrics.EPISODE_MEANS)
         for seed in self.seeds:
             require_int("seeds entry", seed, low=0, high=LARGEST_SEED)
-        self._check_figures()
         if not self.arms:
             raise ValueError(f"{self.name} has no arms: give at least one each of profiles, methods and seeds")
         keys = [one.key for one in self.arms]
         if len(set(keys)) < len(keys):
             twice = sorted({key for key in keys if keys.count(key) > 1})
             raise ValueError(f"arms of {self.name} share a name: {twice}; name profiles and methods once each")
-        for comparison in self.comparisons:
-            for key in comparison.arms:
-                if key not in keys:
-                    raise ValueError(f"comparison {comparison} of {self.name}: there is no arm {key}")
+        self._check_comparisons(keys)
+        layouts.check(self.name, self.figures, self.sections, keys, [one.family for one in self.comparisons])
+        for key in self.preview or ():
+            if key not in keys:
+                raise ValueError(f"preview of {self.name}: there is no arm {key}")
         self._check_shown("effects", self.effects)
         self._check_shown("aggregates", self.aggregates)
         for one in self.arms:
@@ -346,6 +351,20 @@ class Study:
                 raise ValueError(
                     f"arm {one.key} of {self.name} has the delays of {one.delays_of}, which has those of another: name "
                     "the arm that they come from"
+                )
+
+    def _check_comparisons(self, keys: Sequence[ArmKey]) -> None:
+        for comparison, count in Counter(self.comparisons).items():
+            where = f"comparison {comparison} of {self.name}"
+            for key in comparison.arms:
+                if key not in keys:
+                    raise ValueError(f"{where}: there is no arm {key}")
+            if comparison.less is None and comparison.candidate == comparison.reference:
+                raise ValueError(f"{where}: {comparison.candidate} is compared with itself: leave it out")
+            if count > 1:
+                raise ValueError(
+                    f"{where} stands {count} times in family={comparison.family!r}, whose p values are corrected for "
+                    "each: name it once"
                 )
 
     def _check_shown(self, kind: str, entries: Sequence[Effects] | Sequence[Aggregate]) -> None:
@@ -360,23 +379,6 @@ class Study:
                 if key not in keys:
                     raise ValueError(f"{kind} of {entry.name!r} of {self.name}: there is no arm {key}")
 
-    def _check_figures(self) -> None:
-        stems = [one.stem for one in drawings(self.figures)]
-        twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-        if twice:
-            raise ValueError(f"figures of {self.name} share a file: {twice}; give each a name")
-        for one in drawings(self.figures):
-            for profile in one.profiles:
-                require_choice(f"{self.name}: figure {one.stem}: profiles entry", profile, self.profiles)
-            for method in one.methods:
-                require_choice(f"{self.name}: figure {one.stem}: methods entry", method, self.methods)
-            for family in one.families:
-                named = dict.fromkeys(comparison.family for comparison in self.comparisons)
-                require_choice(f"{self.name}: figure {one.stem}: families entry", family, named)
-        for key in self.preview or ():
-            if key not in [one.key for one in self.arms]:
-                raise ValueError(f"preview of {self.name}: there is no arm {key}")
-
     @property
     def profiles(self) -> list[str]:
         return list(dict.fromkeys(one.profile for one in self.arms))
@@ -386,5 +388,12 @@ class Study:
         return list(dict.fromkeys(one.method for one in self.arms))
 
     def arm(self, key: ArmKey) -> Arm:
-        """The arm of a name."""
-        return next(one for one in self.arms if one.key == key)
+        """The arm of a name.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for one in self.arms:
+            if one.key == key:
+                return one
+        raise ValueError(f"{self.name} has no arm {key}")

@@ -4,7 +4,7 @@ import ast
 import itertools
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -119,12 +119,19 @@ def name(text: str, values: Values, where: str) -> str:
     return found
 
 
-def excluded(entry: Mapping[str, Any], values: Values, where: str) -> bool:
-    """Whether the entry's `exclude` holds for these values.
+def left(entry: Mapping[str, Any], combined: Iterable[Values], where: str) -> list[Values]:
+    """The combinations that the entry's `exclude` leaves.
 
     Raises:
-        ValueError: it is no text, or cannot be evaluated.
+        ValueError: it is no text, cannot be evaluated, or leaves none.
     """
+    found = [values for values in combined if not _excluded(entry, values, where)]
+    if not found:
+        raise ValueError(f"{where}: exclude={entry.get(EXCLUDE)!r} leaves nothing: change it, or leave the entry out")
+    return found
+
+
+def _excluded(entry: Mapping[str, Any], values: Values, where: str) -> bool:
     return EXCLUDE in entry and bool(evaluate(toml.checked(str, entry[EXCLUDE], EXCLUDE, where), values, where))
 
 

@@ -20,7 +20,7 @@ from rtc.report.figures import (
     timeline,
     tokens,
 )
-from rtc.study.layout import Drawing
+from rtc.study.layout import Drawing, Section
 from rtc.study.outcome import Outcome
 from rtc.study.study import Study
 
@@ -70,4 +70,5 @@ def part(study: Study, drawing: Drawing) -> Study:
     )
     effects = tuple(one for one in study.effects if keys.issuperset(one.arms))
     kept = {"arms": arms, "comparisons": comparisons, "effects": effects, "aggregates": ()}
-    return dataclasses.replace(study, **kept, figures=(), preview=None)
+    sections = (Section("effects"),) if effects else ()
+    return dataclasses.replace(study, **kept, figures=(), sections=sections, preview=None)

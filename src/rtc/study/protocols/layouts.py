@@ -1,8 +1,8 @@
 """The layouts of the reports of tail_v1, the published delay curve and RSD."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from rtc.study.layout import Section
+from rtc.study.layout import VERDICT, Section
 
 DELAY_METRICS = (
     "d_p50",
@@ -26,7 +26,7 @@ OUTCOME_METRICS = (
     "max_delta_action",
     "max_ddelta_action",
 )
-TAIL_V1 = (
+_TAIL_V1 = (
     Section("verdict"),
     Section("seeds"),
     Section("costs", heading="Delay and starvation", text="Means over seeds.", metrics=DELAY_METRICS),
@@ -50,6 +50,12 @@ _SYSTEMS = (
 _SYSTEM_METRICS = ("mean_delay", "d_p95", "mean_planned_delay", "p_late", "starved_fraction", "mean_flow_steps")
 _CURVE_COSTS = ("flow_evals_per_tick", "query_multiplications", "multiplications_per_tick", "starved_fraction")
 _OUTCOMES = ("returned_episode_returns", "rms_ddelta_action")
+
+
+def tail_v1(arms: Collection[tuple[str, str]]) -> tuple[Section, ...]:
+    """The layout of tail_v1; a part of its arms has no verdict."""
+    judged = set(VERDICT).issubset(arms)
+    return tuple(section for section in _TAIL_V1 if judged or section.kind != "verdict")
 
 
 def curve(

@@ -140,6 +140,6 @@ def _study(
         preregistered=True,
         baseline=BASELINE,
         figures=("outcomes", "delays", "timeline"),
-        sections=layouts.TAIL_V1,
+        sections=layouts.tail_v1([one.key for one in arms]),
         layout="",
     )
