@@ -118,7 +118,7 @@ def test_a_study_file_may_name_them(tmp_path):
     [
         ("factors = { labels", "factors = {} # { labels", "effects 1: effects need a name, and factors"),
         ('candidate = ["{profile}"', 'candidate = ["long_tail"', 'effects 1: candidate must name "{profile}"'),
-        ("'no_delay'", "profile", "effects 1: exclude leaves nothing"),
+        ("'no_delay'", "profile", "effects 1: exclude=.* leaves nothing"),
         ("labels}", 'labels}" }\ninteractions = [["labels"]] # ', "interactions=.* must be an array of pairs"),
         ('sections = ["effects"]', "", "names effects and no section shows them"),
         ('sections = ["effects"]', 'sections = ["arms"]', "names effects and no section shows them"),

@@ -263,6 +263,16 @@ def test_entries_are_not_rows_of_the_protocol(places):
     assert entries.study(entries.Entry("naive", "naive_again", study)).methods == ["naive_again"]
 
 
+@pytest.mark.parametrize("protocol", ["training_seeds", "recipe", "tail_v1_controls"])
+def test_what_a_protocol_shows_of_its_own_arms_is_no_part_of_an_entry(protocol):
+    fixed = entries.study_files.read(protocol)
+    shown = dict.fromkeys(("comparisons", "effects", "aggregates", "figures", "sections"), ())
+    found = entries.study(entries.Entry("realtime", "mine", protocol))
+    assert found.profiles == fixed.profiles
+    assert {name: getattr(found, name) for name in shown} == shown
+    assert (found.preview, found.baseline) == (None, None)
+
+
 def test_protocols_of_other_simulators_are_refused():
     with pytest.raises(ValueError, match="protocol='gymnasium' cannot have entries"):
         entries.study(entries.Entry("realtime", "mine", "gymnasium"))

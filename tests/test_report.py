@@ -324,7 +324,8 @@ def test_the_curve_has_published_values_and_the_grid_below(tmp_path):
     assert table["realtime - naive"].tolist()[1].startswith("+25.0 [")
     drawn = dataclasses.replace(study.arms[0], profile="burst", config=arm("burst", "naive").config)
     told = Outcome(
-        dataclasses.replace(study, arms=(drawn,), comparisons=()), {("a", *drawn.key): found["a", "d0_s1", "naive"]}
+        dataclasses.replace(study, arms=(drawn,), comparisons=(), sections=()),
+        {("a", *drawn.key): found["a", "d0_s1", "naive"]},
     )
     assert study_tables.curve(told, [drawn.key], "naive")["d"].tolist() == ["burst"]
     grid = text.partition("## All d and s")[2].partition("\n## ")[0]

@@ -203,6 +203,21 @@ def test_faulty_studies_are_refused():
         study_of(arm("no_delay", "naive"), arm("no_delay", "naive"))
     with pytest.raises(ValueError, match="there is no arm"):
         study_of(arm("no_delay", "naive"), comparisons=(Comparison(("a", "b"), ("no_delay", "naive")),))
+    with pytest.raises(ValueError, match=r"small has no arm \('long_tail', 'bid'\)"):
+        SMALL.arm(("long_tail", "bid"))
+
+
+def test_comparisons_that_would_only_add_to_the_correction_are_refused():
+    one, key = SMALL.comparisons[0], ("no_delay", "naive")
+    itself = Comparison(key, key)
+    with pytest.raises(
+        ValueError, match=r"naive - naive \(no_delay\) of small: \('no_delay', 'naive'\) is compared with"
+    ):
+        dataclasses.replace(SMALL, comparisons=(one, itself))
+    dataclasses.replace(SMALL, comparisons=(one, dataclasses.replace(itself, less=one)))
+    with pytest.raises(ValueError, match="of small stands 2 times in family='', whose p values are corrected for each"):
+        dataclasses.replace(SMALL, comparisons=(one, itself := dataclasses.replace(one, family="x"), one))
+    assert len(dataclasses.replace(SMALL, comparisons=(one, itself)).comparisons) == 2
 
 
 def test_delays_come_from_an_arm_that_has_its_own():

@@ -5,9 +5,15 @@ import types
 
 import pytest
 
+from rtc import report
 from rtc.programs import study as study_program
-from rtc.study.layout import Drawing
-from test_study import SMALL
+from rtc.report import figures
+from rtc.study.arguments import StudyArguments
+from rtc.study.evaluation import EvalConfig
+from rtc.study.layout import Drawing, Section
+from rtc.study.protocols import tail_v1
+from rtc.study.study import arm
+from test_study import SMALL, study_of
 
 
 def test_families_of_a_figure_are_those_of_the_comparisons():
@@ -32,3 +38,68 @@ def test_a_preview_that_cannot_be_shown_is_not_replaced_by_another(capsys):
     assert study_program.previewed(named, part) == ()
     assert "no preview: small names naive under long_tail" in capsys.readouterr().out
     assert study_program.previewed(SMALL, part) == [("no_delay", "naive")]
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (
+            Section("comparisons", profiles=("long_tial",)),
+            "section comparisons: profiles entry='long_tial' is unknown; did",
+        ),
+        (Section("arms", methods=("naiv",)), "section arms: methods entry='naiv' is unknown; did you mean 'naive'"),
+        (Section("verdict"), r"judges .* and there is no arm \('tail_controlled', 'realtime'\): add it, or leave the"),
+    ],
+)
+def test_sections_show_arms_that_are_there(section, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(SMALL, sections=(section,))
+
+
+@pytest.mark.parametrize("kind", ["differences", "outcomes", "seeds"])
+def test_sections_of_episodes_have_metrics_of_episodes(kind):
+    assert Section(kind, metrics=("rms_ddelta_action",)).metrics
+    with pytest.raises(ValueError, match=f"section {kind} has metrics of single episodes: .*='mean_delay' is unknown"):
+        Section(kind, metrics=("mean_delay",))
+
+
+def test_metrics_of_a_section_without_a_choice_are_refused():
+    with pytest.raises(ValueError, match=r"sections.metrics=.* has no effect with sections.kind='arms': .*'costs' or"):
+        Section("arms", metrics=("mean_delay",))
+
+
+@pytest.mark.parametrize("kind", ["costs", "metrics"])
+def test_metrics_of_tables_are_those_of_the_catalogue_before_any_work(kind, monkeypatch):
+    monkeypatch.setattr(study_program.runner, "run", lambda *_, **__: pytest.fail("the work began"))
+    report.check(dataclasses.replace(SMALL, sections=(Section(kind, metrics=("mean_delay",)),)))
+    study = dataclasses.replace(SMALL, sections=(Section(kind, metrics=("mean_dely",)),))
+    with pytest.raises(
+        ValueError, match=f"small: section {kind}: metrics entry='mean_dely' .*did you mean 'mean_delay'"
+    ):
+        study_program.run(study, StudyArguments())
+
+
+def test_a_figure_or_section_without_an_arm_is_refused():
+    arms = arm("no_delay", "naive"), arm("long_tail", "naive"), arm("long_tail", "realtime")
+    none = {"profiles": ("no_delay",), "methods": ("realtime",)}
+    with pytest.raises(
+        ValueError, match=r"figure arms: no arm has one of profiles=\['no_delay'\] and one of methods=\['r"
+    ):
+        study_of(*arms, figures=(Drawing("arms", **none),))
+    with pytest.raises(ValueError, match="section costs: no arm has one of profiles"):
+        study_of(*arms, sections=(Section("costs", **none),))
+
+
+def test_a_figure_of_a_part_does_not_need_the_arms_of_the_sections():
+    study = dataclasses.replace(SMALL, sections=(Section("arms", profiles=("no_delay",)),))
+    part = figures.part(study, Drawing("arms", profiles=("long_tail",)))
+    assert [one.key for one in part.arms] == [("long_tail", "naive")]
+
+
+def test_tail_v1_has_a_verdict_where_both_of_its_arms_are():
+    base = EvalConfig()
+    kinds = {
+        judged: [section.kind for section in study.sections]
+        for judged, study in ((True, tail_v1.study(base)), (False, tail_v1.study(base, methods=("naive",))))
+    }
+    assert kinds[True] == ["verdict", *kinds[False]]
