@@ -149,8 +149,8 @@ def test_the_host_executor_says_which_episode_begins():
     env = environment(simulation, states=np.arange(100.0).reshape(50, 2))
     for seed in (0, 1):
         rtc.evaluate(env=env, policy=lambda obs: np.zeros((8, 7)), episodes=2, seed=seed, max_ticks=2)
-    # The policy is a function, whose chunk's shape is found at a start of the seed 0.
-    assert [one[0] // 2 for one in simulation.states] == [0, 0, 1, 1, 0, 1]
+    # The policy is a function, whose chunk's shape is found at the start of episode 0, of the seed 0.
+    assert [one[0] // 2 for one in simulation.states] == [0, 0, 1, 0, 0, 1]
     assert len(set(simulation.seeds)) == 5
 
 
