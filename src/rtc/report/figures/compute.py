@@ -1,5 +1,6 @@
 """The primary metric against what a method computes."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import matplotlib
@@ -19,9 +20,12 @@ COST = "multiplications_per_tick"
 def draw(study: Study, outcome: Outcome) -> dict[str, Figure]:
     """A panel per profile: a mark with its interval per method whose cells tell their multiplications; dots are levels.
 
-    Dashed: what comparisons are made against. Methods that are too many for a figure are divided among several.
+    Dashed: what comparisons are made against. Methods that are too many for a figure are divided among several. Profiles
+    that few of the methods met, as on the grid of a delay sweep, have no panel.
     """
     keys = [one.key for one in study.arms if outcome.complete(one.key) and outcome.cell_mean(one.key, COST) > 0]
+    met = Counter(profile for profile, _ in keys)
+    keys = [key for key in keys if 2 * met[key[0]] >= max(met.values())]
     methods = list(dict.fromkeys(method for _, method in keys))
     found = {}
     for number in range(-(-len(methods) // style.MOST_ARMS)):
