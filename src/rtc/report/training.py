@@ -36,6 +36,8 @@ Each run `logs-bc/<run>/<epoch>/policies/` holds one policy per level (`.safeten
   `h4_end_to_end_1`: the same with chunks of 4, for tail_v1's level.
 - Of `h17_unicycle_low_gravity` and `catcher_v3_open_arm`, which are not among the benchmark's levels, the policies that
   these runs had under the names h17_unicycle and catcher_v3.
+- `published_recipe`, `published_recipe_prefix`: policies of the published recipe (drawn labels, experts that see four
+  ticks, a million transitions); the early epoch is the weak policy.
 - `grasp_easy_h4`: the policy of tail_v1, with chunks of 4, from an expert of its own.
 
 `solved`: naive, no delay, a new chunk at every tick (d = 0, s = 1), {num_evals} episodes, with Wilson's 95 % interval.

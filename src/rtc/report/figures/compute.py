@@ -20,8 +20,8 @@ COST = "multiplications_per_tick"
 def draw(study: Study, outcome: Outcome) -> dict[str, Figure]:
     """A panel per profile: a mark with its interval per method whose cells tell their multiplications; dots are levels.
 
-    Dashed: what comparisons are made against. Methods that are too many for a figure are divided among several. Profiles
-    that few of the methods met, as on the grid of a delay sweep, have no panel.
+    Dashed: what comparisons are made against. Methods that are too many for a figure are divided among several.
+    Profiles that few of the methods met, as on the grid of a delay sweep, have no panel.
     """
     keys = [one.key for one in study.arms if outcome.complete(one.key) and outcome.cell_mean(one.key, COST) > 0]
     met = Counter(profile for profile, _ in keys)
