@@ -10,6 +10,16 @@ study_levels() {
   python -c 'import sys, tomllib; print(*tomllib.load(open(sys.argv[1], "rb"))["levels"], sep="\n")' "$1"
 }
 
+# choose_levels COMMAND [LEVEL …]: puts the levels that are given into the array levels, or what the command prints.
+choose_levels() {
+  local command=$1
+  shift
+  levels=("$@")
+  if [ $# -eq 0 ]; then
+    mapfile -t levels < <($command)
+  fi
+}
+
 # demonstrations LEVEL RUN: experts of one level, NUM_EXPERTS of them, in the folder RUN, and what they record. Flags of the two
 # programs are in the arrays of_experts and of_data, if the script has them.
 demonstrations() {

@@ -36,10 +36,7 @@ case $preset in
     exit 1
     ;;
 esac
-levels=("$@")
-if [ $# -eq 0 ]; then
-  mapfile -t levels < <(benchmark_levels)
-fi
+choose_levels "benchmark_levels" "$@"
 
 train() {
   local level=worlds/l/$1.json chunk=(--config.model.action-chunk-size 8)

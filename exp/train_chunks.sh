@@ -14,10 +14,7 @@ cd "$(dirname "$0")/.."
 
 experts=logs-expert/benchmark
 batches=(--config.batch-size 128 --config.parts 4)
-levels=("$@")
-if [ $# -eq 0 ]; then
-  mapfile -t levels < <(study_levels exp/studies/noise.toml)
-fi
+choose_levels "study_levels exp/studies/noise.toml" "$@"
 
 # Fine-tuned on delays of 0 to 12 ticks, what exp/run_delay_sweep.py asks of them.
 chunks_of() {

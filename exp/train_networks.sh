@@ -15,10 +15,7 @@ if [ "${1:-}" = --run ]; then
   run=${2:?name a run in logs-bc}
   shift 2
 fi
-levels=("$@")
-if [ $# -eq 0 ]; then
-  mapfile -t levels < <(benchmark_levels)
-fi
+choose_levels "benchmark_levels" "$@"
 
 networks() {
   python src/train_networks.py --run-path "logs-bc/$1" --level-paths "$2" --kinds "${@:3}"

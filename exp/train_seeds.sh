@@ -46,9 +46,6 @@ train() {
   done
 }
 
-levels=("$@")
-if [ $# -eq 0 ]; then
-  mapfile -t levels < <(study_levels exp/studies/training_seeds.toml)
-fi
+choose_levels "study_levels exp/studies/training_seeds.toml" "$@"
 train_each "${levels[@]}"
 report_failed

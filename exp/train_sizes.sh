@@ -12,10 +12,7 @@ cd "$(dirname "$0")/.."
 . exp/levels.sh
 
 experts=logs-expert/benchmark
-levels=("$@")
-if [ $# -eq 0 ]; then
-  mapfile -t levels < <(study_levels exp/studies/sizes.toml)
-fi
+choose_levels "study_levels exp/studies/sizes.toml" "$@"
 
 # Widths of the channels, of their hidden layer and of the tokens' hidden layer, and layers.
 small="64 128 32 2"

@@ -16,6 +16,7 @@ import pandas as pd
 from rtc.report import page
 from rtc.report.page import Page, Section
 from rtc.shared import commands, files, provenance, runtime, tables
+from rtc.shared.validation import require_some
 from rtc.study import files as studies
 from rtc.study import plan, predictors, spread
 from rtc.study import subject as subjects
@@ -67,9 +68,8 @@ class Arguments:
     output_root: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("run_paths", "levels"):
-            if not getattr(self, name):
-                raise ValueError(f"{name} is empty: give at least one, or leave --{name.replace('_', '-')} out")
+        require_some("run_paths", self.run_paths)
+        require_some("levels", self.levels)
 
     @property
     def root(self) -> str:

@@ -46,8 +46,8 @@ def run(args: Arguments) -> None:
     study = several_answers.study(several_answers.PLACES[args.place], args.policies, args.kinds)
     how = StudyArguments(**{name: getattr(args, name) for name in names})
     page = Path(how.of(study).output_root) / "summary.md"
-    usual, own = Arguments(place=args.place), {"output_root"}
-    commands.keep_page(args, page, "output_root", usual=usual, harmless=set(names) - own)
+    harmless = {*names} - {"output_root"}
+    commands.keep_page(args, page, "output_root", usual=Arguments(place=args.place), harmless=harmless)
     program.run(study, how)
 
 

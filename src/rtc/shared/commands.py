@@ -14,7 +14,7 @@ import tyro
 from rtc.shared import toml
 from rtc.shared.entry import plain_errors
 
-__all__ = ["flags", "from_file", "keep_page", "open_first", "parse", "plain_errors", "start"]
+__all__ = ["changes", "flags", "from_file", "keep_page", "open_first", "parse", "plain_errors", "shown", "start"]
 
 Parsed = TypeVar("Parsed")
 
@@ -44,6 +44,17 @@ def from_file(arguments: type[Parsed], argv: Sequence[str] | None = None) -> Par
     return dataclasses.replace(default, config=toml.fill(default.config, toml.read(path), path))
 
 
+def changes(args: Any, usual: Any, harmless: Collection[str] = ()) -> list[str]:
+    """The fields that arguments have otherwise than others of their kind, but for harmless ones."""
+    names = [field.name for field in dataclasses.fields(args) if field.name not in harmless]
+    return [name for name in names if getattr(args, name) != getattr(usual, name)]
+
+
+def shown(args: Any, names: Sequence[str]) -> str:
+    """Some fields of arguments with their values, for messages."""
+    return ", ".join(f"{name}={getattr(args, name)!r}" for name in names)
+
+
 def keep_page(args: Any, page: str | Path, place: str, *, usual: Any = None, harmless: Collection[str] = ()) -> None:
     """Keeps what a program's own settings measured from being replaced by what others do.
 
@@ -58,10 +69,9 @@ def keep_page(args: Any, page: str | Path, place: str, *, usual: Any = None, har
         ValueError: these are other settings, and the page is there.
     """
     usual = type(args)() if usual is None else usual
-    names = [field.name for field in dataclasses.fields(args) if field.name not in harmless]
-    changed = [name for name in names if getattr(args, name) != getattr(usual, name)]
+    changed = changes(args, usual, harmless)
     if changed and place not in changed and Path(page).exists():
-        given, others = (", ".join(f"{name}={getattr(one, name)!r}" for name in changed) for one in (args, usual))
+        given, others = shown(args, changed), shown(usual, changed)
         raise ValueError(
             f"{given}: {page} was measured with {others}. Nothing was changed: give --{place.replace('_', '-')}"
         )

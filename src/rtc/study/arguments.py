@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rtc.shared import launchers, paths
+from rtc.shared import commands, launchers, paths
 from rtc.shared.paths import WorldRules
 from rtc.study.evaluation import DEFAULT_SLOTS
 from rtc.study.study import PREFIX_RUN, RUN, Study
@@ -28,11 +28,10 @@ def keep_report(args: Any, protocol: Any, root: str | Path, own_root: str | Path
     Raises:
         ValueError: these are other settings, `root` is the protocol's own and holds results.
     """
-    names = [field.name for field in dataclasses.fields(args) if field.name not in _HARMLESS]
-    changed = [name for name in names if getattr(args, name) != getattr(protocol, name)]
+    changed = commands.changes(args, protocol, _HARMLESS)
     there = [Path(root) / name for name in _REPORTS if (Path(root) / name).exists()]
     if changed and there and not args.overwrite and Path(root).resolve() == Path(own_root).resolve():
-        given, usual = (", ".join(f"{name}={getattr(one, name)!r}" for name in changed) for one in (args, protocol))
+        given, usual = commands.shown(args, changed), commands.shown(protocol, changed)
         flags = (
             "--output-root or --overwrite"
             if hasattr(args, "output_root")
