@@ -3,7 +3,7 @@
 # logs-bc/h8_end_to_end_<seed> (study M; h8 itself is the first seed), and with chunks of 4 on tail_v1's level, in
 # logs-bc/h4_end_to_end_1. What is there already is kept; a killed run goes on where it was.
 #   bash exp/train_seeds.sh                  seeds 1 and 2 of the study's levels
-#   SEEDS="1 2 3 4" bash exp/train_seeds.sh LEVEL
+#   SEEDS="1 2 3 4" bash exp/train_seeds.sh grasp_easy cartpole_thrust     five seeds (exp/studies/five_seeds.toml)
 # A level that fails is reported at the end; the others go on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
