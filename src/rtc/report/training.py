@@ -32,8 +32,9 @@ Each run `logs-bc/<run>/<epoch>/policies/` holds one policy per level (`.safeten
   the rest (`vlash`); without `data_experts` they have learned from their own solved episodes.
 - `h4`, `h4_prefix`: the same with chunks of 4 (study L).
 - `h16`, `h32` and their `_prefix`: the same with longer chunks, on four levels.
-- `h8_end_to_end_1` … `h8_end_to_end_4`: the recipe of `h8` from other seeds, experts and demonstrations too (study M);
-  `h4_end_to_end_1`: the same with chunks of 4, for tail_v1's level.
+- `h8_end_to_end_1`, `h8_end_to_end_2`: the recipe of `h8` from other seeds, experts and demonstrations too, on three
+  levels of study M (`bash exp/train_seeds.sh` makes its other policies); `h4_end_to_end_1`: the same with chunks of 4,
+  for tail_v1's level.
 - Of `h17_unicycle_low_gravity` and `catcher_v3_open_arm`, which are not among the benchmark's levels, the policies that
   these runs had under the names h17_unicycle and catcher_v3.
 - `published_recipe`, `published_recipe_prefix`: policies of the published recipe (drawn labels, experts that see four
