@@ -52,7 +52,7 @@ class Sweep:
 
 def _longer(chunk: int) -> Sweep:
     """That of policies with longer chunks, which not all levels have."""
-    levels = ("grasp_easy", "hard_lunar_lander", "catcher_v3")
+    levels = ("grasp_easy", "hard_lunar_lander", "catcher_v3", "mjc_walker")
     run = f"logs-bc/h{chunk}"
     return Sweep(
         f"chunks of {chunk}", delay_sweep.Arguments(levels=levels, run_path=run, prefix_run_path=f"{run}_prefix")
