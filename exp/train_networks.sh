@@ -2,7 +2,8 @@
 # The networks that methods need beside a run's policies, level by level: forward models, correction heads, heads that act
 # alone, latent predictors, policies for vlash (in the run h8_vlash), correction heads for the policies of training-time
 # RTC, and experts of the delayed decision process. What is there already is kept; a killed run goes on where it was. A
-# level that fails is reported at the end; the others go on.
+# level that fails is reported at the end; the others go on. NUM_EXPERTS is the number of those experts per level, 1 by
+# default; the best of them acts.
 #   bash exp/train_networks.sh                       all 12 levels of logs-bc/h8 and logs-bc/h8_prefix
 #   bash exp/train_networks.sh --run published_recipe catapult car_launch
 set -euo pipefail
@@ -25,7 +26,8 @@ networks() {
 train() {
   networks "$run" "$1" forward correction head_only latent vlash &&
     networks "${run}_prefix" "$1" correction &&
-    python src/train_expert.py --run-path logs-expert/delay12 --level-paths "$1" --config.delay 12 &&
+    python src/train_expert.py --run-path logs-expert/delay12 --level-paths "$1" --config.delay 12 \
+      --config.num-seeds "${NUM_EXPERTS:-1}" &&
     networks "$run" "$1" delay_expert --experts logs-expert/delay12
 }
 

@@ -1,11 +1,15 @@
 """All cells of a study in one file: exact, checked like cells of their own, and enough to go on from."""
 
+import base64
 import dataclasses
 import json
+import lzma
 import shutil
+import zlib
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from flax import nnx
 
@@ -81,6 +85,20 @@ def test_new_cells_replace_old_ones_and_others_stay(tmp_path):
     assert not (tmp_path / ".lock").exists()
 
 
+def test_an_archive_packed_as_before_is_read(tmp_path):
+    archive.write(tmp_path, [cell("naive"), cell("bid")])
+    table = pq.read_table(archive.path(tmp_path))
+    about = lzma.decompress(base64.b85decode(table.schema.metadata[b"cells_xz"]))
+    before = table.replace_schema_metadata({b"cells": base64.b85encode(zlib.compress(about))})
+    (tmp_path / "before").mkdir()
+    pq.write_table(before, archive.path(tmp_path / "before"))
+    wanted, found = archive.read(tmp_path).cells, archive.read(tmp_path / "before").cells
+    assert list(found) == list(wanted)
+    for name, one in found.items():
+        pd.testing.assert_frame_equal(one.episodes, wanted[name].episodes)
+        assert str(one.result) == str(wanted[name].result)
+
+
 def test_cells_may_have_columns_of_their_own(tmp_path):
     more = dataclasses.replace(cell("bid"), episodes=EPISODES.assign(word=["a", "b", "c"], late=[True, False, True]))
     archive.write(tmp_path, [cell("naive"), more])
@@ -120,6 +138,12 @@ def test_a_study_goes_on_from_its_archive(tmp_path, monkeypatch, capsys):
     assert "0 of 2 cells to compute" in capsys.readouterr().out
     assert (root / "results_all.csv").read_text() == table
     assert (root / "summary.md").read_text().split("Made by")[0] == page.split("Made by")[0]
+    full = archive.path(root).stat().st_size
+    delay_sweep.run(dataclasses.replace(small, left_out=("rms_ddelta_action",)))
+    assert (root / "results_all.csv").read_text() == table
+    assert (root / "summary.md").read_text().split("Made by")[0] == page.split("Made by")[0]
+    assert archive.path(root).stat().st_size < full
+    assert all("rms_ddelta_action" not in one.episodes for one in archive.read(root).cells.values())
     delay_sweep.run(dataclasses.replace(small, delays=(0, 1, 2)))
     assert [one.profile for one in computed] == ["d2_s2"]
     assert len(archive.read(root).cells) == 3

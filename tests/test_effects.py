@@ -13,8 +13,9 @@ from rtc.study import effects as factorial
 from rtc.study import files
 from rtc.study.layout import Section
 from rtc.study.outcome import Outcome
+from rtc.study.questions import Comparison, Effects
 from rtc.study.statistics import SOLVED
-from rtc.study.study import Comparison, Effects, Study, arm
+from rtc.study.study import Study, arm
 
 EPISODES = 400
 DESIGN = tuple(itertools.product(("mode", "drawn"), ("one", "all")))

@@ -12,8 +12,9 @@ from rtc.report import over_seeds, sections
 from rtc.study import files
 from rtc.study.layout import Section
 from rtc.study.outcome import Outcome
+from rtc.study.questions import Aggregate
 from rtc.study.statistics import SOLVED
-from rtc.study.study import Aggregate, Study, arm
+from rtc.study.study import Study, arm
 
 EPISODES = 400
 # Solve rates by level and seed; realtime gains 0.1 with every seed on level a, and 0.1, 0.2, 0.3 on b.

@@ -10,8 +10,8 @@ import scipy.stats
 from rtc.bench import calibration
 from rtc.bench.calibration import Luck
 from rtc.study import pairs, statistics
+from rtc.study.questions import Comparison
 from rtc.study.statistics import SOLVED, Interval
-from rtc.study.study import Comparison
 
 Z2 = scipy.stats.norm.ppf(0.975) ** 2
 

@@ -12,7 +12,8 @@ from rtc.study.cells import Cell, CellData
 from rtc.study.evaluation import EvalConfig
 from rtc.study.outcome import Outcome
 from rtc.study.protocols import published_curve
-from rtc.study.study import Comparison, Study
+from rtc.study.questions import Comparison
+from rtc.study.study import Study
 
 RUNS = [f"logs-bc/recipe/r{number}{end}" for number in range(1, 6) for end in ("", "/last")]
 LEVELS = ("grasp_easy", "mjc_walker")

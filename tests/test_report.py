@@ -20,7 +20,8 @@ from rtc.study.evaluation import EvalConfig
 from rtc.study.layout import Section
 from rtc.study.outcome import Outcome
 from rtc.study.protocols import layouts, published_curve, tail_v1
-from rtc.study.study import Arm, Comparison, Study, arm, versus
+from rtc.study.questions import Comparison, versus
+from rtc.study.study import Arm, Study, arm
 from stubs import episode_trace
 
 SEEDS, EPISODES = (0, 1), 24

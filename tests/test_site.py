@@ -20,7 +20,8 @@ from rtc.study import archive, files, pairs
 from rtc.study.cells import Cell
 from rtc.study.evaluation import EvalConfig
 from rtc.study.outcome import Outcome
-from rtc.study.study import Arm, Comparison, arm
+from rtc.study.questions import Comparison
+from rtc.study.study import Arm, arm
 
 ROOT = Path(__file__).parents[1]
 CONTROLS = "study_tail_v1_controls"

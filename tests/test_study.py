@@ -24,8 +24,9 @@ from rtc.study import cells as store
 from rtc.study import families, pairs, plan, runner, statistics
 from rtc.study.arguments import StudyArguments
 from rtc.study.outcome import Outcome
+from rtc.study.questions import Comparison, versus
 from rtc.study.runner import ConflictError
-from rtc.study.study import Comparison, Study, arm, versus
+from rtc.study.study import Study, arm
 from stubs import TINY
 
 ROOT = Path(__file__).parents[1]

@@ -103,3 +103,17 @@ def test_tail_v1_has_a_verdict_where_both_of_its_arms_are():
         for judged, study in ((True, tail_v1.study(base)), (False, tail_v1.study(base, methods=("naive",))))
     }
     assert kinds[True] == ["verdict", *kinds[False]]
+
+
+@pytest.mark.parametrize("section", [Section("seeds"), Section("outcomes", metrics=("rms_ddelta_action",))])
+def test_sections_do_not_show_what_is_left_out(section):
+    kept = dataclasses.replace(SMALL, sections=(section,))
+    with pytest.raises(ValueError, match=f"section {section.kind} shows rms_ddelta_action, which left_out has"):
+        dataclasses.replace(kept, left_out=("rms_ddelta_action",))
+
+
+def test_what_rates_and_costs_need_is_not_left_out():
+    with pytest.raises(ValueError, match="left_out entry='num_queries' is unknown"):
+        dataclasses.replace(SMALL, left_out=("num_queries",))
+    with pytest.raises(ValueError, match="left_out entry='returned_episode_returns' is unknown"):
+        dataclasses.replace(SMALL, primary="returned_episode_returns", left_out=("returned_episode_returns",))

@@ -15,8 +15,8 @@ from rtc.report.page import Page, Section
 from rtc.shared import files, provenance, tables
 from rtc.study import statistics
 from rtc.study.outcome import Outcome
+from rtc.study.questions import ArmKey
 from rtc.study.statistics import Interval
-from rtc.study.study import ArmKey
 
 SOLVED = "returned_episode_solved"
 

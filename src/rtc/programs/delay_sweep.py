@@ -40,6 +40,8 @@ class Arguments:
         run_path: run of the policies.
         prefix_run_path: run of the policies trained with simulated delay, for trained_prefix.
         num_slots: episodes simulated at a time, per device; results do not depend on it.
+        left_out: measures of single episodes that are not kept beside the means of cells (returned_episode_returns,
+            rms_ddelta_action), so that the outcomes of many episodes are small.
         output_root: where cells, tables and the figure go.
         overwrite: compute cells again although others, or finished ones, are in their place.
         report_only: write tables and figures of the cells that are there.
@@ -70,6 +72,7 @@ class Arguments:
     run_path: str = RUN
     prefix_run_path: str = PREFIX_RUN
     num_slots: int = DEFAULT_SLOTS
+    left_out: tuple[str, ...] = ()
     output_root: str = "exp_runs/delay_sweep"
     overwrite: bool = False
     report_only: bool = False
@@ -103,7 +106,7 @@ class Arguments:
         chunk = subject.load(first, self.levels[0]).chunk_size
         base = EvalConfig(num_flow_steps=self.num_flow_steps, start_noise=self.start_noise)
         grid_methods = [one for one in self.methods if self.grid and one in self.grid_methods]
-        return published_curve.study(self.methods, grid_methods, self.delays, chunk, base, self.levels)
+        return published_curve.study(self.methods, grid_methods, self.delays, chunk, base, self.levels, self.left_out)
 
 
 def run(args: Arguments) -> None:

@@ -16,7 +16,8 @@ from rtc.shared import commands, tracking
 from rtc.study import files, plan, runner
 from rtc.study.arguments import StudyArguments
 from rtc.study.outcome import Outcome
-from rtc.study.study import ArmKey, Study
+from rtc.study.questions import ArmKey
+from rtc.study.study import Study
 
 
 def run(study: Study, args: StudyArguments) -> None:

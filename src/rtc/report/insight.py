@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from rtc import methods
 from rtc.methods import Method
-from rtc.study.study import ArmKey, Study
+from rtc.study.questions import ArmKey
+from rtc.study.study import Study
 
 COLUMN = "sees"
 NEWEST, SIMULATOR, TOLD, OWN = "newest observation", "simulator", "every delay", "training of its own"

@@ -7,7 +7,7 @@ import pandas as pd
 from rtc.report import catalogue, insight
 from rtc.study import losses, pairs
 from rtc.study.outcome import Outcome
-from rtc.study.study import ArmKey
+from rtc.study.questions import ArmKey
 
 
 def there(outcome: Outcome) -> dict[ArmKey, losses.Reference]:

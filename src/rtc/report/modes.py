@@ -8,7 +8,7 @@ from rtc.report import catalogue
 from rtc.shared import tables
 from rtc.study import modes
 from rtc.study.outcome import Outcome
-from rtc.study.study import ArmKey
+from rtc.study.questions import ArmKey
 
 
 def table(outcome: Outcome, keys: Sequence[ArmKey]) -> pd.DataFrame:

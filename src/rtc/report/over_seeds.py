@@ -11,7 +11,7 @@ from rtc.shared import tables
 from rtc.study import aggregates
 from rtc.study.aggregates import Sampled, Scores
 from rtc.study.outcome import Outcome
-from rtc.study.study import Aggregate, ArmKey
+from rtc.study.questions import Aggregate, ArmKey
 
 
 def table(outcome: Outcome, chosen: Sequence[Aggregate]) -> pd.DataFrame:

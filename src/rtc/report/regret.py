@@ -7,8 +7,9 @@ import pandas as pd
 from rtc.report import catalogue
 from rtc.study import regrets
 from rtc.study.outcome import Outcome
+from rtc.study.questions import ArmKey
 from rtc.study.regrets import Point
-from rtc.study.study import ArmKey, Study
+from rtc.study.study import Study
 
 
 def there(study: Study, outcome: Outcome) -> dict[str, list[Point]]:

@@ -14,7 +14,8 @@ from rtc.shared.validation import require_choice
 from rtc.study import verdicts
 from rtc.study.layout import VERDICT, Section, drawings
 from rtc.study.outcome import Outcome
-from rtc.study.study import Comparison, Study
+from rtc.study.questions import Comparison
+from rtc.study.study import Study
 from rtc.study.verdicts import Check, Verdict
 
 Key = tuple[str, str]

@@ -14,8 +14,9 @@ from rtc.study import families, pairs, statistics, verdicts
 from rtc.study import margins as judged
 from rtc.study.outcome import Outcome
 from rtc.study.pairs import PairedTest
+from rtc.study.questions import Comparison, Effects
 from rtc.study.statistics import Interval
-from rtc.study.study import Comparison, Effects, Study
+from rtc.study.study import Study
 
 Key = tuple[str, str]
 ALPHA = 0.05

@@ -25,7 +25,8 @@ from rtc.shared.paths import shipped
 from rtc.shared.validation import require_int, require_positive, unknown
 from rtc.study import plan as planning
 from rtc.study.arguments import StudyArguments
-from rtc.study.study import Arm, ArmKey, Comparison, Study, arm, starting_at_median
+from rtc.study.questions import ArmKey, Comparison
+from rtc.study.study import Arm, Study, arm, starting_at_median
 from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 LEAST_QUERIES = 20

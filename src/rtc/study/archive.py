@@ -1,7 +1,8 @@
 """The finished cells of a study in one file, `<root>/episodes.parquet`, which is small enough to be shipped.
 
 A row is an episode: what cell it belongs to (level, profile, method, seed), its number, and the columns of episodes.csv
-but for two poor measures of smoothness. The file's metadata hold, under "cells", what else there is of every cell.
+but for two poor measures of smoothness and what the study leaves out. The file's metadata hold, under "cells_xz", what
+else there is of every cell.
 Where a cell's own folder is missing, it is read from here: in a clone, reports are written and runs go on without
 computing it again.
 """
@@ -10,6 +11,7 @@ import base64
 import dataclasses
 import functools
 import json
+import lzma
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,7 +30,8 @@ from rtc.study.cells import IDENTITY_COLUMNS, Cell, CellData, Standing
 
 NAME = "episodes.parquet"
 LEFT_OUT = ("max_delta_action", "max_ddelta_action")
-_KEY = b"cells"
+# What else there is of the cells: as it is packed now, and as it was packed before.
+_KEY, _OLD_KEY = b"cells_xz", b"cells"
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,13 @@ def write(root: PathLike, cells: Iterable[CellData]) -> None:
         column = pa.array(values) if name == "seed" else pa.array(values).dictionary_encode()
         table = table.add_column(place, name, column)
     about = json.dumps([_about(one) for one in cells])
-    packed = base64.b85encode(zlib.compress(about.encode(), 9))
-    table = table.drop_columns(["cell"]).replace_schema_metadata({_KEY: packed})
-    with atomic_path(path(root)) as temporary:
-        pq.write_table(table, temporary, compression="zstd", compression_level=9)
+    packed = base64.b85encode(lzma.compress(about.encode(), preset=9))
+    table = table.drop_columns(["cell"]).replace_schema_metadata()
+    # Metadata of the schema would stand in the file twice; Arrow's own schema is not needed.
+    options = {"compression": "zstd", "compression_level": 19, "store_schema": False}
+    with atomic_path(path(root)) as temporary, pq.ParquetWriter(temporary, table.schema, **options) as file:
+        file.write_table(table)
+        file.add_key_value_metadata({_KEY.decode(): packed.decode()})
 
 
 def _frame(number: int, episodes: pd.DataFrame) -> pd.DataFrame:
@@ -134,13 +140,19 @@ def read(root: PathLike) -> Archive:
 def _read(file: Path, _changed: int, _size: int) -> Archive:
     try:
         table = pq.read_table(file)
-        about = json.loads(zlib.decompress(base64.b85decode(table.schema.metadata[_KEY])))
+        about = json.loads(_unpacked(table.schema.metadata))
         frame = table.drop_columns(list(IDENTITY_COLUMNS)).to_pandas()
         if sum(one["episodes"] for one in about) != len(frame):
             raise ValueError("its episodes are not those of its cells")
         return Archive(MappingProxyType(_cells(about, frame)))
-    except (OSError, ValueError, KeyError, TypeError, zlib.error, pa.ArrowException) as error:
+    except (OSError, ValueError, KeyError, TypeError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
         raise ValueError(f"{file} is damaged ({error}): git checkout, or delete it and run again") from error
+
+
+def _unpacked(metadata: Mapping[bytes, bytes]) -> bytes:
+    if _KEY in metadata:
+        return lzma.decompress(base64.b85decode(metadata[_KEY]))
+    return zlib.decompress(base64.b85decode(metadata[_OLD_KEY]))
 
 
 def _cells(about: list[dict[str, Any]], frame: pd.DataFrame) -> dict[Cell, CellData]:

@@ -100,6 +100,11 @@ class CellData:
         path = None if self.directory is None else self.directory / TRACE
         return path if path is not None and path.is_file() else None
 
+    def without(self, columns: Sequence[str]) -> "CellData":
+        """The same cell, whose episodes lack some columns."""
+        kept = self.episodes.drop(columns=list(columns), errors="ignore")
+        return dataclasses.replace(self, episodes=kept) if columns else self
+
 
 class CellError(ValueError):
     """A cell is missing, belongs to another configuration, or its files are damaged."""

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rtc.study.outcome import Outcome
-from rtc.study.study import Effects
+from rtc.study.questions import Effects
 
 
 def contrasts(effects: Effects) -> Iterator[tuple[str, Float[np.ndarray, " p"]]]:

@@ -8,7 +8,7 @@ from typing import Any
 from rtc.shared import toml
 from rtc.shared.validation import require_some, unknown
 from rtc.study import templates
-from rtc.study.study import Aggregate, ArmKey, Comparison, Effects
+from rtc.study.questions import Aggregate, ArmKey, Comparison, Effects
 
 LISTS = ("comparisons", "effects", "aggregates")
 _TEMPLATE = (templates.FOR, templates.EXCLUDE)

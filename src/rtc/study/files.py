@@ -2,12 +2,14 @@
 
     name = "study_hedging"
     title = "Does hedging help?"        # title_zh, question, question_zh: likewise
+    like = "beat_the_delay"             # the study beside it has what is not given here, but for names and texts
     levels = ["grasp_easy", "my/level.json"]
     num_evals = 1024                    # episodes per arm, level and seed
     seeds = [0, 1]
     preregistered = true                # metric and comparisons were fixed before it ran
     figures = ["arms"]                  # and sections = ["comparisons", ...]: see `layout`
     preview = [["long_tail", "realtime"], ["long_tail", "naive"]]   # whose episodes are shown side by side
+    left_out = ["rms_ddelta_action"]    # measures of single episodes that are not kept
 
     [profiles.long_tail]                # a named profile
     [profiles.hedged]                   # fields of DelayProfileConfig changed in a named one or in one of this file
@@ -97,11 +99,14 @@ _ELSEWHERE = {
     "model": "comes with the policy; leave it out",
     "step": "is the last one; leave it out",
 }
-_TEXTS = ("name", "title", "title_zh", "question", "question_zh", "primary")
+# What a study does not take from the one that it is like.
+_OWN = ("name", "title", "title_zh", "question", "question_zh")
+_TEXTS = (*_OWN, "primary")
 _PLAIN = ("num_evals", "preregistered")
-_LISTS = ("seeds",)
-_TABLES = ("axes", "defaults", "profiles", "methods", *LISTS)
-_KEYS = (*_TEXTS, *_PLAIN, *_LISTS, "levels", "figures", "sections", "preview", *_TABLES)
+_LISTS = ("seeds", "left_out")
+_LIKE, _AXES = "like", "axes"
+_TABLES = (_AXES, "defaults", "profiles", "methods", *LISTS)
+_KEYS = (_LIKE, *_TEXTS, *_PLAIN, *_LISTS, "levels", "figures", "sections", "preview", *_TABLES)
 _METHOD_ONLY = ("method", "run_path", "profiles", templates.FOR, templates.EXCLUDE)
 
 
@@ -127,15 +132,34 @@ def read(name: str | Path) -> Study:
         ValueError: the file cannot be read, lacks something, or names what does not exist; the message says where.
     """
     path = find(name)
+    tables = _tables(path)
+    for key in ("profiles", "methods"):
+        if not tables.get(key):
+            raise ValueError(f"{path} has no tables [{key}.<name>]: give at least one")
+    return _File(path, tables).study()
+
+
+def _tables(path: Path, behind: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The tables of a file, and those of the study that it is like where it has none of its own.
+
+    Axes are taken one by one; names and texts are always the file's own.
+    """
     tables = toml.read(path)
     for key in tables:
         if key not in _KEYS:
             raise unknown(f"{path}: key", key, _KEYS)
     _check_kinds(tables, path)
-    for key in ("profiles", "methods"):
-        if not tables.get(key):
-            raise ValueError(f"{path} has no tables [{key}.<name>]: give at least one")
-    return _File(path, tables).study()
+    if _LIKE not in tables:
+        return tables
+    name = tables.pop(_LIKE)
+    other = path.with_name(f"{name}.toml")
+    if other in (path, *behind) or not other.is_file():
+        reason = "is made from this one" if other.is_file() else f"is not there: {other}"
+        raise ValueError(f"{path}: like={name!r} {reason}; name another study of the same folder, or leave it out")
+    there = _tables(other, (path, *behind))
+    base = {key: value for key, value in there.items() if key not in _OWN}
+    axes = {_AXES: {**base.get(_AXES, {}), **tables.get(_AXES, {})}}
+    return {**base, **tables, **(axes if axes[_AXES] else {})}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -166,7 +190,7 @@ class _File:
 
     @property
     def axes(self) -> Mapping[str, Any]:
-        return self.tables.get("axes", {})
+        return self.tables.get(_AXES, {})
 
     @functools.cached_property
     def profiles(self) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -306,10 +330,10 @@ class _File:
 def _check_kinds(tables: Mapping[str, Any], path: Path) -> None:
     """Raises ValueError where a key at the top of the file, or a table below it, has something else than it holds."""
     for kind, keys in (
-        (str, _TEXTS),
+        (str, (_LIKE, *_TEXTS)),
         (bool, ("preregistered",)),
         (list, (*_LISTS, "levels", "figures", "sections", "preview", *LISTS)),
-        (dict, ("axes", "defaults", "profiles", "methods")),
+        (dict, (_AXES, "defaults", "profiles", "methods")),
     ):
         for key in keys:
             if key in tables:

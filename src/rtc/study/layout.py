@@ -134,6 +134,7 @@ def check(
     sections: Iterable[Section],
     arms: Collection[tuple[str, str]],
     families: Iterable[str],
+    left_out: Collection[str] = (),
 ) -> None:
     """Checks that everything shown is there.
 
@@ -142,10 +143,11 @@ def check(
         figures, sections: of its report.
         arms: names of its arms.
         families: those of its comparisons.
+        left_out: measures of single episodes that the study does not keep.
 
     Raises:
         ValueError: two figures share a file; or a figure or section names a profile, a method or a family that the
-            study lacks, shows no arm, or is a verdict on arms that are not there.
+            study lacks, shows no arm, shows measures that are not kept, or is a verdict on arms that are not there.
     """
     drawn, families = drawings(figures), list(dict.fromkeys(families))
     stems = [one.stem for one in drawn]
@@ -158,12 +160,23 @@ def check(
             require_choice(f"{study}: figure {one.stem}: families entry", family, families)
     for section in sections:
         _check_arms(f"{study}: section {section.kind}", section, arms)
+        _check_kept(f"{study}: section {section.kind}", section, left_out)
         lacking = [key for key in VERDICT if section.kind == "verdict" and key not in arms]
         if lacking:
             raise ValueError(
                 f"{study}: section verdict judges {VERDICT[0]} against {VERDICT[1]}, and there is no arm {lacking[0]}: "
                 "add it, or leave the section out"
             )
+
+
+def _check_kept(where: str, section: Section, left_out: Collection[str]) -> None:
+    if section.kind not in _OF_EPISODES:
+        return
+    # Without metrics of their own, these two show all of them.
+    shown = section.metrics or (metrics.EPISODE_MEANS if section.kind != "outcomes" else ())
+    for name in shown:
+        if name in left_out:
+            raise ValueError(f"{where} shows {name}, which left_out has: take it out of one of them")
 
 
 def _check_arms(where: str, shown: Drawing | Section, arms: Collection[tuple[str, str]]) -> None:

@@ -20,7 +20,8 @@ from jaxtyping import Float
 
 from rtc.study.evaluation import EvalConfig
 from rtc.study.outcome import Outcome
-from rtc.study.study import Arm, ArmKey, Study
+from rtc.study.questions import ArmKey
+from rtc.study.study import Arm, Study
 
 Vector = Float[np.ndarray, " n"]
 NAIVE, FORESIGHT = "naive", "foresee_simulator"

@@ -14,8 +14,9 @@ from rtc.study import plan as planning
 from rtc.study.arguments import StudyArguments
 from rtc.study.cells import CODE, SIMULATOR, CellData, CellError
 from rtc.study.pairs import PairedTest
+from rtc.study.questions import ArmKey, Comparison
 from rtc.study.statistics import SOLVED, Interval
-from rtc.study.study import Arm, ArmKey, Comparison, Study
+from rtc.study.study import Arm, Study
 
 Key = tuple[str, str, str]
 
@@ -58,7 +59,7 @@ class Outcome:
                 except CellError as error:
                     missing[name, *one.key] = str(error)
                     continue
-                found[name, *one.key] = tuple(cell for cell, _ in cells)
+                found[name, *one.key] = tuple(cell.without(study.left_out) for cell, _ in cells)
                 for cell, version in cells:
                     versions.setdefault(version, set()).add(cell.inputs[CODE])
         needed = [one.key for one in study.arms] if required is None else required

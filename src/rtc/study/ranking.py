@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from rtc import methods
 from rtc.study.outcome import Outcome
+from rtc.study.questions import ArmKey, Comparison
 from rtc.study.statistics import SOLVED, Interval
-from rtc.study.study import Arm, ArmKey, Comparison
+from rtc.study.study import Arm
 
 COST = "flow_evals_per_tick"
 

@@ -9,8 +9,9 @@ from rtc.delay.estimators import EstimatorConfig
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.study import layout, statistics
 from rtc.study.outcome import Outcome
+from rtc.study.questions import ArmKey, Comparison
 from rtc.study.statistics import Interval
-from rtc.study.study import Arm, ArmKey, Comparison, Study
+from rtc.study.study import Arm, Study
 
 ORACLE = EstimatorConfig("oracle")
 LARGEST = 1.0  # the quantile that `window_max` takes

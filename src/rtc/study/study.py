@@ -4,9 +4,7 @@ Whatever is evaluated is a study: tail_v1, the published delay curve, RSD and th
 its primary metric and its comparisons; `study.runner` computes its cells and `study.outcome` reads them.
 """
 
-import dataclasses
 import functools
-import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 
 from rtc.control import metrics
 from rtc.delay import profiles as delay_profiles
@@ -28,6 +26,7 @@ from rtc.study import layout as layouts
 from rtc.study import statistics
 from rtc.study.evaluation import LARGEST_SEED, EvalConfig
 from rtc.study.layout import Drawing, Section
+from rtc.study.questions import Aggregate, ArmKey, Comparison, Effects
 from rtc.study.sequences import SequenceDecoding
 from rtc.study.tokens import Decoding
 
@@ -35,12 +34,12 @@ from rtc.study.tokens import Decoding
 RUN, PREFIX_RUN = "logs-bc/h8", "logs-bc/h8_prefix"
 # Per arm and level: on six levels 3,072 pairs, so that a difference of 2 points in their mean can be told from none.
 EPISODES = 512
+# Measures of single episodes that no rate and no account of costs is made from.
+LEAVABLE = ("returned_episode_returns", "rms_ddelta_action")
 # Draws for the median of a delay profile.
 DRAWS = 10_001
 # Levels of the studies on random delay.
 DELAY_LEVELS = ("grasp_easy", "catapult", "hard_lunar_lander", "chain_lander", "catcher_v3", "car_launch")
-
-ArmKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -126,156 +125,6 @@ def arm(
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A difference that the study was made to measure: candidate minus reference, each a (profile, method).
-
-    Attributes:
-        less: another difference that is subtracted, to ask whether two differences are equal.
-        family: p values are corrected for the number of comparisons that share it.
-    """
-
-    candidate: ArmKey
-    reference: ArmKey
-    less: "Comparison | None" = None
-    family: str = ""
-
-    @property
-    def arms(self) -> tuple[ArmKey, ...]:
-        """All arms that it needs."""
-        return self.candidate, self.reference, *(self.less.arms if self.less else ())
-
-    @property
-    def bound(self) -> int:
-        """How far from 0 the difference of an episode's shares can be: 1, and 1 more for every difference taken off."""
-        return 1 + (self.less.bound if self.less else 0)
-
-    def __str__(self) -> str:
-        if self.less:
-            return f"[{dataclasses.replace(self, less=None)}] - [{self.less}]"
-        (profile, method), (other_profile, other_method) = self.candidate, self.reference
-        if profile == other_profile:
-            return f"{method} - {other_method} ({profile})"
-        if method == other_method:
-            return f"{profile} - {other_profile} ({method})"
-        return f"{method} ({profile}) - {other_method} ({other_profile})"
-
-
-@dataclass(frozen=True)
-class Effects:
-    """How a difference depends on factors that were varied together, each between two settings.
-
-    Attributes:
-        name: of the difference.
-        profile: under which it is measured.
-        factors: their names.
-        points: the factors' settings and the difference measured with them, one per combination that was tried.
-        interactions: pairs of factors whose interaction is wanted; a design with part of the combinations may not tell
-            it from others.
-
-    Raises:
-        ValueError: a factor has not two settings, one that an interaction names is none, or the combinations do not
-            tell two effects apart.
-    """
-
-    name: str
-    profile: str
-    factors: tuple[str, ...]
-    points: tuple[tuple[tuple[str, ...], Comparison], ...]
-    interactions: tuple[tuple[str, str], ...] = ()
-
-    def __post_init__(self) -> None:
-        for number, factor in enumerate(self.factors):
-            settings = list(dict.fromkeys(settings[number] for settings, _ in self.points))
-            if len(settings) != 2:
-                raise ValueError(f"effects of {self.name!r}: factor {factor} needs two settings and has {settings}")
-        for pair in self.interactions:
-            for factor in pair:
-                require_choice(f"effects of {self.name!r}: interactions entry", factor, self.factors)
-        self._require_apart()
-
-    def _require_apart(self) -> None:
-        signs = self.signs()
-        for (name, one), (other_name, other) in itertools.combinations(
-            [("mean", np.ones(len(self.points))), *signs], 2
-        ):
-            if one @ other:
-                raise ValueError(
-                    f"effects of {self.name!r}: the combinations do not tell {other_name!r} from {name!r}: leave one "
-                    "out, or add combinations"
-                )
-
-    def signs(self) -> list[tuple[str, Float[np.ndarray, " p"]]]:
-        """By main effect and interaction, 1 for the points that it takes and -1 for those that it takes them against.
-
-        A factor's first setting is the one that appears first. An interaction takes the points where both factors have
-        their first or both their second setting.
-        """
-        names, found = [], {}
-        for number, factor in enumerate(self.factors):
-            column = [settings[number] for settings, _ in self.points]
-            first, second = dict.fromkeys(column)
-            names.append(f"{factor}: {second} - {first}")
-            found[factor] = np.where([setting == first for setting in column], -1.0, 1.0)
-        pairs = [(f"{one} x {other}", found[one] * found[other]) for one, other in self.interactions]
-        return [*zip(names, found.values(), strict=True), *pairs]
-
-    def aliases(self) -> list[tuple[str, str]]:
-        """Interactions of two factors that these combinations do not tell from ones that are asked for."""
-        signs, number = self.signs(), len(self.factors)
-        columns = {factor: sign for factor, (_, sign) in zip(self.factors, signs[:number], strict=True)}
-        return [
-            (name, f"{one} x {other}")
-            for pair, (name, sign) in zip(self.interactions, signs[number:], strict=True)
-            for one, other in itertools.combinations(self.factors, 2)
-            if {one, other} != set(pair) and abs(columns[one] * columns[other] @ sign) == len(self.points)
-        ]
-
-    @property
-    def arms(self) -> tuple[ArmKey, ...]:
-        """All arms that it needs."""
-        return tuple(key for _, comparison in self.points for key in comparison.arms)
-
-
-@dataclass(frozen=True)
-class Aggregate:
-    """What arms that differ in nothing but their policies' training seed reach together, or differ by from others.
-
-    Attributes:
-        name: of the arm or of the difference.
-        profile: under which it is measured.
-        runs: per training seed the candidate, and the reference, or None where the candidate's own values are wanted.
-
-    Raises:
-        ValueError: there is one training seed only, or an arm stands for two, or some have a reference and some not.
-    """
-
-    name: str
-    profile: str
-    runs: tuple[tuple[ArmKey, ArmKey | None], ...]
-
-    def __post_init__(self) -> None:
-        where = f"aggregate {self.name!r} under {self.profile!r}"
-        candidates = [candidate for candidate, _ in self.runs]
-        if len(set(candidates)) < max(2, len(candidates)):
-            raise ValueError(f"{where}: {candidates} must be at least two arms, one per training seed")
-        if len(set(self.arms)) < len(self.arms):
-            twice = sorted({key for key in self.arms if self.arms.count(key) > 1})
-            raise ValueError(f"{where}: {twice} stand for several training seeds; name the seed in the reference, too")
-        if len({reference is None for _, reference in self.runs}) > 1:
-            raise ValueError(f"{where}: give every training seed a reference, or none")
-
-    @property
-    def arms(self) -> tuple[ArmKey, ...]:
-        """All arms that it needs."""
-        return tuple(key for run in self.runs for key in run if key is not None)
-
-
-def versus(candidates: Sequence[str], reference: str, profiles: Sequence[str]) -> tuple[Comparison, ...]:
-    """Each candidate method against one reference method, under every profile."""
-    return tuple(Comparison((p, m), (p, reference)) for p in profiles for m in candidates if m != reference)
-
-
-@dataclass(frozen=True)
 class Study:
     """A question and what is evaluated to answer it.
 
@@ -298,6 +147,8 @@ class Study:
         sections: sections of its report; by default those of any study.
         about: what a method's label stands for, where that needs words.
         published: by method and profile, published values of the primary metric.
+        left_out: measures of single episodes that its archive and its outcome do not hold, so that many episodes fit
+            into a small file; means of cells stay.
         layout: folder below the output root that holds a level's cells; without `{level}` there can be one level.
 
     Raises:
@@ -324,11 +175,14 @@ class Study:
     sections: tuple[Section, ...] = ()
     about: Mapping[str, str] = field(default_factory=dict)
     published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
     layout: str = "cells/{level}"
 
     def __post_init__(self) -> None:
         require_int("num_evals", self.num_evals, low=1)
         require_choice("primary", self.primary, metrics.EPISODE_MEANS)
+        for name in self.left_out:
+            require_choice("left_out entry", name, [one for one in LEAVABLE if one != self.primary])
         for seed in self.seeds:
             require_int("seeds entry", seed, low=0, high=LARGEST_SEED)
         if not self.arms:
@@ -338,7 +192,8 @@ class Study:
             twice = sorted({key for key in keys if keys.count(key) > 1})
             raise ValueError(f"arms of {self.name} share a name: {twice}; name profiles and methods once each")
         self._check_comparisons(keys)
-        layouts.check(self.name, self.figures, self.sections, keys, [one.family for one in self.comparisons])
+        families = [one.family for one in self.comparisons]
+        layouts.check(self.name, self.figures, self.sections, keys, families, self.left_out)
         for key in self.preview or ():
             if key not in keys:
                 raise ValueError(f"preview of {self.name}: there is no arm {key}")

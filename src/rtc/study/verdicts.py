@@ -9,8 +9,8 @@ import numpy as np
 from rtc.delay.profiles import DelayProfileConfig
 from rtc.study import statistics
 from rtc.study.outcome import Outcome
+from rtc.study.questions import ArmKey
 from rtc.study.statistics import SOLVED, Interval
-from rtc.study.study import ArmKey
 
 # A policy whose zero-delay solve rate is surely below this cannot show what delay costs.
 MIN_BASELINE_SOLVED = 0.05

@@ -11,9 +11,10 @@ from rtc.report.advice.words import ESTIMATOR_TEXTS
 from rtc.study import ranking
 from rtc.study.advice import DEADLINE, LOG, UNPLANNED, Policies, Scale, Tails
 from rtc.study.outcome import Outcome
+from rtc.study.questions import ArmKey, Comparison
 from rtc.study.ranking import Ranked
 from rtc.study.statistics import SOLVED, Interval
-from rtc.study.study import Arm, ArmKey, Comparison
+from rtc.study.study import Arm
 from rtc.study.transfer import Condition, Transfer
 
 

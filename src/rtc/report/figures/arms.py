@@ -9,7 +9,8 @@ from rtc.report import catalogue
 from rtc.report.figures import palette, rows
 from rtc.report.figures.rows import Panel, Row
 from rtc.study.outcome import Outcome
-from rtc.study.study import ArmKey, Study
+from rtc.study.questions import ArmKey
+from rtc.study.study import Study
 
 MOST_LINES = 2
 

@@ -14,7 +14,8 @@ from rtc.report.figures.rows import Panel, Row
 from rtc.study import effects as factorial
 from rtc.study import statistics
 from rtc.study.outcome import Outcome
-from rtc.study.study import Comparison, Study
+from rtc.study.questions import Comparison
+from rtc.study.study import Study
 
 NO_DIFFERENCE = {"": 0.0}
 

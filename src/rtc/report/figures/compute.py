@@ -12,7 +12,8 @@ from rtc.report import catalogue
 from rtc.report.figures import arms, palette, style
 from rtc.report.figures.palette import GREY, Look
 from rtc.study.outcome import Outcome
-from rtc.study.study import ArmKey, Study
+from rtc.study.questions import ArmKey
+from rtc.study.study import Study
 
 COST = "multiplications_per_tick"
 

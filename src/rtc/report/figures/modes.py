@@ -10,7 +10,8 @@ from rtc.report.figures.palette import BLUE, GREY, LIGHT, ORANGE
 from rtc.study import modes
 from rtc.study.modes import Tally
 from rtc.study.outcome import Outcome
-from rtc.study.study import ArmKey, Study
+from rtc.study.questions import ArmKey
+from rtc.study.study import Study
 from rtc.worlds.modes import NONE
 
 # Positions beyond are counted at the ends.

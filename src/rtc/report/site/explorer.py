@@ -18,8 +18,9 @@ from rtc.report import catalogue, insight
 from rtc.report.figures import palette
 from rtc.study import pairs, statistics
 from rtc.study.outcome import Outcome
+from rtc.study.questions import ArmKey, Comparison
 from rtc.study.statistics import SOLVED, Interval
-from rtc.study.study import Arm, ArmKey, Comparison
+from rtc.study.study import Arm
 
 # More places than a table prints, so that numbers are rounded as they are there.
 PLACES = 9

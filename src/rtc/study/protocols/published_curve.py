@@ -15,7 +15,8 @@ from rtc.shared.validation import require_int
 from rtc.study import losses
 from rtc.study.evaluation import EvalConfig
 from rtc.study.protocols import layouts
-from rtc.study.study import Arm, Comparison, Study
+from rtc.study.questions import Comparison
+from rtc.study.study import Arm, Study
 from rtc.worlds.kinetix.levels import LEVEL_NAMES
 
 NAIVE, REALTIME = "naive", "realtime"
@@ -126,6 +127,7 @@ def study(
     chunk_size: int,
     base: EvalConfig,
     levels: Sequence[str] = LEVEL_NAMES,
+    left_out: Sequence[str] = (),
 ) -> Study:
     """The sweep.
 
@@ -136,6 +138,7 @@ def study(
         chunk_size: H of the policies.
         base: what all arms have in common.
         levels: names of levels.
+        left_out: measures of single episodes that are not kept.
     """
     line, plane = curve(delays, chunk_size), grid(delays, chunk_size)
     divided = losses.NAIVE in methods and losses.FORESIGHT in methods
@@ -166,4 +169,5 @@ def study(
             [point.profile for point in line], [point.profile for point in plane], grid_methods, divided
         ),
         published={method: rates for method, rates in PUBLISHED.items() if method in methods},
+        left_out=tuple(left_out),
     )

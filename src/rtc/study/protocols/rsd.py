@@ -21,7 +21,8 @@ from rtc.study import subject, tokens
 from rtc.study.arguments import StudyArguments
 from rtc.study.evaluation import EvalConfig
 from rtc.study.protocols import layouts
-from rtc.study.study import Arm, Comparison, Study
+from rtc.study.questions import Comparison
+from rtc.study.study import Arm, Study
 from rtc.study.tokens import MODELS, Decoding
 
 LEVELS: tuple[str, ...] = ("grasp_easy", "hard_lunar_lander", "mjc_walker")

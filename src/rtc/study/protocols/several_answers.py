@@ -12,7 +12,8 @@ from rtc.study.evaluation import EvalConfig
 from rtc.study.hosted_tokens import AnyDecoding
 from rtc.study.layout import Section
 from rtc.study.protocols.libero_policies import DECODINGS
-from rtc.study.study import Arm, Study, versus
+from rtc.study.questions import versus
+from rtc.study.study import Arm, Study
 from rtc.worlds.libero.choice_worlds import ChoiceSuite
 
 DELAYS = (0, 2, 4)

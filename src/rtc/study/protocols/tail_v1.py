@@ -9,7 +9,8 @@ from rtc.delay import profiles as delay_profiles
 from rtc.study.arguments import StudyArguments, keep_report
 from rtc.study.evaluation import DEFAULT_SLOTS, EvalConfig
 from rtc.study.protocols import layouts
-from rtc.study.study import Arm, Comparison, Study
+from rtc.study.questions import Comparison
+from rtc.study.study import Arm, Study
 
 LONG_TAIL, CONTROLLED = "long_tail", "tail_controlled"
 NAIVE, REALTIME = "naive", "realtime"
