@@ -1,12 +1,10 @@
 """What a method loses because it has to estimate the delay: regret against being told it, over quantile and window."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rtc.delay.estimators import EstimatorConfig
-from rtc.delay.profiles import DelayProfileConfig
 from rtc.study import layout, statistics
 from rtc.study.outcome import Outcome
 from rtc.study.questions import ArmKey, Comparison
@@ -50,8 +48,8 @@ def points(study: Study) -> list[Point]:
     for one in study.arms:
         settings = one.config.estimator.settings()
         if "window" in settings and (oracle := told.get(_conditions(one))) is not None:
-            quantile = settings.get("q", LARGEST)
-            found.append(Point(one.config.method, _settings(one), quantile, settings["window"], one.key, oracle))
+            quantile, besides = settings.get("q", LARGEST), one.besides_delay(estimator=ORACLE)
+            found.append(Point(one.config.method, besides, quantile, settings["window"], one.key, oracle))
     return found
 
 
@@ -72,13 +70,7 @@ def curves(chosen: Sequence[Point]) -> dict[str, list[Point]]:
 
 def _conditions(one: Arm) -> tuple[Hashable, ...]:
     """What an arm has besides its estimator."""
-    return one.profile, one.config.delay_profile, _settings(one)
-
-
-def _settings(one: Arm) -> Hashable:
-    """What an arm has besides its estimator and its delays."""
-    config = dataclasses.replace(one.config, estimator=ORACLE, delay_profile=DelayProfileConfig())
-    return config, one.run_path, one.policy
+    return one.profile, one.config.delay_profile, one.besides_delay(estimator=ORACLE)
 
 
 def over_profiles(outcome: Outcome, chosen: Sequence[Point], metric: str) -> Interval:

@@ -4,9 +4,10 @@ Whatever is evaluated is a study: tail_v1, the published delay curve, RSD and th
 its primary metric and its comparisons; `study.runner` computes its cells and `study.outcome` reads them.
 """
 
+import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +75,11 @@ class Arm:
     @property
     def key(self) -> ArmKey:
         return self.profile, self.method
+
+    def besides_delay(self, **same: Any) -> Hashable:
+        """What it has besides its delays, to tell groups of arms apart; `same` replaces fields that may differ too."""
+        config = dataclasses.replace(self.config, delay_profile=DelayProfileConfig(), **same)
+        return config, self.run_path, self.policy
 
 
 def starting_at_median(delay: DelayProfileConfig, estimator: EstimatorConfig | None = None) -> EstimatorConfig:

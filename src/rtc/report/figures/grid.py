@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rtc.delay.profiles import DelayProfileConfig
 from rtc.report import catalogue
 from rtc.report.figures import style
 from rtc.study import layout
@@ -26,7 +25,8 @@ def draw(study: Study, outcome: Outcome) -> Figure | None:
     there = [one for one in study.arms if one.config.delay_profile.mode == "fixed" and outcome.complete(one.key)]
     groups: dict[Hashable, list[Arm]] = {}
     for one in there:
-        groups.setdefault(_besides(one), []).append(one)
+        anywhere = dataclasses.replace(one.config.execution, execute_horizon=1)
+        groups.setdefault(one.besides_delay(execution=anywhere), []).append(one)
     panels = [arms for arms in groups.values() if _over_horizons(arms)]
     if not panels:
         return None
@@ -39,13 +39,6 @@ def draw(study: Study, outcome: Outcome) -> Figure | None:
             ax.set_title(f"{name}, {metric.axis}", fontweight="bold")
             ax.set_ylabel("delay d (ticks)")
     return figure
-
-
-def _besides(one: Arm) -> Hashable:
-    """What an arm has besides delay and execute horizon."""
-    execution = dataclasses.replace(one.config.execution, execute_horizon=1)
-    config = dataclasses.replace(one.config, delay_profile=DelayProfileConfig(), execution=execution)
-    return config, one.run_path, one.policy
 
 
 def _over_horizons(arms: Sequence[Arm]) -> bool:
