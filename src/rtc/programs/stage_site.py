@@ -22,6 +22,7 @@ from rtc.shared.paths import ROOT
 from rtc.study import archive, files
 from rtc.study.arguments import StudyArguments
 from rtc.study.outcome import Outcome
+from rtc.study.study import DELAY_LEVELS
 
 
 @dataclass(frozen=True)
@@ -59,15 +60,17 @@ def _longer(chunk: int) -> Sweep:
     )
 
 
+_PUBLISHED = delay_sweep.Arguments(
+    run_path="logs-bc/published_recipe", prefix_run_path="logs-bc/published_recipe_prefix"
+)
 # By their folders in exp_runs/.
 SWEEPS = {
     "delay_sweep": Sweep("shipped policies"),
     "delay_sweep_h16": _longer(16),
     "delay_sweep_h32": _longer(32),
-    "delay_sweep_published_recipe": Sweep(
-        "published training recipe",
-        delay_sweep.Arguments(run_path="logs-bc/published_recipe", prefix_run_path="logs-bc/published_recipe_prefix"),
-    ),
+    "delay_sweep_more": Sweep("further methods", delay_sweep.Arguments(levels=DELAY_LEVELS)),
+    "delay_sweep_published_recipe": Sweep("published training recipe", _PUBLISHED),
+    "delay_sweep_published_recipe_networks": Sweep("published training recipe, prediction and correction", _PUBLISHED),
 }
 
 
