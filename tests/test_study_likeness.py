@@ -6,6 +6,7 @@ from rtc.study import files
 
 FIRST = """
 title = "The first"
+preregistered = true
 question = "What of it?"
 num_evals = 64
 seeds = [0, 1]
@@ -41,7 +42,7 @@ def test_what_a_file_lacks_is_the_other_ones(read):
     assert (study.num_evals, study.seeds, study.levels) == (64, (2,), ("grasp_easy",))
     assert [one.key for one in study.arms] == [("d3", "naive+s1"), ("d3", "naive+s4")]
     assert [one.config.execution.execute_horizon for one in study.arms] == [1, 4]
-    assert (study.name, study.title, study.question) == ("second", "second", "")
+    assert (study.name, study.title, study.question, study.preregistered) == ("second", "second", "", False)
 
 
 def test_likeness_goes_on(read):

@@ -99,9 +99,10 @@ _ELSEWHERE = {
     "model": "comes with the policy; leave it out",
     "step": "is the last one; leave it out",
 }
+_NAMES = ("name", "title", "title_zh", "question", "question_zh")
 # What a study does not take from the one that it is like.
-_OWN = ("name", "title", "title_zh", "question", "question_zh")
-_TEXTS = (*_OWN, "primary")
+_OWN = (*_NAMES, "preregistered")
+_TEXTS = (*_NAMES, "primary")
 _PLAIN = ("num_evals", "preregistered")
 _LISTS = ("seeds", "left_out")
 _LIKE, _AXES = "like", "axes"
@@ -142,7 +143,7 @@ def read(name: str | Path) -> Study:
 def _tables(path: Path, behind: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The tables of a file, and those of the study that it is like where it has none of its own.
 
-    Axes are taken one by one; names and texts are always the file's own.
+    Axes are taken one by one; names, texts and whether it was preregistered are always the file's own.
     """
     tables = toml.read(path)
     for key in tables:
