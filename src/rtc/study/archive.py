@@ -59,15 +59,15 @@ def update(root: PathLike, cells: Iterable[CellData]) -> None:
     """
     with lock(root, wait=True):
         there = read(root).cells
-        new = {one.cell: one for one in cells}
+        new = {one.cell: one.without(LEFT_OUT) for one in cells}
         if any(cell not in there or _text(there[cell]) != _text(one) for cell, one in new.items()):
             write(root, {**there, **new}.values())
 
 
 def write(root: PathLike, cells: Iterable[CellData]) -> None:
     """Writes the cells to `<root>/episodes.parquet`, atomically; floats that fit are kept in single precision."""
-    cells = list(cells)
-    frames = [_frame(number, one.episodes) for number, one in enumerate(cells)]
+    cells = [one.without(LEFT_OUT) for one in cells]
+    frames = [one.episodes.assign(cell=np.int32(number)) for number, one in enumerate(cells)]
     table = pa.Table.from_pandas(_compact(pd.concat(frames, ignore_index=True)), preserve_index=False)
     numbers = table.column("cell").to_numpy()
     for place, name in enumerate(IDENTITY_COLUMNS):
@@ -82,11 +82,6 @@ def write(root: PathLike, cells: Iterable[CellData]) -> None:
     with atomic_path(path(root)) as temporary, pq.ParquetWriter(temporary, table.schema, **options) as file:
         file.write_table(table)
         file.add_key_value_metadata({_KEY.decode(): packed.decode()})
-
-
-def _frame(number: int, episodes: pd.DataFrame) -> pd.DataFrame:
-    kept = episodes.drop(columns=list(LEFT_OUT), errors="ignore")
-    return kept.assign(cell=np.int32(number))
 
 
 def _compact(frame: pd.DataFrame) -> pd.DataFrame:
@@ -114,7 +109,7 @@ def _about(one: CellData) -> dict[str, Any]:
     return {
         "cell": dataclasses.asdict(one.cell),
         "episodes": len(one.episodes),
-        "columns": {name: str(kind) for name, kind in one.episodes.dtypes.items() if name not in LEFT_OUT},
+        "columns": {name: str(kind) for name, kind in one.episodes.dtypes.items()},
         "result": one.result,
         "delay_counts": {str(delay): int(count) for delay, count in one.delay_counts.items()},
         "inputs": one.inputs,

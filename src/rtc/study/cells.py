@@ -102,8 +102,7 @@ class CellData:
 
     def without(self, columns: Sequence[str]) -> "CellData":
         """The same cell, whose episodes lack some columns."""
-        kept = self.episodes.drop(columns=list(columns), errors="ignore")
-        return dataclasses.replace(self, episodes=kept) if columns else self
+        return dataclasses.replace(self, episodes=self.episodes.drop(columns=list(columns), errors="ignore"))
 
 
 class CellError(ValueError):

@@ -159,8 +159,7 @@ def _tables(path: Path, behind: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ValueError(f"{path}: like={name!r} {reason}; name another study of the same folder, or leave it out")
     there = _tables(other, (path, *behind))
     base = {key: value for key, value in there.items() if key not in _OWN}
-    axes = {_AXES: {**base.get(_AXES, {}), **tables.get(_AXES, {})}}
-    return {**base, **tables, **(axes if axes[_AXES] else {})}
+    return {**base, **tables, _AXES: {**base.get(_AXES, {}), **tables.get(_AXES, {})}}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
